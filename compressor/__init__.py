@@ -1,0 +1,30 @@
+"""compress: a trained PyTorch teacher in; a small, fast, verified ONNX student out.
+
+The public API is lazy: importing this package loads neither torch, numpy nor onnx.
+
+    from compressor import train, distill, export, bench, run
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "bench", "distill", "export", "run", "train"]
+
+if TYPE_CHECKING:
+    from compressor.api import bench, distill, export, run, train
+
+
+def __getattr__(name: str) -> object:
+    """Load a public function on first use (PEP 562)."""
+    if name in __all__:
+        from compressor import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'compressor' has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

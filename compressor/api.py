@@ -1,0 +1,405 @@
+"""The public functions: `from compressor import train, distill, export, bench, run`. Each command calls one of these.
+
+Every function takes what the command of the same name takes, under the same names, and returns the artifact it made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor import artifact, pipeline
+from compressor import recipe as recipes
+from compressor.artifact import Artifact
+from compressor.data import guess
+from compressor.errors import InputError, RecipeError
+from compressor.models import spec as specs
+from compressor.pipeline import Role, Run
+from compressor.recipe import Recipe
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run of a recipe leaves: its artifacts by role, its measurements and its report."""
+
+    folder: Path
+    artifacts: Mapping[Role, Artifact]
+    onnx: Mapping[Role, Artifact]
+    measurements: Artifact | None
+    report: Artifact | None
+
+
+def train(
+    model: PathLike,
+    *,
+    data: str,
+    name: str | None = None,
+    runs: PathLike = "runs",
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Train a network from labels alone: a teacher, or a baseline.
+
+    Args:
+        model: A model spec: `file.py[:callable]`, `zoo:NAME`, `timm:NAME`, `torchvision:NAME`.
+        data: A data source: `digits`, `images:DIR`, `idx:DIR`, `cifar:DIR`, `npz:FILE`, `py:FILE:callable`.
+        name: Folder below `runs`; by default the model's name.
+        runs: Where runs are kept.
+        seed: Seed of everything random.
+        options: Settings of `[train]` by name: `epochs`, `batch_size`, `lr`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    raw = {
+        "name": name or _name_of(model),
+        "runs": str(runs),
+        "seed": seed,
+        "stages": ["train"],
+        "data": {"source": data},
+        "teacher": {"model": str(model)},
+        "train": dict(options or {}),
+    }
+    return _network(_run(raw, assignments, command), "teacher")
+
+
+def distill(
+    teacher: PathLike,
+    student: PathLike,
+    *,
+    data: str,
+    teacher_arch: str | None = None,
+    control: bool = False,
+    loss: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    runs: PathLike = "runs",
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Train a student from a teacher.
+
+    Args:
+        teacher: A model spec that comes with weights: `t.pt`, an artifact, `timm:NAME` with `pretrained`, ...
+        student: A model spec of the network to train.
+        data: A data source.
+        teacher_arch: The architecture of a teacher that is a state dict.
+        control: Also train the same student without the teacher, with the same budget.
+        loss: Name and options of the loss: `{"name": "kd", "temperature": 4}`.
+        name: Folder below `runs`; by default the student's name.
+        runs: Where runs are kept.
+        seed: Seed of everything random.
+        options: Settings of `[distill]` by name: `epochs`, `batch_size`, `lr`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    section = {"control": control, "losses": [dict(loss or {"name": "kd"})], **(options or {})}
+    raw = {
+        "name": name or _name_of(student),
+        "runs": str(runs),
+        "seed": seed,
+        "stages": ["distill"],
+        "data": {"source": data},
+        "teacher": {"model": str(teacher)} | ({"arch": teacher_arch} if teacher_arch else {}),
+        "student": {"model": str(student)},
+        "distill": section,
+    }
+    return _network(_run(raw, assignments, command), "student")
+
+
+def export(
+    source: PathLike | None = None,
+    *,
+    data: str | None = None,
+    arch: str | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Export a network to ONNX behind the parity gate.
+
+    Args:
+        source: An artifact, or a model spec that comes with weights; by default the newest network below `runs`.
+        data: A data source; by default the one that the artifact was made with.
+        arch: The architecture of a source that is a state dict.
+        runs: Where to look, and where to write.
+        options: Settings of `[export]` by name: `input`, `opset`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    current = _reopened(source, {"export": dict(options or {})}, data, arch, Path(runs), assignments, command)
+    role = next(iter(current.artifacts))
+    with current.working():
+        made = current.export(role)
+    assert made is not None
+    return made
+
+
+def bench(
+    source: PathLike | None = None,
+    *,
+    data: str | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Measure a run's student against its teacher and control; exports what is not exported yet.
+
+    Args:
+        source: A run folder, or an artifact in it; by default the run of the newest network below `runs`.
+        data: A data source; by default the one that the student was made with.
+        runs: Where to look.
+        options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    if source is not None and not artifact.is_artifact(Path(source)):
+        source = _network_in(Path(source))
+    current = _reopened(source, {"bench": dict(options or {})}, data, None, Path(runs), assignments, command)
+    _add_relatives(current)
+    with current.working():
+        pipeline.export_all(current)
+        return current.bench()
+
+
+def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = (), command: str = "") -> Finished:
+    """Run a whole recipe: teacher, control, student, ONNX, measurements, report; what is unchanged is skipped.
+
+    Args:
+        recipe: A TOML file, or the same as plain data.
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    from compressor.report import write as reports
+
+    if isinstance(recipe, str | Path):
+        done = _run(recipes.read_file(Path(recipe)), assignments, command, source=str(recipe))
+    else:
+        done = _run(recipe, assignments, command, source="recipe")
+    report = None
+    if done.measurements is not None and "report" in done.recipe.stage_order():
+        report = reports.write(done.measurements, done.folder / "report")
+    return Finished(done.folder, dict(done.artifacts), dict(done.onnx), done.measurements, report)
+
+
+def report(source: PathLike | None = None, *, runs: PathLike = "runs", destination: PathLike | None = None) -> Artifact:
+    """Write the report of a run's measurements.
+
+    Args:
+        source: A run folder or a `bench` artifact; by default the newest measurements below `runs`.
+        runs: Where to look.
+        destination: Folder of the report; by default `report` beside the measurements.
+
+    Raises:
+        InputError: There are no measurements.
+    """
+    from compressor.report import write as reports
+
+    if source is None:
+        measured = artifact.newest(Path(runs), kinds=("measurements",))
+        if measured is None:
+            raise InputError("no measurements here", where=str(runs), hint="make some: compress bench")
+    else:
+        folder = Path(source) if artifact.is_artifact(Path(source)) else Path(source) / "bench"
+        measured = artifact.read(folder)
+    return reports.write(measured, Path(destination) if destination else measured.path.parent / "report")
+
+
+def evaluate(
+    source: PathLike,
+    *,
+    data: str | None = None,
+    arch: str | None = None,
+    split: str = "test",
+    assignments: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Accuracy of any model on a split of a data set: a network, a checkpoint, an ONNX file, an artifact.
+
+    Args:
+        source: A model spec.
+        data: A data source; by default the one that an artifact was made with.
+        arch: The architecture of a source that is a state dict.
+        split: `train`, `val` or `test`.
+        assignments: `data.x=value`, `task.x=value` or `teacher.x=value` overrides.
+
+    Returns:
+        `samples`, `metrics`, `interval`, `per_class`, and the `decisions` on the way.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    from compressor.measure import accuracy
+
+    raw: dict[str, Any] = {"teacher": {"model": str(source)} | ({"arch": arch} if arch else {})}
+    kept = artifact.read(Path(source)).manifest.settings if artifact.is_artifact(Path(source)) else {}
+    if data is None and "data" not in kept:
+        raise InputError("which data?", where=str(source), hint="add --data D (compress list formats)")
+    raw |= {
+        "data": {"source": guess.named(data)} if data is not None else kept["data"],
+        "task": kept.get("task", {}),
+        "stages": ["train"],
+    }
+    settings = recipes.parse(recipes.override(raw | {"train": {}}, assignments), source="command line")
+    current = Run(settings)
+    dataset = current.dataset
+    samples = {"train": dataset.train, "val": dataset.val, "test": dataset.test}.get(split)
+    if samples is None:
+        raise InputError(f"there is no split '{split}' here", where="--split", hint="write train, val or test")
+    runtime, title, decisions = _runtime_for(settings, current)
+    try:
+        logits_NK = accuracy.predict(runtime, samples)
+    finally:
+        runtime.close()
+    current.task.check_outputs(logits_NK.shape, len(dataset.classes))
+    found = accuracy.evaluate(current.task, logits_NK, samples.labels, classes=dataset.classes)
+    return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
+
+
+def measurements_of(made: Artifact) -> dict[str, Any]:
+    """The numbers in a `bench` artifact as plain data."""
+    found: dict[str, Any] = json.loads(made.file("measurements.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:
+    """A runtime that answers for any model: ONNX Runtime for ONNX, PyTorch for the rest."""
+    from compressor.runtimes.ort_cpu import OrtCpu
+    from compressor.runtimes.torch import TorchEager
+    from compressor.training.start import network_for
+
+    assert settings.teacher is not None
+    spec = specs.parse(settings.teacher.model)
+    is_onnx = spec.kind == "onnx" or (
+        spec.kind == "artifact" and spec.path is not None and artifact.read(spec.path).manifest.kind == "onnx"
+    )
+    if is_onnx:
+        assert spec.path is not None
+        runtime = OrtCpu()
+        runtime.load(spec.path)
+        return runtime, spec.title, []
+    loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0)
+    plain = [{"what": d.what, "choice": d.choice, "reason": d.reason} for d in decisions]
+    return TorchEager.from_network(loaded.network), loaded.title, plain
+
+
+def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:
+    resolved = recipes.override(raw, assignments)
+    if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get("source"), str):
+        resolved["data"]["source"] = guess.named(resolved["data"]["source"])
+    found = pipeline.check(resolved)
+    if found:
+        raise RecipeError(found, source=source)
+    return pipeline.run(recipes.parse(resolved, source=source), command=command)
+
+
+def _network(done: Run, role: Role) -> Artifact:
+    return done.artifacts[role]
+
+
+def _reopened(
+    source: PathLike | None,
+    overrides: Mapping[str, Any],
+    data: str | None,
+    arch: str | None,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Run:
+    """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
+    named = {"data": {"source": guess.named(data)}} if data else {}
+    raw = recipes.override({**overrides, **named}, assignments)
+    if source is None:
+        found = artifact.newest(runs, kinds=("torch",), stages=("distill", "train", "adopt"))
+        if found is None:
+            raise InputError(
+                "no network here yet", where=str(runs), hint="make one: compress distill, or name a source"
+            )
+    elif artifact.is_artifact(Path(source)):
+        found = artifact.read(Path(source))
+        if found.manifest.kind == "onnx":
+            found = found.parent("source") or found
+    else:
+        found = _adopt(source, raw, arch, runs, command)
+    if found.manifest.kind != "torch":
+        raise InputError(f"holds {found.manifest.kind}, not a network", where=str(found.path))
+    given = recipes.parse({"data": raw["data"]}, source="command line").data if "data" in raw else None
+    current = pipeline.reopen(
+        found, overrides={k: v for k, v in raw.items() if k != "data"}, data=given, command=command
+    )
+    current.artifacts[_role_of(found)] = found
+    return current
+
+
+def _role_of(network: Artifact) -> Role:
+    """The role a network had in its run; one from elsewhere is taken for what will be shipped."""
+    return next((role for role in pipeline.ROLES if role == network.manifest.role), "student")
+
+
+def _adopt(source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, command: str) -> Artifact:
+    specs.parse(str(source))
+    if "data" not in raw:
+        raise InputError("which data does it know?", where=str(source), hint="add --data D (compress list formats)")
+    teacher = {"model": str(source)} | ({"arch": arch} if arch else {}) | raw.get("teacher", {})
+    recipe = {
+        "name": _name_of(source),
+        "runs": str(runs),
+        "stages": ["export"],
+        **raw,
+        "teacher": teacher,
+    }
+    found = pipeline.check(recipe)
+    if found:
+        raise RecipeError(found, source="command line")
+    current = Run(recipes.parse(recipe, source="command line"), command)
+    with current.working():
+        return current.make_teacher()
+
+
+def _network_in(run_folder: Path) -> Path:
+    for name in ("distill", "train", "teacher"):
+        if artifact.is_artifact(run_folder / name):
+            return run_folder / name
+    raise InputError("neither an artifact nor a run folder", where=str(run_folder), hint="compress list artifacts")
+
+
+def _add_relatives(current: Run) -> None:
+    """The teacher a student learned from, and its control, when they are still there."""
+    student = current.artifacts.get("student")
+    if student is None:
+        return
+    teacher = student.parent("teacher")
+    if teacher is not None and teacher.manifest.kind == "torch":
+        current.artifacts["teacher"] = teacher
+    beside = student.path.parent / "control"
+    if artifact.is_artifact(beside):
+        control = artifact.read(beside)
+        if control.manifest.data.get("fingerprint") == student.manifest.data.get("fingerprint"):
+            current.artifacts["control"] = control
+
+
+def _name_of(model: PathLike) -> str:
+    return specs.parse(str(model)).title.replace(" ", "-")

@@ -1,0 +1,294 @@
+"""The folder a stage leaves behind: a manifest and its payload, whole or not there at all.
+
+An artifact is written into a temporary folder beside its final place, synced to the disk and renamed. The manifest says
+what made it, from what, with which settings, seed, data, library versions and machine, every automatic decision with its
+reason, the metrics, and the SHA-256 of every file.
+
+Not covered: what a network's payload looks like (`models/checkpoint.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from compressor.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+Kind = Literal["torch", "onnx", "measurements", "report"]
+
+_RECORDED_LIBRARIES = (
+    "compressor",
+    "lightning-fabric",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "timm",
+    "torch",
+    "torchvision",
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One automatic choice, and why it fell that way."""
+
+    what: str
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known about an artifact.
+
+    Attributes:
+        kind: What the payload is.
+        stage: The stage that wrote it (`train`, `adopt`, `distill`, `export`, `bench`, ...).
+        role: What it is in its run: `teacher`, `control`, `student`, or the stage's name.
+        key: Hash of everything that went in; equal keys mean equal work.
+        settings: The resolved settings of the stage.
+        parents: Role -> `{"path", "key", "stage"}` of each source artifact; paths are relative to this artifact.
+        data: Name, fingerprint, class names and split sizes of the data set.
+        metrics: Numbers the stage measured, by split or name.
+        details: What belongs to this stage alone (training curves, parity, input contract, ...).
+        decisions: Every automatic choice with its reason.
+        elapsed_s: Wall time of the stage in seconds, resumed parts included.
+        files: SHA-256 of each payload file, by path relative to the artifact.
+    """
+
+    kind: Kind
+    stage: str
+    role: str
+    key: str
+    seed: int
+    settings: Mapping[str, Any]
+    parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+    created: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Path of a payload file.
+
+        Raises:
+            ArtifactError: The artifact holds no such file.
+        """
+        if name not in self.manifest.files:
+            raise ArtifactError(f"holds no '{name}'; it holds {', '.join(self.manifest.files)}", where=str(self.path))
+        return self.path / name
+
+    def parent(self, role: str) -> Artifact | None:
+        """The source artifact in `role`, if it is recorded and still where it was."""
+        recorded = self.manifest.parents.get(role)
+        if recorded is None:
+            return None
+        folder = Path(os.path.normpath(self.path / recorded["path"]))
+        return read(folder) if is_artifact(folder) else None
+
+    def verify(self) -> None:
+        """Compare every payload file with its recorded hash.
+
+        Raises:
+            ArtifactError: A file is missing or differs.
+        """
+        for name, expected in self.manifest.files.items():
+            file = self.path / name
+            if not file.is_file():
+                raise ArtifactError(f"'{name}' is missing", where=str(self.path), hint=_REMAKE)
+            if sha256(file) != expected:
+                raise ArtifactError(f"'{name}' is not what was written (hash)", where=str(self.path), hint=_REMAKE)
+
+
+_REMAKE = "delete the folder and run the stage again"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a stage is asked to leave behind, and where.
+
+    Attributes:
+        folder: The artifact's final place.
+        stage: The stage that writes it.
+        role: What it is in its run (see `Manifest`).
+        key: Hash of everything that goes in.
+        seed: Seed of everything random.
+        settings: The resolved settings, as plain data.
+        parents: Source artifacts by role.
+        command: What the user types to do this again, or to go on after an interruption.
+    """
+
+    folder: Path
+    stage: str
+    role: str
+    key: str
+    seed: int
+    settings: Mapping[str, Any]
+    parents: Mapping[str, Artifact] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def state(self) -> Path:
+        """Where unfinished work is kept for the next run."""
+        return self.folder.parent / f".{self.folder.name}.state"
+
+    def manifest(self, kind: Kind) -> Manifest:
+        """The manifest of the artifact to be, as far as it is known before the work."""
+        parents = {role: parent_entry(parent, self.folder) for role, parent in self.parents.items()}
+        return Manifest(kind, self.stage, self.role, self.key, self.seed, self.settings, parents)
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether `path` is a folder with a manifest."""
+    return (path / MANIFEST).is_file()
+
+
+def read(path: Path) -> Artifact:
+    """Read the artifact at `path`; payload hashes are checked by `verify`, not here.
+
+    Raises:
+        ArtifactError: No manifest, not JSON, or written by a newer version.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ArtifactError("no manifest.json here, so this is no artifact", where=str(path))
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise ArtifactError(f"manifest.json is damaged: {fault}", where=str(path), hint=_REMAKE) from fault
+    if not isinstance(raw, dict) or "schema" not in raw:
+        raise ArtifactError("manifest.json is not one of ours", where=str(path))
+    if raw["schema"] > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"written with schema {raw['schema']}, this version reads up to {SCHEMA_VERSION}",
+            where=str(path),
+            hint="pip install --upgrade compressor",
+        )
+    known = {f.name for f in fields(Manifest)}
+    if not {"kind", "stage", "key"} <= set(raw):
+        raise ArtifactError("manifest.json lacks kind, stage or key", where=str(path), hint=_REMAKE)
+    raw = {name: value for name, value in raw.items() if name in known}
+    raw["decisions"] = tuple(Decision(**decision) for decision in raw.get("decisions", ()))
+    return Artifact(path, Manifest(**raw))
+
+
+def newest(runs: Path, *, kinds: tuple[str, ...], stages: tuple[str, ...] = ()) -> Artifact | None:
+    """The most recently created artifact below `runs` of one of the `kinds` (and `stages`, if any are named)."""
+    found = [read(file.parent) for file in runs.glob(f"*/*/{MANIFEST}") if not file.parent.name.startswith(".")]
+    fitting = [a for a in found if a.manifest.kind in kinds and (not stages or a.manifest.stage in stages)]
+    return max(fitting, key=lambda a: a.manifest.created, default=None)
+
+
+@contextmanager
+def folder_for(final: Path) -> Iterator[Path]:
+    """A temporary folder to fill; it is thrown away unless `seal` has put it in its final place.
+
+    Raises:
+        ArtifactError: The place cannot be written.
+    """
+    temporary = final.parent / f".{final.name}.writing-{os.getpid()}"
+    try:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+    except OSError as fault:
+        raise ArtifactError(
+            f"cannot write here: {fault.strerror}", where=str(final.parent), hint="choose another place with --runs DIR"
+        ) from fault
+    try:
+        yield temporary
+    except OSError as fault:
+        raise ArtifactError(f"cannot write: {fault.strerror or fault}", where=str(final)) from fault
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal(temporary: Path, final: Path, manifest: Manifest) -> Artifact:
+    """Hash the payload, write the manifest, sync, and rename `temporary` to `final`, replacing what stood there."""
+    files = {
+        file.relative_to(temporary).as_posix(): sha256(file) for file in sorted(temporary.rglob("*")) if file.is_file()
+    }
+    created = datetime.now(UTC).isoformat(timespec="microseconds")
+    complete = replace(manifest, files=files, created=created, versions=library_versions())
+    (temporary / MANIFEST).write_text(json.dumps(asdict(complete), indent=2, sort_keys=True), encoding="utf-8")
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            _sync(file)
+    retired = final.parent / f".{final.name}.replaced-{os.getpid()}"
+    if final.exists():
+        final.rename(retired)
+    temporary.rename(final)
+    _sync(final.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+    return Artifact(final, complete)
+
+
+def parent_entry(parent: Artifact, child: Path) -> dict[str, str]:
+    """How a manifest at `child` records its source: relative path, key and stage."""
+    return {
+        "path": os.path.relpath(parent.path, child),
+        "key": parent.manifest.key,
+        "stage": parent.manifest.stage,
+    }
+
+
+def key_of(**parts: object) -> str:
+    """A short stable hash of everything that goes into a stage."""
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions of the libraries that can change a result."""
+    versions = {}
+    for name in _RECORDED_LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain data."""
+    return asdict(manifest)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

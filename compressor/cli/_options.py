@@ -1,0 +1,52 @@
+"""Flags that several commands share, said once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[
+    str, typer.Option("--data", help="digits, images:DIR, idx:DIR, cifar:DIR, npz:FILE, py:FILE:callable, or a path.")
+]
+OtherData = Annotated[
+    str | None, typer.Option("--data", help="Other data than the artifact was made with.", show_default=False)
+]
+Name = Annotated[str | None, typer.Option("--name", help="Folder of the run; by default the model's name.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="Any recipe setting: --set data.val_share=0.2 (repeatable).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Let the code inside the named model files run, this once.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.", min=1)]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples in a step.", min=2)]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+Optimizer = Annotated[str | None, typer.Option("--optimizer", help="adamw or sgd.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def command_line() -> str:
+    """What the user typed, to be shown as the line that goes on or does it again."""
+    return shlex.join(["compress", *sys.argv[1:]])
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """The settings that were stated; the others keep the recipe's defaults."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def trusted(named: Iterable[str | Path | None], *, trust: bool) -> None:
+    """With `--trust`, let the code inside the named model files run in this process and those it starts."""
+    if not trust:
+        return
+    from compressor import trust as store
+
+    for each in named:
+        if each is not None and Path(each).exists():
+            store.for_this_process(Path(each))

@@ -1,0 +1,96 @@
+"""How results of stages are shown: one table for networks, one for a whole run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor import artifact, console
+
+if TYPE_CHECKING:
+    from compressor.artifact import Artifact
+
+
+def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
+    """One finished artifact: where it is, what it measures, what to type next."""
+    if as_json:
+        console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
+        return
+    rows = [_row(each) for each in _compared(made)]
+    console.table(["", "parameters", "val accuracy", "test accuracy"], rows)
+    console.show(f"\n{made.path}")
+    if then:
+        console.note(f"next: {then}")
+
+
+def _compared(made: Artifact) -> list[Artifact]:
+    """The artifact, below its teacher and its control where it has them."""
+    teacher = made.parent("teacher")
+    beside = made.path.parent / "control"
+    is_student = made.manifest.role == "student"
+    control = artifact.read(beside) if is_student and artifact.is_artifact(beside) else None
+    return [each for each in (teacher, control, made) if each is not None]
+
+
+def _row(made: Artifact) -> list[str]:
+    network = made.manifest.details.get("network", {})
+    params = network.get("params")
+    return [
+        f"{made.manifest.role} ({network.get('title', made.path.name)})",
+        f"{params:,}" if params is not None else "",
+        _accuracy(made.manifest.metrics.get("val")),
+        _accuracy(made.manifest.metrics.get("test")),
+    ]
+
+
+def _accuracy(scored: Any) -> str:
+    if not scored:
+        return "–"
+    low, high = scored["interval"]
+    value = scored["metrics"][scored["primary"]]
+    return f"{100 * value:.2f} % ({100 * low:.1f}–{100 * high:.1f}, {scored['samples']} samples)"
+
+
+def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> None:
+    """The short table of a run, and where its report lies."""
+    from compressor import api
+
+    if as_json:
+        console.as_json(
+            {"path": str(made.path), "report": str(report) if report else None, **api.measurements_of(made)}
+        )
+        return
+    from compressor.report.collect import collect
+    from compressor.report.tables import summary_rows
+
+    data = collect(made)
+    columns, rows = summary_rows(data)
+    console.table(columns, rows)
+    console.show(f"\n{data.headline.sentence}")
+    if report is not None:
+        console.show(f"report: {report}")
+
+
+def raise_missed_budgets(made: Artifact) -> None:
+    """End with exit code 1 when a budget that the user stated was missed.
+
+    Raises:
+        BudgetMissedError: The first one missed.
+    """
+    from compressor.errors import BudgetMissedError
+
+    missed = [budget for budget in _budgets(made) if not budget["met"]]
+    if missed:
+        said = "; ".join(
+            f"{budget['budget']} = {budget['limit']:g} {budget['unit']}, "
+            + ("not measured" if budget["value"] is None else f"measured {budget['value']:.3g}")
+            for budget in missed
+        )
+        raise BudgetMissedError(said, where="budget", hint="the report says which link costs what")
+
+
+def _budgets(made: Artifact) -> list[dict[str, Any]]:
+    from compressor import api
+
+    budgets: list[dict[str, Any]] = api.measurements_of(made)["budgets"]
+    return budgets

@@ -1,0 +1,51 @@
+"""`compress bench`: latency, accuracy, memory and size against the teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressor.cli import _options as options
+
+
+def bench(
+    source: Annotated[
+        str | None, typer.Argument(help="A run folder or an artifact in it; by default the newest network below runs/.")
+    ] = None,
+    profiles: Annotated[str | None, typer.Option("--profiles", help="edge, server or your own; comma between.")] = None,
+    runtimes: Annotated[str | None, typer.Option("--runtimes", help="compress list runtimes; comma between.")] = None,
+    max_drop: Annotated[float | None, typer.Option("--max-drop", help="Budget: points below the teacher.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Budget: the student's p50.")] = None,
+    max_size_mb: Annotated[float | None, typer.Option("--max-size-mb", help="Budget: size of the ONNX file.")] = None,
+    data: options.OtherData = None,
+    runs: options.Runs = Path("runs"),
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure a run's student against its teacher and control; exports what is not exported yet.
+
+    Ends with 1 when a budget is stated and missed.
+
+    Example: compress bench --profiles edge --max-drop 1 --max-latency-ms 5
+    """
+    from compressor import api
+    from compressor.cli import _results
+
+    made = api.bench(
+        source,
+        data=data,
+        runs=runs,
+        options=options.given(
+            profiles=profiles.split(",") if profiles else None,
+            runtimes=runtimes.split(",") if runtimes else None,
+            max_drop=max_drop,
+            max_latency_ms=max_latency_ms,
+            max_size_mb=max_size_mb,
+        ),
+        assignments=assignments or (),
+        command=options.command_line(),
+    )
+    _results.show_measurements(made, report=None, as_json=as_json)
+    _results.raise_missed_budgets(made)

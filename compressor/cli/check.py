@@ -1,0 +1,39 @@
+"""`compress check`: every fault of a recipe, before anything is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressor.cli import _options as options
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in TOML.")] = Path("recipe.toml"),
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find every fault of a recipe at once, without loading torch: names, options, ranges, order, files.
+
+    Example: compress check recipe.toml
+    """
+    from compressor import console, pipeline
+    from compressor import recipe as recipes
+    from compressor.errors import RecipeError
+
+    raw = recipes.override(recipes.read_file(recipe), assignments or ())
+    faults = pipeline.check(raw)
+    if as_json:
+        console.as_json(
+            {
+                "recipe": str(recipe),
+                "faults": [{"where": f.where, "message": f.message, "hint": f.hint} for f in faults],
+            }
+        )
+        raise typer.Exit(2 if faults else 0)
+    if faults:
+        raise RecipeError(faults, source=str(recipe))
+    order = " → ".join(recipes.parse(raw, source=str(recipe)).stage_order())
+    console.show(f"{recipe}: no fault; stages: {order}")

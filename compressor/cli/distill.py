@@ -1,0 +1,62 @@
+"""`compress distill`: train a student from a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressor.cli import _options as options
+
+
+def distill(
+    teacher: Annotated[str, typer.Option("--teacher", help="t.pt, an artifact, timm:NAME, ... with trained weights.")],
+    student: Annotated[str, typer.Option("--student", help="s.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME.")],
+    data: options.Data,
+    teacher_arch: Annotated[
+        str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
+    ] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
+    ] = False,
+    loss: Annotated[str, typer.Option("--loss", help="compress list losses shows them.")] = "kd",
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Softness of the targets (kd).")] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Share of the teacher's word against the label's.")
+    ] = None,
+    name: options.Name = None,
+    runs: options.Runs = Path("runs"),
+    seed: options.Seed = 0,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    optimizer: options.Optimizer = None,
+    device: options.Device = None,
+    assignments: options.Assignments = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a student from a teacher.
+
+    Example: compress distill --teacher t.pt --teacher-arch net.py:build --student s.py --data images:photos --control
+    """
+    from compressor import api
+    from compressor.cli import _results
+
+    options.trusted((teacher, student), trust=trust)
+    made = api.distill(
+        teacher,
+        student,
+        data=data,
+        teacher_arch=teacher_arch,
+        control=control,
+        loss={"name": loss, **options.given(temperature=temperature, alpha=alpha)},
+        name=name,
+        runs=runs,
+        seed=seed,
+        options=options.given(epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, device=device),
+        assignments=assignments or (),
+        command=options.command_line(),
+    )
+    _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")

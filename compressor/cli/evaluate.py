@@ -1,0 +1,47 @@
+"""`compress evaluate`: the accuracy of any model on any data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from compressor.cli import _options as options
+
+
+def evaluate(
+    source: Annotated[str, typer.Argument(help="An artifact, a checkpoint, an ONNX file, any model with weights.")],
+    data: options.OtherData = None,
+    arch: Annotated[
+        str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    assignments: options.Assignments = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Accuracy of any model on a split of a data set, over all and per class.
+
+    Example: compress evaluate net.onnx --data cifar:data
+    """
+    from compressor import api, console
+
+    options.trusted((source,), trust=trust)
+    found = api.evaluate(source, data=data, arch=arch, split=split, assignments=assignments or ())
+    if as_json:
+        console.as_json(found)
+        return
+    for decision in found["decisions"]:
+        console.note(f"{decision['what']}: {decision['choice']} — {decision['reason']}")
+    rows = [
+        [each["name"], each["samples"], "–" if each["accuracy"] is None else f"{100 * each['accuracy']:.2f} %"]
+        for each in found["per_class"]
+    ]
+    console.table(["class", "samples", "accuracy"], rows)
+    low, high = found["interval"]
+    value = found["metrics"][found["primary"]]
+    others = ", ".join(f"{name} {number:.4f}" for name, number in found["metrics"].items() if name != found["primary"])
+    console.show(
+        f"\n{found['model']} on {found['data']} ({split}): {found['primary']} {100 * value:.2f} % "
+        f"({100 * low:.2f}–{100 * high:.2f}), {others}, {found['samples']} samples"
+    )

@@ -1,0 +1,119 @@
+"""The command line: registers one function per command, and turns every error into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from compressor import __version__
+from compressor.cli import (
+    bench,
+    check,
+    demo,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    init,
+    inspect,
+    report,
+    run,
+    train,
+    trust,
+)
+from compressor.cli import list as list_command
+from compressor.errors import CompressError, InterruptedRunError
+
+app = typer.Typer(
+    name="compress",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init.init)
+app.command("demo")(demo.demo)
+app.command("check")(check.check)
+app.command("run")(run.run)
+app.command("train")(train.train)
+app.command("distill")(distill.distill)
+app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
+app.command("report")(report.report)
+app.command("list")(list_command.list_)
+app.command("inspect")(inspect.inspect)
+app.command("doctor")(doctor.doctor)
+app.command("trust")(trust.trust)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from compressor import console
+
+        console.show(f"compress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def compress(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; results and errors only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A trained PyTorch teacher in; a small, fast, verified ONNX student out.
+
+    Start with: compress demo, or compress init my-folder
+    """
+    if quiet:
+        from compressor import console
+
+        console.be_quiet()
+
+
+def main() -> None:
+    """Run the command line; the process ends with the exit code of what happened."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
+    try:
+        app()
+    except CompressError as fault:
+        from compressor import console
+
+        console.error(fault)
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing is left to say to it
+        sys.exit(0)
+    except Exception:  # noqa: BLE001 -- the one place where the unknown becomes an exit code
+        _unknown()
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+    """Between training steps there is nothing to save: finished links are on disk."""
+    from compressor.cli._options import command_line
+
+    raise InterruptedRunError(
+        f"by {signal.Signals(number).name}; finished links are kept", hint=f"the same line goes on: {command_line()}"
+    )
+
+
+def _unknown() -> NoReturn:
+    import platform
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.write(
+        f"\nThis is a fault of compress {__version__} or of a library (Python {platform.python_version()}); "
+        "please report it with the lines above. `compress doctor` shows the rest of what matters.\n"
+    )
+    sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The only module that writes to the terminal: tables, progress, JSON.
+
+Results go to standard output; progress, notes and errors to standard error, so that `--json` output can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compressor.errors import CompressError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+@dataclass
+class _State:
+    quiet: bool = False
+
+
+_state = _State()
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Silence progress and notes; errors and results still show."""
+    _state.quiet = quiet
+
+
+def note(text: str) -> None:
+    """One line of progress on standard error."""
+    if not _state.quiet:
+        _stderr().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(text: str) -> None:
+    """One line of result on standard output."""
+    _stdout().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table of results on standard output; every cell is shown as it is, never as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for column in columns:
+        numeric = bool(rows) and all(_looks_numeric(row[columns.index(column)]) for row in rows)
+        grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    _stdout().print(grid)
+
+
+def as_json(result: object) -> None:
+    """A result as JSON on standard output; NaN and infinities become null, as JSON knows none."""
+    sys.stdout.write(json.dumps(_plain(result), indent=2, default=str) + "\n")
+
+
+def error(fault: CompressError) -> None:
+    """A fault as one sentence, where it is, and the next thing to type."""
+    from rich.text import Text
+
+    word, style = {1: ("missed", "bold yellow"), 130: ("stopped", "bold yellow")}.get(
+        fault.exit_code, ("error", "bold red")
+    )
+    line = Text(f"{word}: ", style=style)
+    line.append(f"{fault.where}: {fault.message}" if fault.where else fault.message, style="default")
+    _stderr().print(line, highlight=False, soft_wrap=True)
+    if fault.hint:
+        _stderr().print(Text(f"  try: {fault.hint}", style="dim"), highlight=False, soft_wrap=True)
+
+
+class TrainingProgress(Protocol):
+    """What the training loop tells whoever watches."""
+
+    def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
+        """A step is done."""
+        ...
+
+    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+        """An epoch is done."""
+        ...
+
+
+@contextmanager
+def training(title: str, *, epochs: int, steps: int, first_step: int = 0) -> Iterator[TrainingProgress]:
+    """Progress of a training run: a live bar on a terminal, one line an epoch elsewhere, nothing when quiet."""
+    if _state.quiet:
+        yield _Silent()
+    elif _stderr().is_terminal:
+        from rich import progress as rich
+
+        bar = rich.Progress(
+            rich.TextColumn("{task.description}"),
+            rich.BarColumn(bar_width=24),
+            rich.TextColumn("{task.fields[status]}"),
+            rich.TimeRemainingColumn(),
+            console=_stderr(),
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task(title, total=steps, completed=first_step, status="")
+            yield _Bar(bar, task, title, epochs)
+    else:
+        yield _Lines(title)
+
+
+class _Silent:
+    def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
+        pass
+
+    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+        pass
+
+
+@dataclass
+class _Lines:
+    title: str
+    started: float = field(default_factory=time.monotonic)
+
+    def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
+        pass
+
+    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+        elapsed = time.monotonic() - self.started
+        note(f"{self.title}  epoch {epoch + 1}/{of}  {line}  {elapsed:.0f} s")
+
+
+@dataclass
+class _Bar:
+    bar: Progress
+    task: TaskID
+    title: str
+    epochs: int
+    last: str = ""
+
+    def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
+        parts = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        status = f"epoch {epoch + 1}/{self.epochs}  {parts}  {images_per_s:.0f} img/s  {self.last}"
+        self.bar.update(self.task, completed=done, total=of, status=status)
+
+    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+        self.last = line
+        self.bar.console.print(f"{self.title}  epoch {epoch + 1}/{of}  {line}", highlight=False, markup=False)
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stderr, stderr=True)
+
+
+def _looks_numeric(cell: object) -> bool:
+    text = str(cell).strip()
+    return not text or text[0] in "0123456789-+−–×<>.±"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

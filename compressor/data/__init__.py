@@ -1,0 +1,1 @@
+"""Data sets: formats to read them, splits, seeded views, and batches in order."""

@@ -1,0 +1,165 @@
+"""Named arrays to splits: what the formats that start from arrays share.
+
+The names are `x_train, y_train[, x_val, y_val][, x_test, y_test][, classes]`, or `x, y` for a set without splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact import Decision
+from compressor.data.samples import ArraySamples, Splits
+from compressor.errors import DataError
+
+LAYOUTS = ("auto", "NCHW", "NHWC")
+
+
+def fingerprint(arrays: Mapping[str, NDArray[Any]], *, classes: Sequence[str]) -> str:
+    """SHA-256 (hex) of class names and of each array's name, type, shape and content."""
+    digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where: str) -> Splits:
+    """Splits from arrays named as in the module's docstring.
+
+    Args:
+        arrays: Images `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` (uint8, or float in 0–1), or vectors `[N, F]`.
+        layout: `auto`, `NCHW` or `NHWC`.
+        where: What the arrays came from, for the error text.
+
+    Raises:
+        DataError: A name, shape, type or range that does not fit; or images whose layout cannot be told.
+    """
+    if layout.upper() not in (known.upper() for known in LAYOUTS):
+        raise DataError(
+            f"layout '{layout}' is unknown", where="data.options.layout", hint=f"write {', '.join(LAYOUTS)}"
+        )
+    names = _names(arrays, where=where)
+    x_train, _ = names["train"]
+    channels_axis, decisions = _channels_axis(arrays[x_train], name=x_train, layout=layout.upper(), where=where)
+    inputs = {
+        split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where) for split, (x, _) in names.items()
+    }
+    labels = {split: _labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
+    for split, (x, y) in names.items():
+        if len(inputs[split]) != len(labels[split]):
+            raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(labels[split])} labels", where=where)
+    classes = _classes(arrays, labels, where=where)
+    read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", labels)) for split, array in of.items()}
+    samples = {split: ArraySamples(inputs[split], labels[split]) for split in names}
+    used = {"classes", *(name for pair in names.values() for name in pair)}
+    if left_out := sorted(set(arrays) - used):
+        decisions += (Decision("arrays left out", ", ".join(left_out), "no array of a data set has such a name"),)
+    return Splits(
+        classes=classes,
+        train=samples["train"],
+        val=samples.get("val"),
+        test=samples.get("test"),
+        fingerprint=fingerprint(read, classes=classes),
+        decisions=decisions,
+    )
+
+
+def _names(arrays: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, tuple[str, str]]:
+    """Split -> names of its samples and labels."""
+    if "x_train" not in arrays and {"x", "y"} <= set(arrays):
+        return {"train": ("x", "y")}
+    names = {}
+    for split in ("train", "val", "test"):
+        pair = (f"x_{split}", f"y_{split}")
+        present = [name for name in pair if name in arrays]
+        if len(present) == 1 or (split == "train" and not present):
+            missing = ", ".join(name for name in pair if name not in arrays)
+            raise DataError(
+                f"lacks {missing}; it holds {', '.join(sorted(arrays)) or 'nothing'}",
+                where=where,
+                hint="name the arrays x_train, y_train (x_val, y_val, x_test, y_test, classes), or x and y",
+            )
+        if present:
+            names[split] = pair
+    return names
+
+
+def _channels_axis(
+    images: NDArray[Any], *, name: str, layout: str, where: str
+) -> tuple[int | None, tuple[Decision, ...]]:
+    """The axis of the channels, None where there is none (vectors, grey images `[N, H, W]`)."""
+    if images.ndim == 2:
+        return None, ()
+    if images.ndim == 3:
+        return None, (
+            Decision(f"layout of {name}", "grey images", f"its shape {images.shape} has no axis of channels"),
+        )
+    if images.ndim != 4:
+        raise DataError(
+            f"{name} has the shape {images.shape}", where=where, hint="give images [N, H, W, C] or vectors [N, F]"
+        )
+    if layout != "AUTO":
+        return layout.index("C"), ()
+    fitting = [axis for axis in (1, 3) if images.shape[axis] in (1, 3)]
+    if len(fitting) != 1:
+        raise DataError(
+            f"{name} has the shape {images.shape}, in which the channels cannot be told",
+            where=where,
+            hint='state data.options.layout = "NCHW" or "NHWC"',
+        )
+    chosen = "NCHW" if fitting[0] == 1 else "NHWC"
+    return fitting[0], (Decision(f"layout of {name}", chosen, f"axis {fitting[0]} of {images.shape} has size 1 or 3"),)
+
+
+def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where: str) -> NDArray[Any]:
+    """`[N, C, H, W]` uint8 or float32 in 0–1, or `[N, F]` float32."""
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{name} is {array.dtype}", where=where, hint="give numbers: uint8 or float")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{name} holds NaN or infinity", where=where)
+    if array.ndim == 2:
+        return array.astype(np.float32)
+    if array.ndim == 3:
+        array = array[:, None]
+    elif channels_axis == 3 and array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind != "f":
+        raise DataError(f"{name} holds images of {array.dtype}", where=where, hint="give uint8 (0-255) or float (0-1)")
+    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+    if low < 0.0 or high > 1.0:
+        raise DataError(
+            f"{name} holds float images from {low:g} to {high:g}",
+            where=where,
+            hint="scale them to 0-1 or give uint8; the network's own normalisation comes later (teacher.normalise)",
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _labels(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
+    """`[N]` from `[N]` or `[N, 1]`."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        hint = f"give class indices [N]: {name}.argmax(axis=1)" if array.ndim == 2 else "give whole numbers [N]"
+        raise DataError(f"{name} is {array.dtype} of shape {array.shape}", where=where, hint=hint)
+    return array.astype(np.int64)
+
+
+def _classes(
+    arrays: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[np.int64]], *, where: str
+) -> tuple[str, ...]:
+    if "classes" not in arrays:
+        return tuple(str(label) for label in range(max(int(y.max(initial=-1)) for y in labels.values()) + 1))
+    names = arrays["classes"]
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise DataError(f"classes is {names.dtype} of shape {names.shape}", where=where, hint="give strings [K]")
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())

@@ -1,0 +1,36 @@
+"""A data source that was named without its format (`--data photos`): which format is meant, by looking at the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compressor import registry
+
+_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+
+def named(source: str) -> str:
+    """`source` with its format in front: as it is when it has one, guessed when the place shows it, else unchanged."""
+    known = {member.name for member in registry.members("formats")}
+    if source.partition(":")[0] in known:
+        return source
+    path = Path(source)
+    if path.suffix == ".npz" and path.is_file():
+        return f"npz:{source}"
+    if path.suffix == ".py" or ".py:" in source:
+        return f"py:{source}"
+    if path.is_dir():
+        return _folder(source, path)
+    return source
+
+
+def _folder(source: str, path: Path) -> str:
+    names = {entry.name for entry in path.iterdir()}
+    if any("-idx3-ubyte" in name for name in names):
+        return f"idx:{source}"
+    if names & {"batches.meta", "data_batch_1", "meta", "cifar-10-batches-py", "cifar-100-python"}:
+        return f"cifar:{source}"
+    below = (file for depth in ("*/*", "*/*/*") for file in path.glob(depth))
+    if any(file.suffix.lower() in _IMAGE_SUFFIXES for file in below):
+        return f"images:{source}"
+    return source

@@ -1,0 +1,187 @@
+"""From `[data]` settings to a data set whose splits are settled and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor import registry
+from compressor.artifact import Decision
+from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples
+from compressor.errors import DataError, RecipeError
+from compressor.recipe import DataSettings, split_source
+
+# One stream of random numbers for each split, so that the one does not follow from the other.
+_TEST_STREAM, _VAL_STREAM = 0, 1
+
+
+def open_dataset(settings: DataSettings) -> Dataset:
+    """Read a data set, set apart what it lacks, and check it.
+
+    A set without a test split gives `test_share` of its training samples to it; then, without a validation split,
+    `val_share` of what is left. Both are drawn by `split_seed`, stratified by label.
+
+    Raises:
+        UnknownNameError: No such format.
+        RecipeError: Options the format does not take.
+        DataError: The place does not exist, too much is unreadable, or the content does not fit together.
+    """
+    splits = _read_source(settings)
+    decisions = [*splits.decisions, *_judge_unreadable(splits, settings)]
+    _check_splits(splits, settings)
+    digest = hashlib.sha256(splits.fingerprint.encode())
+    train, val, test = splits.train, splits.val, splits.test
+    if test is None:
+        train, test, positions = _set_apart(train, settings, share=settings.test_share, stream=_TEST_STREAM)
+        digest.update(b"test" + positions.tobytes())
+        decisions.append(
+            _split_decision("test", positions, splits.train, "data.test_share", settings.test_share, settings)
+        )
+    if val is None and settings.val_share == 0:
+        decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
+    elif val is None:
+        whole = train
+        train, val, positions = _set_apart(whole, settings, share=settings.val_share, stream=_VAL_STREAM)
+        digest.update(b"val" + positions.tobytes())
+        decisions.append(_split_decision("val", positions, whole, "data.val_share", settings.val_share, settings))
+    _require_every_class(train, splits.classes, where=settings.source)
+    return Dataset(
+        source=settings.source,
+        classes=splits.classes,
+        train=train,
+        val=val,
+        test=test,
+        fingerprint=digest.hexdigest(),
+        decisions=tuple(decisions),
+    )
+
+
+def stratified_positions(labels: NDArray[np.int64], *, share: float, seed: int, stream: int) -> NDArray[np.int64]:
+    """Positions of a seeded draw of `share` of the samples, each label in proportion, at least one of each left behind.
+
+    What rounding leaves over goes to the labels with the largest remainders, ties in seeded order, so that the draw
+    as a whole has the wanted size even when labels are rare. At least one sample is drawn where any label has two.
+
+    Args:
+        labels: `[N]`.
+        share: In 0–1.
+        seed: Of the draw.
+        stream: Tells draws with one seed apart.
+
+    Returns:
+        Sorted positions `[M]`.
+    """
+    generator = np.random.default_rng([seed, stream])
+    values, counts = np.unique(labels, return_counts=True)
+    quotas = share * counts
+    wanted = np.floor(quotas).astype(np.int64)
+    left_over = max(1, round(share * len(labels))) - int(wanted.sum())
+    ties = generator.permutation(len(values))
+    by_remainder = ties[np.argsort(-(quotas - wanted)[ties], kind="stable")]
+    by_remainder = by_remainder[wanted[by_remainder] < counts[by_remainder] - 1]
+    wanted[by_remainder[: max(0, left_over)]] += 1
+    wanted = np.minimum(wanted, counts - 1)
+    drawn = [
+        generator.permutation(np.flatnonzero(labels == value))[:number]
+        for value, number in zip(values, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def _read_source(settings: DataSettings) -> Splits:
+    name, target = split_source(settings.source)
+    member = registry.find("formats", name)
+    faults = registry.option_faults(member, settings.options, where="data.options")
+    if faults:
+        raise RecipeError(faults, source=settings.source)
+    read = member.load()
+    if not member.positional:
+        if target is not None:
+            raise DataError(f"'{name}' takes no place", where=settings.source, hint=f"write {name}")
+        return cast("Splits", read(**settings.options))
+    if not target:
+        raise DataError(f"'{name}' needs a place", where=settings.source, hint=f"write {name}:PATH")
+    if member.positional[0].annotation != "Path":
+        return cast("Splits", read(target, **settings.options))
+    path = Path(target).expanduser()
+    if not path.exists():
+        raise DataError(
+            "no such file or folder", where=str(path), hint=f"write {name}:PATH; relative paths start at {Path.cwd()}"
+        )
+    return cast("Splits", read(path, **settings.options))
+
+
+def _judge_unreadable(splits: Splits, settings: DataSettings) -> list[Decision]:
+    if not splits.unreadable:
+        return []
+    read = sum(len(samples) for samples in (splits.train, splits.val, splits.test) if samples is not None)
+    num_unreadable, num_samples = len(splits.unreadable), read + len(splits.unreadable)
+    share = num_unreadable / num_samples
+    if share > settings.max_unreadable:
+        first = ", ".join(splits.unreadable[:5]) + (", ..." if num_unreadable > 5 else "")
+        raise DataError(
+            f"{num_unreadable} of {num_samples} samples cannot be read ({share:.1%}): {first}",
+            where=settings.source,
+            hint=f"mend or remove them, or raise data.max_unreadable (now {settings.max_unreadable})",
+        )
+    reason = f"{share:.2%} of {num_samples} cannot be read, up to {settings.max_unreadable:.2%} is allowed"
+    return [Decision("samples left out", ", ".join(splits.unreadable), f"{reason} (data.max_unreadable)")]
+
+
+def _check_splits(splits: Splits, settings: DataSettings) -> None:
+    for name, samples in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        if samples is None:
+            continue
+        if len(samples) == 0:
+            raise DataError(f"the {name} split holds no samples", where=settings.source)
+        if samples.sample_shape != splits.train.sample_shape:
+            raise DataError(
+                f"{name} samples have the shape {samples.sample_shape}, train samples {splits.train.sample_shape}",
+                where=settings.source,
+            )
+        low, high = int(samples.labels.min()), int(samples.labels.max())
+        if low < 0 or high >= len(splits.classes):
+            raise DataError(
+                f"{name} labels run from {low} to {high}, but there are {len(splits.classes)} classes",
+                where=settings.source,
+                hint=f"labels are positions in the classes, 0 to {len(splits.classes) - 1}",
+            )
+
+
+def _set_apart(
+    samples: Samples, settings: DataSettings, *, share: float, stream: int
+) -> tuple[Samples, Samples, NDArray[np.int64]]:
+    """What stays, what was set apart, and the positions of the latter."""
+    held = stratified_positions(samples.labels, share=share, seed=settings.split_seed, stream=stream)
+    if len(held) == 0:
+        raise DataError(
+            f"no sample can be set apart from {len(samples)}, one for each label",
+            where=settings.source,
+            hint="give at least two samples of a class",
+        )
+    rest = np.setdiff1d(np.arange(len(samples), dtype=np.int64), held)
+    return SubsetSamples(samples, rest), SubsetSamples(samples, held), held
+
+
+def _split_decision(
+    name: str, held: NDArray[np.int64], whole: Samples, setting: str, share: float, settings: DataSettings
+) -> Decision:
+    return Decision(
+        f"{name} split",
+        f"{len(held)} of {len(whole)} training samples",
+        f"the set has none of its own; {setting} is {share}, by label, data.split_seed {settings.split_seed}",
+    )
+
+
+def _require_every_class(train: Samples, classes: tuple[str, ...], *, where: str) -> None:
+    counts = np.bincount(train.labels, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if absent:
+        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+        raise DataError(
+            f"no training sample of {shown}", where=where, hint="add samples of each class or drop the class"
+        )

@@ -1,0 +1,163 @@
+"""Samples, splits and data sets: what a format returns and what the stages work with.
+
+A `Samples` gives any of its samples by position, from memory or from files; `Splits` is what a format read; `Dataset`
+is what remains once validation and test sets are settled (`data/open.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact import Decision
+from compressor.errors import DataError
+
+
+class Samples(Protocol):
+    """Labelled samples, read by position."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices `[N]`."""
+        ...
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` for images, `(F,)` for vectors."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions` `[B]` as a fresh `[B, *sample_shape]`: uint8 0–255 for pixels, else float32."""
+        ...
+
+
+class ArraySamples:
+    """Samples that lie in memory.
+
+    Args:
+        inputs: `[N, C, H, W]` or `[N, F]`, uint8 or float32.
+        labels: `[N]`, any integer type.
+
+    Raises:
+        DataError: Another type, another shape, or not one label for each sample.
+    """
+
+    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        if inputs.dtype not in (np.uint8, np.float32):
+            raise DataError(f"samples are {inputs.dtype}", hint="give uint8 (0-255) or float32")
+        if inputs.ndim not in (2, 4):
+            raise DataError(f"samples have the shape {inputs.shape}", hint="give [N, C, H, W] or [N, F]")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise DataError(f"labels are {labels.dtype} {labels.shape}", hint="give whole numbers [N]")
+        if len(inputs) != len(labels):
+            raise DataError(f"{len(inputs)} samples but {len(labels)} labels")
+        self._inputs = inputs
+        self.labels: NDArray[np.int64] = labels.astype(np.int64)
+        self.sample_shape: tuple[int, ...] = inputs.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions`, copied."""
+        return np.take(self._inputs, positions, axis=0)
+
+
+class SubsetSamples:
+    """Some samples of another; a subset of a subset reads from the first directly.
+
+    Args:
+        samples: Where to read.
+        positions: `[M]` positions in `samples`.
+    """
+
+    def __init__(self, samples: Samples, positions: NDArray[np.int64]) -> None:
+        if isinstance(samples, SubsetSamples):
+            positions = samples.positions[positions]
+            samples = samples.samples
+        self.samples: Samples = samples
+        self.positions: NDArray[np.int64] = positions
+        self.labels: NDArray[np.int64] = samples.labels[positions]
+        self.sample_shape: tuple[int, ...] = samples.sample_shape
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions` of the subset."""
+        return self.samples.fetch(self.positions[positions])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a format read from one place.
+
+    Attributes:
+        classes: Class names; a label is a position in it.
+        train: Training samples.
+        val: Validation samples, if the set has its own.
+        test: Test samples, if the set has its own.
+        fingerprint: SHA-256 (hex) of the content, independent of where the files lie.
+        decisions: What the format chose by itself, and why.
+        unreadable: Names of the samples that could not be read and were left out.
+    """
+
+    classes: tuple[str, ...]
+    train: Samples
+    val: Samples | None
+    test: Samples | None
+    fingerprint: str
+    decisions: tuple[Decision, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its splits settled.
+
+    Attributes:
+        source: As the user named it (`images:flowers`).
+        classes: Class names; a label is a position in it.
+        train: Training samples.
+        val: Validation samples; None when none are wanted.
+        test: Test samples.
+        fingerprint: SHA-256 (hex) of the content and of how it was split.
+        decisions: What was chosen automatically, and why.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    train: Samples
+    val: Samples | None
+    test: Samples
+    fingerprint: str
+    decisions: tuple[Decision, ...]
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` for images, `(F,)` for vectors; the same in every split."""
+        return self.train.sample_shape
+
+    @property
+    def is_image(self) -> bool:
+        """Whether samples are `(C, H, W)`."""
+        return len(self.sample_shape) == 3
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest keeps under `data`; a split that is absent has size 0."""
+        return {
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "classes": list(self.classes),
+            "sizes": {
+                "train": len(self.train),
+                "val": 0 if self.val is None else len(self.val),
+                "test": len(self.test),
+            },
+            "sample_shape": list(self.sample_shape),
+        }

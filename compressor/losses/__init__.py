@@ -1,0 +1,1 @@
+"""One file per loss: how two answers to a batch are compared."""

@@ -1,0 +1,15 @@
+"""The loss that needs no teacher."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressor.batch import Batch, Outputs
+
+
+class Hard:
+    """The task's own loss against the labels; no teacher is asked."""
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Mean over the batch of the task's loss of `student.logits` against `batch.labels`."""
+        return batch.task.hard_loss(student.logits, batch.labels)

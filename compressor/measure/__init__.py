@@ -1,0 +1,1 @@
+"""Measuring: time, memory, accuracy and parity, and the machine it happens on."""

@@ -1,0 +1,88 @@
+"""What a model answers to a set of samples, and how good those answers are.
+
+Shape letters: N samples, B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from compressor.errors import MeasurementError
+from compressor.measure.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from compressor.runtimes._contract import Runtime
+    from compressor.tasks._contract import Task
+
+
+class Samples(Protocol):
+    """The part of a data set that is needed here."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """`[N]` class numbers."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions`, `[B, ...]`."""
+        ...
+
+
+def predict(runtime: Runtime, samples: Samples, *, batch_size: int = 256) -> NDArray[np.float32]:
+    """The answers of a loaded model to every sample, in order.
+
+    Returns:
+        `[N, K]` outputs.
+
+    Raises:
+        MeasurementError: There are no samples, the model cannot take them, or it does not give a row for each.
+    """
+    if not len(samples):
+        raise MeasurementError("there is no sample to answer to", hint="give a split with at least one sample")
+    found = []
+    for first in range(0, len(samples), batch_size):
+        positions = np.arange(first, min(first + batch_size, len(samples)), dtype=np.int64)
+        answer_BK = runtime(samples.fetch(positions))
+        if answer_BK.ndim != 2 or len(answer_BK) != len(positions):
+            raise MeasurementError(
+                f"the model answers a batch of {len(positions)} with shape {list(answer_BK.shape)}",
+                hint="it must give one row of outputs for each sample, for any batch size",
+            )
+        found.append(answer_BK)
+    return np.concatenate(found).astype(np.float32, copy=False)
+
+
+def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, classes: Sequence[str]) -> dict[str, Any]:
+    """Judge stored outputs.
+
+    Args:
+        task: What the outputs mean.
+        logits_NK: Outputs.
+        labels_N: Class numbers.
+        classes: Names of the classes, in the order of their numbers.
+
+    Returns:
+        `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: the 95 %
+        Wilson interval of the share of right decisions; `per_class`: `name`, `samples` and `accuracy` of each class.
+
+    Raises:
+        DataError: Outputs and labels do not fit together.
+    """
+    metrics = task.metrics(logits_NK, labels_N)
+    per_class = task.per_class(logits_NK, labels_N, num_classes=len(classes))
+    return {
+        "samples": len(labels_N),
+        "metrics": metrics,
+        "primary": task.primary,
+        "interval": list(wilson_interval(int(task.correct(logits_NK, labels_N).sum()), len(labels_N))),
+        "per_class": [{"name": name, **found} for name, found in zip(classes, per_class, strict=True)],
+    }

@@ -1,0 +1,114 @@
+"""Numbers about samples of time and of success, with how far they can be trusted.
+
+Sources: percentiles by linear interpolation (Hyndman & Fan 1996, type 7); the percentile bootstrap (Efron & Tibshirani
+1993, ch. 13); the score interval of a share (Wilson 1927, in the form of Brown, Cai & DasGupta 2001, eq. 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compressor.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FEWEST_SAMPLES_FOR_P99 = 1000
+
+
+@dataclass(frozen=True)
+class LatencySummary:
+    """What a set of latencies comes to; `p99_ms` is None below 1 000 samples, where it would rest on ten of them."""
+
+    count: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    min_ms: float
+    std_ms: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A ratio and the interval that holds it with probability `level`."""
+
+    ratio: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
+    """Describe the latencies of single inferences.
+
+    Args:
+        samples_ms: `[N]` milliseconds.
+
+    Raises:
+        MeasurementError: There are no samples.
+    """
+    if not len(samples_ms):
+        raise MeasurementError("nothing was timed, so there is nothing to summarise")
+    p50, p90, p99 = np.percentile(samples_ms, [50, 90, 99])
+    return LatencySummary(
+        count=len(samples_ms),
+        mean_ms=float(np.mean(samples_ms)),
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99) if len(samples_ms) >= FEWEST_SAMPLES_FOR_P99 else None,
+        min_ms=float(np.min(samples_ms)),
+        std_ms=float(np.std(samples_ms, ddof=1)) if len(samples_ms) > 1 else 0.0,
+    )
+
+
+def paired_speedup(
+    base_blocks: Sequence[NDArray[np.float64]],
+    other_blocks: Sequence[NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Interval:
+    """How many times faster `other` is than `base`: the median over blocks of the ratio of their medians.
+
+    Block i of one was timed next to block i of the other, so what slows the machine down slows both and leaves their
+    ratio alone. The interval is the 95 % percentile bootstrap over blocks: samples within a block are not independent.
+
+    Args:
+        base_blocks: Latencies of the slower (or reference) model, one array for each block.
+        other_blocks: Latencies of the other model in the same rounds.
+        seed: Seed of the resampling.
+        resamples: Number of bootstrap resamples.
+
+    Raises:
+        MeasurementError: The numbers of blocks differ, or there are fewer than two.
+    """
+    if len(base_blocks) != len(other_blocks) or len(base_blocks) < 2:
+        raise MeasurementError(
+            f"{len(base_blocks)} and {len(other_blocks)} blocks cannot be paired; it takes two or more, equally many"
+        )
+    pairs = zip(base_blocks, other_blocks, strict=True)
+    ratios = np.array([np.median(base) / np.median(other) for base, other in pairs])
+    drawn = np.random.default_rng(seed).integers(len(ratios), size=(resamples, len(ratios)))
+    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
+    return Interval(float(np.median(ratios)), float(low), float(high))
+
+
+def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a share of `successes` among `n` trials; sound near 0 and 1 and for few trials.
+
+    Raises:
+        MeasurementError: There are no trials.
+    """
+    if n < 1:
+        raise MeasurementError("a share of no trials has no interval")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,139 @@
+"""Artifact ↔ network: safetensors, the builder reference with its source, and the proof that it reads back the same.
+
+A network whose code we cannot copy (TorchScript, a torch.export program, a trusted pickle) travels as the file it came in.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compressor import trust
+from compressor.artifact import Artifact
+from compressor.errors import ArtifactError, ModelError
+from compressor.models import build, whole_file
+from compressor.models.build import Builder, Fit, Loaded
+from compressor.models.network import Network
+from compressor.models.normalisation import Normalisation
+from compressor.models.spec import ModelSpec
+
+WEIGHTS = "weights.safetensors"
+
+
+def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
+    """Write a network into an artifact's folder.
+
+    Returns:
+        What the manifest keeps under `details["network"]`.
+    """
+    builder = loaded.builder
+    sources = []
+    for file in builder.sources:
+        name = Path("source") / file.relative_to(builder.root)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / name)
+        if builder.form == "source":
+            trust.remember_quietly(folder / name)
+        sources.append(name.as_posix())
+    if builder.form != "file":
+        save_file(_plain_state(loaded.network.module), folder / WEIGHTS)
+    normalisation = loaded.network.normalisation
+    return {
+        "form": builder.form,
+        "target": builder.target,
+        "options": dict(builder.options),
+        "sources": sources,
+        "origin": loaded.origin,
+        "title": loaded.title,
+        "num_classes": fit.num_classes,
+        "sample_shape": list(fit.sample_shape or ()),
+        "normalisation": {"name": normalisation.name, "mean": normalisation.mean, "std": normalisation.std},
+        "params": sum(parameter.numel() for parameter in loaded.network.parameters()),
+    }
+
+
+def load(artifact: Artifact) -> Loaded:
+    """The network in an artifact, in evaluation mode.
+
+    Raises:
+        ArtifactError: The artifact holds no network, or its files are not what was written.
+        TrustError: Its source was written elsewhere and has not been trusted.
+    """
+    if artifact.manifest.kind != "torch":
+        raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
+    artifact.verify()
+    return read(artifact.path, artifact.manifest.details["network"])
+
+
+def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
+    """The network whose files lie in `folder` and whose reference is `details` (see `write`)."""
+    fit = Fit(details["num_classes"], tuple(details["sample_shape"]))
+    sources = [folder / name for name in details["sources"]]
+    builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
+    if builder.form == "file":
+        module = whole_file.load(sources[0], kind=builder.target)
+    else:
+        module = _rebuild(builder, fit)
+        _fill(module, folder / WEIGHTS)
+    kept = details["normalisation"]
+    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"])))
+    return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True)
+
+
+def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Tensor) -> None:
+    """Read what `write` has just written and compare its answers on real inputs, bit for bit.
+
+    Raises:
+        ArtifactError: They differ: the builder does not build the same network again.
+    """
+    again = read(folder, details).network
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        expected, found = network(inputs), again(inputs)
+    network.train(was_training)
+    if not torch.equal(expected, found):
+        difference = float((expected - found).abs().max())
+        raise ArtifactError(
+            f"the network read back answers differently (largest difference {difference:.3g})",
+            where=details["origin"],
+            hint="the builder must build the same network whenever it is called with the same options",
+        )
+
+
+def _plain_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict as separate, contiguous CPU tensors (safetensors stores no shared memory)."""
+    state = {}
+    for key, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ModelError(f"'{key}' in the network's state is {type(value).__name__}, not a tensor")
+        state[key] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return state
+
+
+def _rebuild(builder: Builder, fit: Fit) -> nn.Module:
+    if builder.form == "source":
+        for source in builder.sources:
+            trust.require(source, what="Python source that came inside an artifact")
+        spec = ModelSpec(builder.target, "python", path=builder.sources[0], attr=builder.target)
+        return build.from_source(spec, fit=Fit(), options=builder.options)[0]
+    scheme, _, name = builder.target.partition(":")
+    if scheme in ("timm", "torchvision"):
+        spec = ModelSpec(builder.target, "timm" if scheme == "timm" else "torchvision", name=name)
+        return build.from_library(spec, fit=fit, options=builder.options)[0]
+    spec = ModelSpec(builder.target, "module", name=scheme, attr=name)
+    return build.from_module(spec, fit=Fit(), options=builder.options)[0]
+
+
+def _fill(module: nn.Module, weights: Path) -> None:
+    try:
+        module.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as fault:
+        raise ArtifactError(f"the weights do not fit the network it builds: {fault}", where=str(weights)) from fault

@@ -1,0 +1,130 @@
+"""A model spec becomes a network: built fresh, or with the weights it comes with. Safe by default."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from compressor import artifact, trust
+from compressor.errors import ModelError
+from compressor.models import build, checkpoint, state_dicts, whole_file
+from compressor.models import spec as specs
+from compressor.models.build import Builder, Fit, Loaded
+from compressor.models.network import Network
+from compressor.models.normalisation import Normalisation
+from compressor.models.spec import ModelSpec
+
+_UNSET = Normalisation("none", (), ())
+
+
+def load(
+    text: str,
+    *,
+    arch: str | None = None,
+    num_classes: int | None = None,
+    sample_shape: tuple[int, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """The network that a spec means, in evaluation mode and without input normalisation unless it brings one.
+
+    Args:
+        text: A model spec (see `models/spec.py`).
+        arch: The architecture a state dict belongs to, as a model spec.
+        num_classes: Passed to builders that take it, and checked against the output.
+        sample_shape: `(C, H, W)` or `(F,)` of the data; passed likewise, and tried.
+        options: The builder's own options.
+
+    Raises:
+        ModelError: The spec gives no network that fits; says why and what to type.
+        TrustError: Reading it would run code that has not been trusted.
+    """
+    spec = specs.parse(text)
+    fit = Fit(num_classes, sample_shape)
+    if arch is not None and (spec.is_built or spec.kind in ("onnx", "artifact")):
+        raise ModelError(f"'{text}' needs no architecture", where=text, hint=f"leave out the architecture {arch}")
+    if spec.kind == "artifact":
+        assert spec.path is not None
+        loaded = checkpoint.load(artifact.read(spec.path))
+    elif spec.is_built:
+        loaded = _built(spec, fit=fit, options=options or {})
+    else:
+        loaded = _with_weights(spec, arch=arch, fit=fit, options=options or {})
+    if sample_shape is not None:
+        build.check_forward(loaded.network, fit=fit, where=text)
+    return loaded
+
+
+def _built(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> Loaded:
+    makers = {"python": build.from_source, "module": build.from_module}
+    module, builder = makers.get(spec.kind, build.from_library)(spec, fit=fit, options=options)
+    trained = bool(options.get("pretrained") or options.get("weights"))
+    return Loaded(
+        Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=trained, pretrained=_stated_by(module)
+    )
+
+
+def _with_weights(spec: ModelSpec, *, arch: str | None, fit: Fit, options: Mapping[str, Any]) -> Loaded:
+    assert spec.path is not None
+    if spec.kind == "onnx":
+        raise ModelError(
+            "an ONNX model cannot be trained or exported again",
+            where=spec.text,
+            hint="use it with compress inspect, evaluate or bench",
+        )
+    if arch is not None:
+        built = _built(_architecture(arch), fit=fit, options=options)
+        steps = state_dicts.load_into(built.network.module, _tensors(spec), where=spec.text)
+        return Loaded(
+            built.network.eval(),
+            spec.title,
+            spec.text,
+            built.builder,
+            trained=True,
+            pretrained=built.pretrained,
+            steps=steps,
+        )
+    if spec.kind == "state_dict" or (spec.kind == "pickled" and not trust.is_trusted(spec.path)):
+        raise specs.needs_architecture(spec)
+    module = whole_file.load(spec.path, kind=spec.kind)
+    builder = Builder("file", spec.kind, {}, (spec.path.resolve(),), spec.path.resolve().parent)
+    return Loaded(Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=True)
+
+
+def _architecture(arch: str) -> ModelSpec:
+    spec = specs.parse(arch)
+    if not spec.is_built:
+        raise ModelError(f"'{arch}' is no architecture but a {spec.kind}", where=arch, hint="write file.py:callable")
+    return spec
+
+
+def _tensors(spec: ModelSpec) -> object:
+    """The plain tensors of a checkpoint; a whole pickled network gives its state dict, after trust."""
+    assert spec.path is not None
+    try:
+        if spec.kind == "state_dict" and _is_safetensors(spec.path):
+            return load_file(spec.path)
+        if spec.kind == "state_dict":
+            return torch.load(spec.path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
+        first = str(fault).strip().split("\n")[0]
+        raise ModelError(f"damaged checkpoint: {first}", where=spec.text, hint="copy or save it again") from fault
+    return whole_file.load(spec.path, kind=spec.kind).state_dict()
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(9)[8:9] == b"{"
+
+
+def _stated_by(module: nn.Module) -> Normalisation | None:
+    """The normalisation that a timm network says it was trained with."""
+    config = getattr(module, "pretrained_cfg", None) or {}
+    mean, std = config.get("mean"), config.get("std")
+    return Normalisation("pretrained", tuple(mean), tuple(std)) if mean and std else None

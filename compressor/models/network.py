@@ -1,0 +1,70 @@
+"""A network as the rest of the house sees it: pixels in 0–1 in, logits out, normalisation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import ModelError
+from compressor.models.normalisation import Normalisation
+
+
+class Network(nn.Module):
+    """A user's module behind its input normalisation.
+
+    Training, export and measurement all go through this one forward, so what is exported is what was trained.
+
+    Args:
+        module: The user's network; takes normalised `[B, C, H, W]` (or `[B, F]`).
+        normalisation: What its inputs are normalised with.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, module: nn.Module, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.module = module
+        self.set_normalisation(normalisation)
+
+    def set_normalisation(self, normalisation: Normalisation) -> None:
+        """Replace the input normalisation; shapes follow the module's own broadcasting `[1, C, 1, 1]` at call time."""
+        self.normalisation = normalisation
+        self.register_buffer("mean", torch.tensor(normalisation.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(normalisation.std), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            inputs: `[B, C, H, W]` pixels in 0–1, or `[B, F]`.
+
+        Returns:
+            `[B, K]` logits.
+        """
+        if self.normalisation.name != "none":
+            shape = (1, -1) + (1,) * (inputs.dim() - 2)
+            inputs = (inputs - self.mean.view(shape)) / self.std.view(shape)
+        return logits_of(self.module(inputs))
+
+
+def logits_of(output: object) -> Tensor:
+    """The logits in whatever a network returned: a tensor, a tuple that begins with it, or a mapping that names it.
+
+    Raises:
+        ModelError: It holds no tensor of that kind.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        return output["logits"]  # type: ignore[no-any-return]
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return output.logits  # type: ignore[attr-defined, no-any-return]
+    if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
+        return output[0]
+    raise ModelError(
+        f"the network returns {type(output).__name__}, in which there are no logits",
+        hint="return a tensor [B, K], or a mapping with the key 'logits'",
+    )

@@ -1,0 +1,281 @@
+"""What a model spec is: a Python file, a library's network, a checkpoint of some form, an ONNX file, an artifact. No torch.
+
+    s.py, s.py:build, package.module:attr     a callable that returns an nn.Module
+    zoo:resnet20                              a reference network of this package (compress list models)
+    timm:resnet18, torchvision:resnet18       a network of that library
+    t.pt, t.pth, t.th, t.ckpt, t.safetensors  weights (or a whole network); what it is, is read from the file
+    t.pt2                                     a torch.export program
+    net.onnx                                  an ONNX model
+    runs/digits/distill                       an artifact
+
+Files are looked into without running anything they carry.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import pickletools
+import re
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from compressor import artifact
+from compressor.errors import ModelError, UnknownNameError
+from compressor.registry import PACKAGE, nearest
+
+Kind = Literal[
+    "python", "module", "timm", "torchvision", "state_dict", "pickled", "torchscript", "exported", "onnx", "artifact"
+]
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".safetensors", ".ts", ".torchscript", ".pt2")
+_FORMS_HELP = "write file.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME, t.pt, net.onnx or an artifact folder"
+_SAFE_MODULES = ("torch", "torch._utils", "torch.storage", "torch.serialization", "collections", "_codecs", "numpy")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model spec, understood.
+
+    Attributes:
+        text: What the user wrote.
+        kind: What it is.
+        path: The file or folder, for specs that name one.
+        name: Library or module name, for those that do not.
+        attr: The callable, when one was named.
+        pickled_class: For `pickled`: the first foreign class it would import.
+    """
+
+    text: str
+    kind: Kind
+    path: Path | None = None
+    name: str | None = None
+    attr: str | None = None
+    pickled_class: str | None = None
+
+    @property
+    def title(self) -> str:
+        """A short name for folders and tables."""
+        if self.path is not None:
+            stem = self.path.name if self.kind == "artifact" else self.path.stem
+            return self.attr if self.attr and self.attr != "build" else stem
+        return (self.attr or self.name or self.text).rsplit(".", 1)[-1]
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it is an architecture, built fresh, rather than a network that comes with weights."""
+        return self.kind in ("python", "module", "timm", "torchvision")
+
+
+def parse(text: str) -> ModelSpec:
+    """Understand a model spec.
+
+    Raises:
+        ModelError: It is none of the known forms, or the file is missing, damaged or of an unknown form.
+        UnknownNameError: `zoo:` with a name that does not exist.
+    """
+    scheme, separator, rest = text.partition(":")
+    if separator and scheme in ("timm", "torchvision"):
+        return _library(text, scheme, rest)
+    if separator and scheme == "zoo":
+        file, attr = zoo_function(rest)
+        return ModelSpec(text, "python", path=file, attr=attr)
+    python = re.fullmatch(r"(.+\.py)(?::(\w+))?", text)
+    if python:
+        return ModelSpec(text, "python", path=_existing(Path(python[1]), text), attr=python[2])
+    path = Path(text)
+    if path.is_dir():
+        return _folder(text, path)
+    if path.suffix == ".onnx":
+        return ModelSpec(text, "onnx", path=_existing(path, text))
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        return _checkpoint(text, _existing(path, text))
+    dotted = re.fullmatch(r"([\w.]+):(\w+)", text)
+    if dotted:
+        return ModelSpec(text, "module", name=dotted[1], attr=dotted[2])
+    if path.exists():
+        raise ModelError(
+            f"'{path.suffix or path.name}' is no model file that compress knows", where=text, hint=_FORMS_HELP
+        )
+    raise ModelError("no such model", where=text, hint=_nearby(path) or _FORMS_HELP)
+
+
+def zoo_folder() -> Path:
+    """Where the reference networks lie: in the wheel, or beside the package in a checkout."""
+    inside = PACKAGE / "zoo"
+    return inside if inside.is_dir() else PACKAGE.parent / "models"
+
+
+def zoo_function(name: str) -> tuple[Path, str]:
+    """File and function of a reference network (`resnet20`, or `resnet_cifar:resnet20`).
+
+    Raises:
+        UnknownNameError: No reference network has that name.
+    """
+    file_name, _, attr = name.rpartition(":")
+    known: dict[str, Path] = {}
+    for file in sorted(zoo_folder().glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        known |= {function: file for function in functions if not function.startswith("_")}
+    if attr in known and file_name in ("", known[attr].stem):
+        return known[attr], attr
+    hint = nearest(attr, sorted(known), "known:") + " (compress list models)"
+    raise UnknownNameError(f"no reference network is called '{name}'", hint=hint)
+
+
+def local_sources(file: Path) -> list[Path]:
+    """A Python file and the files beside it that it imports, directly or through one another; found without running them.
+
+    Not covered: imports whose name is made at run time.
+    """
+    found = [file]
+    for source in found:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names}:
+                beside = file.parent / f"{top}.py"
+                package = sorted((file.parent / top).rglob("*.py")) if (file.parent / top).is_dir() else []
+                found += [path for path in ([beside] if beside.is_file() else package) if path not in found]
+    return found
+
+
+def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
+    """What decides which network a spec gives, by content: for the keys of stages.
+
+    Raises:
+        ModelError: As `parse`.
+    """
+    spec = parse(text)
+    known = {"kind": spec.kind, "name": spec.name or "", "attr": spec.attr or ""}
+    if spec.kind == "artifact":
+        assert spec.path is not None
+        return known | {"key": artifact.read(spec.path).manifest.key}
+    if spec.kind == "python":
+        assert spec.path is not None
+        known |= {file.name: artifact.sha256(file) for file in local_sources(spec.path.resolve())}
+    elif spec.path is not None:
+        known |= {"file": artifact.sha256(spec.path)}
+    if arch is not None:
+        known |= {f"arch.{key}": value for key, value in identity(arch).items()}
+    return known
+
+
+def needs_architecture(spec: ModelSpec) -> ModelError:
+    """The answer to a checkpoint that came without the architecture it needs: what it is, and what to add."""
+    if spec.kind == "pickled":
+        return ModelError(
+            f"a whole network, pickled (class {spec.pickled_class}), not plain weights; reading it runs code that it carries",
+            where=spec.text,
+            hint=f"compress trust {spec.path}, or give the code that builds it: --teacher-arch file.py:callable",
+        )
+    return ModelError(
+        "a state dict: weights without the network they belong to",
+        where=spec.text,
+        hint="add the code that builds it: --teacher-arch file.py:callable (or timm:NAME, torchvision:NAME, zoo:NAME)",
+    )
+
+
+def _library(text: str, scheme: str, name: str) -> ModelSpec:
+    if not name:
+        raise ModelError(f"{scheme}: needs a name", where=text, hint=f"write {scheme}:resnet18")
+    if scheme == "timm" and importlib.util.find_spec("timm") is None:
+        from compressor.errors import MissingExtraError
+
+        raise MissingExtraError("timm is not installed", where=text, hint="pip install 'compressor[timm]'")
+    return ModelSpec(text, "timm" if scheme == "timm" else "torchvision", name=name)
+
+
+def _existing(path: Path, text: str) -> Path:
+    if not path.is_file():
+        raise ModelError("no such file", where=text, hint=_nearby(path))
+    return path
+
+
+def _nearby(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent} here either"
+    close = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
+    return f"did you mean {path.parent / close[0]}?" if close else None
+
+
+def _folder(text: str, path: Path) -> ModelSpec:
+    if artifact.is_artifact(path):
+        return ModelSpec(text, "artifact", path=path)
+    inside = sorted(file.parent for file in path.glob("*/" + artifact.MANIFEST))
+    hint = f"it holds artifacts: {', '.join(str(folder) for folder in inside[:4])}" if inside else _FORMS_HELP
+    raise ModelError("a folder, but no artifact (no manifest.json)", where=text, hint=hint)
+
+
+def _checkpoint(text: str, path: Path) -> ModelSpec:
+    if path.stat().st_size == 0:
+        raise ModelError("the file is empty", where=text)
+    with path.open("rb") as stream:
+        head = stream.read(9)
+    if path.suffix == ".safetensors" or (len(head) == 9 and head[8:9] == b"{"):
+        _check_safetensors(path, head, text)
+        return ModelSpec(text, "state_dict", path=path)
+    if head.startswith(b"PK"):
+        return _zipped(text, path)
+    if head[:1] == b"\x80":
+        with path.open("rb") as stream:
+            return _pickled(text, path, stream, pickles=4, named="a legacy torch.save file")
+    raise ModelError("not a file that torch or safetensors wrote", where=text, hint="is the download complete?")
+
+
+def _check_safetensors(path: Path, head: bytes, text: str) -> None:
+    length = struct.unpack("<Q", head[:8])[0] if len(head) >= 8 else 0
+    if not 2 <= length <= path.stat().st_size - 8:
+        raise ModelError("damaged or truncated safetensors file", where=text, hint="fetch or save it again")
+
+
+def _zipped(text: str, path: Path) -> ModelSpec:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            inside = {name.partition("/")[2] for name in names}
+            if "constants.pkl" in inside and any(name.startswith("code/") for name in inside):
+                return ModelSpec(text, "torchscript", path=path)
+            if "archive_format" in inside or "archive_format" in names:
+                return ModelSpec(text, "exported", path=path)
+            pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
+            if pickles:
+                with archive.open(pickles[0]) as stream:
+                    return _pickled(text, path, stream, pickles=1, named="a torch.save file")
+    except (zipfile.BadZipFile, EOFError) as fault:
+        raise ModelError("damaged or truncated checkpoint", where=text, hint="copy or save it again") from fault
+    raise ModelError("a zip file, but none that torch wrote", where=text)
+
+
+def _pickled(text: str, path: Path, stream: IO[bytes], *, pickles: int, named: str) -> ModelSpec:
+    try:
+        foreign = _foreign_global(stream, pickles)
+    except (ValueError, EOFError, IndexError, struct.error) as fault:
+        raise ModelError(f"damaged or truncated ({named})", where=text, hint="copy or save it again") from fault
+    if foreign is None:
+        return ModelSpec(text, "state_dict", path=path)
+    return ModelSpec(text, "pickled", path=path, pickled_class=foreign)
+
+
+def _foreign_global(stream: IO[bytes], pickles: int) -> str | None:
+    """The first import, in a number of consecutive pickles, that plain weights do not need; nothing is run."""
+    strings: list[str] = []
+    for _ in range(pickles):
+        for opcode, argument, _position in pickletools.genops(stream):
+            if isinstance(argument, str) and "UNICODE" in opcode.name:
+                strings.append(argument)
+            if opcode.name == "GLOBAL":
+                module, _, name = str(argument).partition(" ")
+            elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
+                module, name = strings[-2:]
+            else:
+                continue
+            if not (module in _SAFE_MODULES or module.startswith("numpy.")):
+                return f"{module}.{name}"
+    return None

@@ -1,0 +1,418 @@
+"""Recipe → plan → skip what is unchanged → run → record.
+
+A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
+
+    train or teacher   the teacher, trained here or adopted from elsewhere
+    control            the student's architecture trained without it
+    distill            the student
+    export[-role]      their ONNX models
+    bench              every measurement
+    report             (written by `api.run`)
+
+Each has a key: the hash of everything that goes in. A link whose key has not changed is not done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from compressor import __version__, artifact, console, registry, trust
+from compressor import recipe as recipes
+from compressor.artifact import Artifact, Target
+from compressor.errors import ArtifactError, CompressError, Fault, InputError, ModelError, ParityError
+from compressor.models import spec as specs
+from compressor.recipe import DataSettings, ModelSettings, Recipe, TeacherSettings
+
+if TYPE_CHECKING:
+    from compressor.data.samples import Dataset
+    from compressor.tasks._contract import Task
+
+Role = Literal["teacher", "control", "student"]
+_T = TypeVar("_T")
+ROLES: tuple[Role, ...] = ("teacher", "control", "student")
+
+
+def check(raw: Mapping[str, Any]) -> list[Fault]:
+    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are."""
+    found = recipes.faults(raw)
+    for section in ("teacher", "student"):
+        table = raw.get(section)
+        if isinstance(table, Mapping) and isinstance(table.get("model"), str):
+            found += _model_faults(section, table, trained="train" in raw or section == "student")
+    data = raw.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("source"), str):
+        found += _data_faults(data["source"])
+    return found
+
+
+def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> list[Fault]:
+    """Faults in a model's spec: is the file there, is it what its use needs?"""
+    where = f"{section}.model"
+    try:
+        spec = specs.parse(table["model"])
+        if not table.get("arch") and _lacks_architecture(spec):
+            raise specs.needs_architecture(spec)
+        if spec.kind == "onnx":
+            hint = "use it with compress inspect, evaluate or bench"
+            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
+        if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
+            hint = "add a [train] section, or give its checkpoint"
+            return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
+        if table.get("arch"):
+            where = f"{section}.arch"
+            specs.parse(table["arch"])
+    except CompressError as fault:
+        return [Fault(where, f"{fault.where + ': ' if fault.where else ''}{fault.message}", fault.hint)]
+    return []
+
+
+def _lacks_architecture(spec: specs.ModelSpec) -> bool:
+    if spec.kind == "pickled" and spec.path is not None:
+        return not trust.is_trusted(spec.path)
+    return spec.kind == "state_dict"
+
+
+def _brings_weights(table: Mapping[str, Any]) -> bool:
+    options = table.get("options")
+    return isinstance(options, Mapping) and bool(options.get("pretrained") or options.get("weights"))
+
+
+def _data_faults(source: str) -> list[Fault]:
+    name, target = recipes.split_source(source)
+    try:
+        member = registry.find("formats", name)
+    except CompressError:
+        return []  # already among the recipe's own faults
+    if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
+        return [Fault("data.source", f"there is no {target}", f"write {name}:PATH with a path that exists")]
+    if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
+        return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
+    return []
+
+
+@dataclass
+class Run:
+    """One run of a recipe: the artifacts it has, and the links it can still make.
+
+    Attributes:
+        recipe: What the user asked for.
+        command: What the user types to do this again.
+        artifacts: Networks by role.
+        onnx: Exported models by role.
+        why_no_onnx: Why a role that was to be exported is not.
+    """
+
+    recipe: Recipe
+    command: str = ""
+    artifacts: dict[Role, Artifact] = field(default_factory=dict)
+    onnx: dict[Role, Artifact] = field(default_factory=dict)
+    why_no_onnx: dict[Role, str] = field(default_factory=dict)
+    measurements: Artifact | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's artifacts lie."""
+        return Path(self.recipe.runs) / self.recipe.name
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, opened once."""
+        from compressor.data.open import open_dataset
+
+        return open_dataset(_given(self.recipe.data, "data"))
+
+    @cached_property
+    def task(self) -> Task:
+        """What outputs mean, without label smoothing (training adds its own)."""
+        return self._task(label_smoothing=0.0)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run's folder: two runs under one name would overwrite each other.
+
+        Raises:
+            ArtifactError: The folder cannot be written, or another run is at work in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as fault:
+            hint = "choose another place with --runs DIR"
+            raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(self.folder), hint=hint) from fault
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as fault:
+                hint = "wait for it, or choose another --name"
+                raise ArtifactError("another run is at work here", where=str(self.folder), hint=hint) from fault
+            yield
+
+    def record_recipe(self) -> None:
+        """Keep the resolved recipe beside the artifacts."""
+        file = self.folder / "recipe.json"
+        temporary = file.with_suffix(".writing")
+        temporary.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        temporary.replace(file)
+
+    def make_teacher(self) -> Artifact:
+        """Train the teacher, adopt it, or take the artifact that it is."""
+        settings = _given(self.recipe.teacher, "teacher")
+        if self.recipe.train is not None and "train" in self.recipe.stage_order():
+            self.artifacts["teacher"] = self._trained("train", "teacher", settings, self.recipe.train)
+        elif specs.parse(settings.model).kind == "artifact":
+            self.artifacts["teacher"] = artifact.read(Path(settings.model))
+        else:
+            self.artifacts["teacher"] = self._adopted(settings)
+        return self.artifacts["teacher"]
+
+    def make_control(self) -> Artifact:
+        """Train the student's architecture with the student's budget and no teacher."""
+        distill = _given(self.recipe.distill, "distill")
+        budget = recipes.TrainSettings(**distill.model_dump(exclude={"losses", "control"}))
+        student = _given(self.recipe.student, "student")
+        self.artifacts["control"] = self._trained("control", "control", student, budget)
+        return self.artifacts["control"]
+
+    def make_student(self) -> Artifact:
+        """Distil the student from the teacher."""
+        distill = _given(self.recipe.distill, "distill")
+        student, teacher = _given(self.recipe.student, "student"), self.artifacts["teacher"]
+        kind = _given(self.recipe.teacher, "teacher").kind
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.distill import distill as stage
+
+            return stage(
+                student,
+                distill,
+                teacher=teacher,
+                kind=kind,
+                data=_given(self.recipe.data, "data"),
+                dataset=self.dataset,
+                task=self._task(label_smoothing=distill.label_smoothing),
+                target=target,
+            )
+
+        settings = self._settings(model=student, training=distill.model_copy(update={"control": False}), kind=kind)
+        made = self._link(
+            "distill", "distill", "student", settings, make, identity=student, parents={"teacher": teacher}
+        )
+        self.artifacts["student"] = made
+        return made
+
+    def export(self, role: Role, *, required: bool = True) -> Artifact | None:
+        """Export a role's network to ONNX.
+
+        Args:
+            role: Whose network.
+            required: Raise when it cannot be exported; otherwise remember why and go on.
+        """
+        source = self.artifacts[role]
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.export import export as stage
+
+            return stage(source, self.recipe.export, dataset=self.dataset, task=self.task, target=target)
+
+        name = "export" if role == "student" else f"export-{role}"
+        settings = self._settings(export=self.recipe.export)
+        try:
+            self.onnx[role] = self._link(name, "export", f"{role}-onnx", settings, make, parents={"source": source})
+        except (ModelError, ParityError) as fault:
+            if required:
+                raise
+            self.why_no_onnx[role] = fault.message.split("\n")[0]
+            console.note(f"{name}: not exported: {self.why_no_onnx[role]}")
+        return self.onnx.get(role)
+
+    def bench(self) -> Artifact:
+        """Measure every role this run has."""
+        from compressor.measure import machine
+        from compressor.stages import bench as stage
+
+        candidates = [self._candidate(role) for role in ROLES if role in self.artifacts]
+        base = candidates[0].role
+        parents: dict[str, Artifact] = {role: self.artifacts[role] for role in ROLES if role in self.artifacts}
+        parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
+
+        def make(target: Target) -> Artifact:
+            return stage.bench(
+                candidates, self.recipe.bench, base=base, dataset=self.dataset, task=self.task, target=target
+            )
+
+        here = machine.describe()
+        settings = self._settings(bench=self.recipe.bench, cpu=here["cpu"], cores=here["cores"])
+        self.measurements = self._link("bench", "bench", "bench", settings, make, parents=parents)
+        return self.measurements
+
+    def _candidate(self, role: Role) -> Any:
+        from compressor.stages.bench import Candidate
+
+        onnx = self.onnx.get(role)
+        return Candidate(
+            role,
+            role.capitalize(),
+            torch=self.artifacts[role],
+            onnx=onnx.path if onnx else None,
+            timed=role != "control",
+            why_no_onnx=self.why_no_onnx.get(role, "it was not exported"),
+        )
+
+    def _trained(self, name: str, role: Role, model: ModelSettings, training: recipes.TrainSettings) -> Artifact:
+        def make(target: Target) -> Artifact:
+            from compressor.stages.train import train as stage
+
+            return stage(
+                model,
+                training,
+                data=_given(self.recipe.data, "data"),
+                dataset=self.dataset,
+                task=self._task(label_smoothing=training.label_smoothing),
+                target=target,
+            )
+
+        return self._link(name, "train", role, self._settings(model=model, training=training), make, identity=model)
+
+    def _adopted(self, model: TeacherSettings) -> Artifact:
+        def make(target: Target) -> Artifact:
+            from compressor.stages.adopt import adopt as stage
+
+            return stage(model, dataset=self.dataset, task=self.task, target=target)
+
+        return self._link("teacher", "adopt", "teacher", self._settings(model=model), make, identity=model)
+
+    def _link(
+        self,
+        name: str,
+        stage: str,
+        role: str,
+        settings: Mapping[str, Any],
+        make: Callable[[Target], Artifact],
+        *,
+        identity: ModelSettings | None = None,
+        parents: Mapping[str, Artifact] | None = None,
+    ) -> Artifact:
+        """Make one artifact, or take the one that was made from the very same."""
+        sources = parents or {}
+        key = artifact.key_of(
+            stage=stage,
+            version=__version__,
+            settings={key: value for key, value in settings.items() if key not in ("data", "model")},
+            views=settings["data"]["views"],
+            model=_model_key(identity),
+            data=self.dataset.fingerprint,
+            seed=self.recipe.seed,
+            parents={parent_role: parent.manifest.key for parent_role, parent in sources.items()},
+        )
+        folder = self.folder / name
+        unchanged = _unchanged(folder, key)
+        if unchanged is not None:
+            console.note(f"{name}: unchanged (key {key}), skipped")
+            return unchanged
+        console.note(f"{name}: starts")
+        return make(Target(folder, stage, role, key, self.recipe.seed, settings, sources, self.command))
+
+    def _settings(self, **parts: Any) -> dict[str, Any]:
+        """Resolved settings as plain data, with the data and the task they were used with."""
+        named = {"data": _given(self.recipe.data, "data"), "task": self.recipe.task, **parts}
+        return {
+            name: part.model_dump(mode="json") if isinstance(part, recipes.Settings) else part
+            for name, part in named.items()
+        }
+
+    def _task(self, *, label_smoothing: float) -> Task:
+        member = registry.find("tasks", self.recipe.task.name)
+        takes = {option.name for option in member.options}
+        smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
+        task: Task = member.load()(**(smoothing | self.recipe.task.options))
+        return task
+
+
+def run(recipe: Recipe, *, command: str = "") -> Run:
+    """Run a recipe's stages up to the measurements.
+
+    Raises:
+        CompressError: Whatever stopped it; finished links stay.
+    """
+    current = Run(recipe, command)
+    order = recipe.stage_order()
+    with current.working():
+        current.record_recipe()
+        if recipe.teacher is not None and {"train", "distill"} & set(order):
+            current.make_teacher()
+        if "distill" in order:
+            if recipe.distill is not None and recipe.distill.control:
+                current.make_control()
+            current.make_student()
+        if "export" in order:
+            export_all(current)
+        if "bench" in order:
+            current.bench()
+    return current
+
+
+def export_all(current: Run) -> None:
+    """Export every network of a run; only the one that will be shipped must succeed."""
+    shipped: Role = "student" if "student" in current.artifacts else "teacher"
+    for role in ROLES:
+        if role in current.artifacts:
+            current.export(role, required=role == shipped)
+
+
+def reopen(source: Artifact, *, overrides: Mapping[str, Any], data: DataSettings | None, command: str = "") -> Run:
+    """A run around an artifact that is there already, with the data it was made with unless other data is given.
+
+    Args:
+        source: A network, or an export of one.
+        overrides: Sections of the recipe that differ from the defaults (`export`, `bench`).
+        data: Other data to use.
+        command: What the user types to do this again.
+
+    Raises:
+        InputError: The artifact does not say which data it was made with, and none is given.
+    """
+    kept = source.manifest.settings
+    if data is None and "data" not in kept:
+        raise InputError("does not say which data it was made with", where=str(source.path), hint="add --data D")
+    raw = {
+        "name": source.path.resolve().parent.name,
+        "runs": str(source.path.parent.parent),
+        "seed": source.manifest.seed,
+        "data": data.model_dump() if data is not None else kept["data"],
+        "task": kept.get("task", {}),
+        **overrides,
+    }
+    return Run(recipes.parse(raw, source="command line"), command)
+
+
+def _unchanged(folder: Path, key: str) -> Artifact | None:
+    if not artifact.is_artifact(folder):
+        return None
+    try:
+        there = artifact.read(folder)
+        if there.manifest.key != key:
+            return None
+        there.verify()
+    except ArtifactError as fault:
+        console.note(f"{folder.name}: done again, since the one there is damaged: {fault.message}")
+        return None
+    return there
+
+
+def _model_key(model: ModelSettings | None) -> Mapping[str, Any] | None:
+    if model is None:
+        return None
+    named = model.model_dump(mode="json", exclude={"model", "arch"})
+    return named | specs.identity(model.model, arch=model.arch)
+
+
+def _given(section: _T | None, name: str) -> _T:
+    if section is None:
+        raise InputError(f"the recipe has no [{name}]", where=name, hint=f"add a section [{name}]")
+    return section

@@ -1,0 +1,409 @@
+"""The recipe: what a user asks for, as frozen settings; TOML in, every fault at once.
+
+A recipe names the data, the networks and the stages; flags of a stage command give the same settings. Unknown keys,
+wrong types, out-of-range values, unknown names of losses, tasks, formats and runtimes, and impossible orders are found
+here without torch. What only a file's content can tell (is `t.pt` a pickle?) is found by `pipeline.check`.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compressor import registry
+from compressor.errors import CompressError, Fault, InputError, RecipeError
+
+StageName = Literal["train", "distill", "export", "bench", "report"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and no key that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ViewSettings(Settings):
+    """`[data.views]`: the random augmentation shown in training."""
+
+    crop: int | Literal["auto"] = Field("auto", description="pixels of zero padding around a random crop; 0 for none")
+    flip: bool | Literal["auto"] = Field("auto", description="mirror left to right for half of the samples")
+
+
+class DataSettings(Settings):
+    """`[data]`: where samples come from and how they are split."""
+
+    source: str = Field(description="digits | images:DIR | idx:DIR | cifar:DIR | npz:FILE | py:FILE:callable")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the data format")
+    val_share: float = Field(0.1, ge=0.0, lt=0.9, description="share of the training set kept for validation")
+    test_share: float = Field(0.15, gt=0.0, lt=0.9, description="share kept for the test, when the set has none")
+    split_seed: int = Field(0, ge=0, description="seed of the split; the same for every training seed")
+    max_unreadable: float = Field(0.01, ge=0.0, le=1.0, description="share of unreadable samples that stops the run")
+    views: ViewSettings = Field(default_factory=ViewSettings)
+
+
+class TaskSettings(Settings):
+    """`[task]`: what the outputs mean."""
+
+    name: str = "classification"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelSettings(Settings):
+    """`[teacher]` or `[student]`: which network."""
+
+    model: str = Field(description="file.py[:callable] | zoo:NAME | timm:NAME | torchvision:NAME | t.pt | artifact")
+    arch: str | None = Field(None, description="the architecture that a state dict belongs to, as a model spec")
+    options: dict[str, Any] = Field(default_factory=dict, description="options passed to the builder")
+    normalise: Literal["auto", "data", "imagenet", "half", "none"] | tuple[tuple[float, ...], tuple[float, ...]] = (
+        Field("auto", description="input normalisation: a name, or [means, stds] per channel in 0-1 units")
+    )
+
+
+class TeacherSettings(ModelSettings):
+    """`[teacher]`: the network to learn from, and which kind of teacher it is."""
+
+    kind: str = "network"
+
+
+class LossSettings(BaseModel):
+    """One entry of `[[distill.losses]]`: a name, a weight, and the loss's own options beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "kd"
+    weight: float = Field(1.0, gt=0.0)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The loss's own options."""
+        return dict(self.model_extra or {})
+
+
+class TrainingSettings(Settings):
+    """How a network is trained; shared by every stage that trains."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=2)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float | Literal["auto"] = Field("auto", description="peak learning rate; auto: 1e-3 (adamw), 0.1 (sgd)")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="sgd only; Nesterov")
+    weight_decay: float | Literal["auto"] = Field("auto", description="auto: 0.05 (adamw), 5e-4 (sgd)")
+    schedule: Literal["cosine", "step", "one_cycle", "constant"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0.0, description="linear warm-up (one_cycle: 30 % of the run when larger)")
+    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step schedule: shares of the run at which lr drops")
+    gamma: float = Field(0.1, gt=0.0, le=1.0, description="step schedule: factor at each milestone")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm")
+    ema_decay: float | None = Field(None, gt=0.0, lt=1.0, description="average the weights; the average is the result")
+    device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+
+
+class TrainSettings(TrainingSettings):
+    """`[train]`: train the teacher from the labels alone."""
+
+
+class DistillSettings(TrainingSettings):
+    """`[distill]`: train the student from the teacher."""
+
+    losses: tuple[LossSettings, ...] = Field((LossSettings(),), min_length=1)
+    control: bool = Field(False, description="also train the same student without the teacher, with the same budget")
+
+
+class ExportSettings(Settings):
+    """`[export]`: the ONNX file and its parity gate."""
+
+    opset: int | Literal["auto"] = Field("auto", description="auto: the exporter's own, see the manifest")
+    input: Literal["float-nchw", "uint8-nhwc"] = Field("float-nchw", description="what the model takes")
+    normalise: bool = Field(True, description="bake the input normalisation in (float-nchw then takes 0-1)")
+    tolerance: float = Field(1e-3, gt=0.0, description="largest difference, as a share of the spread of the outputs")
+    min_agreement: float = Field(0.999, gt=0.0, le=1.0, description="least share of equal top-1 answers")
+    samples: int = Field(1000, ge=1, description="real samples the parity gate looks at")
+
+
+class ProfileSettings(Settings):
+    """One set of run conditions to measure under."""
+
+    threads: int = Field(0, ge=0, description="0: all cores")
+    batch: int = Field(1, ge=1)
+
+
+DEFAULT_PROFILES: Mapping[str, ProfileSettings] = {
+    "edge": ProfileSettings(threads=1, batch=1),
+    "server": ProfileSettings(threads=0, batch=32),
+}
+
+
+class BenchSettings(Settings):
+    """`[bench]`: what is measured, under which conditions, and what the user will accept."""
+
+    runtimes: tuple[str, ...] = ("torch", "ort_cpu")
+    profiles: tuple[str, ...] = ("edge", "server")
+    profile: dict[str, ProfileSettings] = Field(default_factory=dict, description="[bench.profile.NAME]: your own")
+    min_seconds: float = Field(2.0, gt=0.0, description="timed seconds for each model, runtime and profile")
+    min_samples: int = Field(200, ge=20, description="fewest timed runs of each")
+    blocks: int = Field(20, ge=5, description="alternating blocks; the speed-up interval comes from their ratios")
+    max_drop: float | None = Field(None, ge=0.0, description="budget: metric points below the teacher, in percent")
+    max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 of the student, first profile")
+    max_size_mb: float | None = Field(None, gt=0.0, description="budget: size of the ONNX file in MB (10^6 bytes)")
+
+    def profile_named(self, name: str) -> ProfileSettings:
+        """The user's profile of that name, or the built-in one."""
+        return self.profile.get(name) or DEFAULT_PROFILES[name]
+
+
+class Recipe(Settings):
+    """Everything one run is made from."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder below `runs`")
+    runs: str = "runs"
+    seed: int = Field(0, ge=0)
+    stages: tuple[StageName, ...] = Field((), description="order of the stages; empty: those the recipe has a need for")
+    data: DataSettings | None = None
+    task: TaskSettings = Field(default_factory=TaskSettings)
+    teacher: TeacherSettings | None = None
+    student: ModelSettings | None = None
+    train: TrainSettings | None = None
+    distill: DistillSettings | None = None
+    export: ExportSettings = Field(default_factory=ExportSettings)
+    bench: BenchSettings = Field(default_factory=BenchSettings)
+
+    def stage_order(self) -> tuple[StageName, ...]:
+        """The stages to run: as stated, or those that the recipe's sections ask for."""
+        if self.stages:
+            return self.stages
+        asked: list[StageName] = [name for name in ("train", "distill") if getattr(self, name) is not None]
+        return (*asked, "export", "bench", "report")
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """Parse a recipe into plain data: TOML, or the resolved JSON that a run keeps (`runs/x/recipe.json`).
+
+    Raises:
+        InputError: No such file, not text, or not valid TOML or JSON (with line and column).
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        raw: dict[str, Any] = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError as fault:
+        raise InputError("no such recipe", where=str(file), hint="compress init DIR writes one") from fault
+    except json.JSONDecodeError as fault:
+        raise InputError(f"not valid JSON: {fault}", where=str(file)) from fault
+    except tomllib.TOMLDecodeError as fault:
+        raise InputError(f"not valid TOML: {fault}", where=str(file)) from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"cannot be read: {fault}", where=str(file)) from fault
+    raw.setdefault("name", file.resolve().parent.name if file.stem == "recipe" else file.stem)
+    return raw
+
+
+def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Apply `--set a.b=value` assignments to plain recipe data; the input is left as it was.
+
+    A value is read as TOML (`0.4`, `true`, `[1, 2]`, `"text"`), and as text when it is not TOML. A whole number in a
+    path is a position in a list (`distill.losses.0.temperature=2`).
+
+    Raises:
+        InputError: An assignment has no `=`, or its path goes through something that is not a table.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(raw))
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator or not path:
+            raise InputError(f"'{assignment}' is not an assignment", where="--set", hint="write --set a.b=value")
+        _assign(changed, path.strip().split("."), _value(text.strip()), assignment)
+    return changed
+
+
+def parse(raw: Mapping[str, Any], *, source: str) -> Recipe:
+    """Check plain recipe data and freeze it.
+
+    Args:
+        raw: The recipe as plain data.
+        source: Where it came from, for the error text (a path, or "command line").
+
+    Raises:
+        RecipeError: With every fault found.
+    """
+    found = faults(raw)
+    if found:
+        raise RecipeError(found, source=source)
+    return Recipe.model_validate(raw)
+
+
+def faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """Every fault of plain recipe data that can be seen without opening a model or a data set."""
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        found = [_fault(detail) for detail in error.errors()]
+        return found + _name_faults(raw)
+    return _name_faults(raw) + _order_faults(recipe)
+
+
+def split_source(source: str) -> tuple[str, str | None]:
+    """A data source as (format name, target): `images:flowers` -> `("images", "flowers")`."""
+    name, separator, target = source.partition(":")
+    return name, (target if separator else None)
+
+
+def _order_faults(recipe: Recipe) -> list[Fault]:
+    order = recipe.stage_order()
+    found = []
+    for name in sorted(set(order)):
+        if order.count(name) > 1:
+            found.append(Fault("stages", f"'{name}' stands twice"))
+    ranks = [STAGES.index(name) for name in order]
+    if ranks != sorted(ranks):
+        sensible = [name for name in STAGES if name in order]
+        found.append(Fault("stages", f"{list(order)} cannot run in this order", f"write stages = {sensible}"))
+    needs: list[tuple[str, object, str]] = []
+    if "train" in order:
+        needs.append(("train", recipe.teacher, "[teacher] with model = ..."))
+    if "distill" in order:
+        needs += [("distill", recipe.teacher, "[teacher] with model = ...")]
+        needs += [("distill", recipe.student, "[student] with model = ...")]
+    if {"train", "distill", "export", "bench"} & set(order):
+        needs.append((order[0], recipe.data, "[data] with source = ..."))
+    if "export" in order and recipe.student is None and recipe.teacher is None:
+        needs.append(("export", None, "[student] or [teacher] with model = ..."))
+    found += [
+        Fault(stage, "cannot run without a missing section", f"add {what}") for stage, has, what in needs if has is None
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """Faults in the names that point into a registry, read leniently so that they show beside other faults."""
+    found: list[Fault] = []
+    data, task, teacher, distill, bench = (_table(raw, key) for key in ("data", "task", "teacher", "distill", "bench"))
+    if isinstance(data.get("source"), str):
+        name, target = split_source(data["source"])
+        member = _member("formats", name, "data.source", found)
+        if member and member.positional and target is None:
+            found.append(Fault("data.source", f"'{name}' needs a place", f"write {name}:PATH"))
+        if member and not member.positional and target is not None:
+            found.append(Fault("data.source", f"'{name}' takes no place", f"write {name}"))
+        if member:
+            found += registry.option_faults(member, _table(data, "options"), where="data.options")
+    for family, table, key, where in (
+        ("tasks", task, "name", "task.name"),
+        ("teachers", teacher, "kind", "teacher.kind"),
+    ):
+        if isinstance(table.get(key), str):
+            _member(family, table[key], where, found)
+    losses = distill.get("losses", ())
+    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+        if isinstance(entry, Mapping):
+            where = f"distill.losses.{index}"
+            member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
+            if member:
+                options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+                found += registry.option_faults(member, options, where=where)
+    runtimes = bench.get("runtimes", ())
+    for index, name in enumerate(runtimes if isinstance(runtimes, list | tuple) else ()):
+        _member("runtimes", str(name), f"bench.runtimes.{index}", found)
+    profiles, own = bench.get("profiles", ()), _table(bench, "profile")
+    for index, name in enumerate(profiles if isinstance(profiles, list | tuple) else ()):
+        if name not in own and name not in DEFAULT_PROFILES:
+            known = [*DEFAULT_PROFILES, *own]
+            hint = registry.nearest(str(name), known, "known:") + f", or add [bench.profile.{name}]"
+            found.append(Fault(f"bench.profiles.{index}", f"no profile is called '{name}'", hint))
+    return found
+
+
+def _member(family: str, name: str, where: str, found: list[Fault]) -> registry.Member | None:
+    try:
+        return registry.find(family, name)
+    except CompressError as fault:
+        found.append(Fault(where, fault.message, fault.hint))
+        return None
+
+
+def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = raw.get(key)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _fault(detail: Mapping[str, Any]) -> Fault:
+    """A pydantic error as one of ours: the dotted key, the value, the nearest known key."""
+    path = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
+    where = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return Fault(where, f"no setting is called '{path[-1]}'", registry.nearest(path[-1], known, "known here:"))
+    if detail["type"] == "missing":
+        return Fault(where, "must be given", f'write {path[-1]} = "..." in [{".".join(path[:-1])}]')
+    message = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    return Fault(where, f"{detail['input']!r} is not allowed: should be {message}", None)
+
+
+def _is_union_branch(part: object) -> bool:
+    """Pydantic adds the name of the tried alternative to the location of a union; users do not write those."""
+    text = str(part)
+    return text in {"int", "float", "str", "bool"} or text.startswith(
+        ("literal[", "tuple[", "constrained-", "function-")
+    )
+
+
+def _keys_at(path: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        inner += [b for a in get_args(field.annotation) for b in get_args(a) if isinstance(b, type)]
+        tables = [a for a in inner if issubclass(a, BaseModel)]
+        if not tables:
+            return []
+        model = tables[0]
+    return list(model.model_fields)
+
+
+def _assign(table: Any, path: list[str], value: Any, assignment: str) -> None:
+    *parents, last = path
+    walked: list[str] = []
+    for part in parents:
+        walked.append(part)
+        table = _step(table, part, assignment, walked)
+    if isinstance(table, list):
+        index = _index(table, last, assignment)
+        table[index : index + 1] = [value]
+    elif isinstance(table, dict):
+        table[last] = value
+    else:
+        raise InputError(f"'{'.'.join(walked)}' is not a table", where=f"--set {assignment}")
+
+
+def _step(table: Any, part: str, assignment: str, walked: list[str]) -> Any:
+    if isinstance(table, list):
+        index = _index(table, part, assignment)
+        if index == len(table):
+            table.append({})
+        return table[index]
+    if not isinstance(table, dict):
+        raise InputError(f"'{'.'.join(walked[:-1])}' is not a table", where=f"--set {assignment}")
+    return table.setdefault(part, [] if part == "losses" else {})
+
+
+def _index(items: list[Any], part: str, assignment: str) -> int:
+    if not part.isdigit() or int(part) > len(items):
+        raise InputError(
+            f"'{part}' is no position in this list", where=f"--set {assignment}", hint="write a number, from 0"
+        )
+    return int(part)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

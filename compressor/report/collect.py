@@ -1,0 +1,249 @@
+"""From a bench artifact to the facts of its report: read, check, join; no wording and no layout.
+
+Not covered: judging the numbers (`headline.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.artifact import Artifact
+from compressor.errors import ArtifactError, InputError
+from compressor.report import headline, lineage
+from compressor.report.facts import (
+    Accuracy,
+    Budget,
+    Candidate,
+    ClassScore,
+    Missing,
+    ReportData,
+    Speedup,
+    Timing,
+    find_candidate,
+)
+
+MEASUREMENTS_SCHEMA = 1
+
+_AGAIN = "run compress bench again"
+
+
+def collect(bench: Artifact) -> ReportData:
+    """Join the measurements with everything recorded along the chain that led to them.
+
+    Raises:
+        InputError: `bench` does not hold measurements.
+        ArtifactError: The measurements are damaged, incomplete, or written by a newer version.
+    """
+    if bench.manifest.kind != "measurements":
+        raise InputError(
+            f"holds a '{bench.manifest.kind}' artifact; a report is made from measurements",
+            where=str(bench.path),
+            hint="compress bench",
+        )
+    measured = _measured(_read(bench), _samples(bench), where=str(bench.path))
+    artifacts, gone = lineage.chain(bench)
+    run_folder = bench.path.resolve().parent
+    command, recipe = _reproduce(run_folder)
+    return ReportData(
+        run=measured.run,
+        task=measured.task,
+        metric=measured.metric,
+        classes=measured.classes,
+        base=measured.base,
+        candidates=measured.candidates,
+        timings=measured.timings,
+        budgets=measured.budgets,
+        missing=measured.missing + _unstated(measured) + gone,
+        headline=headline.judge(
+            measured.candidates, measured.timings, measured.budgets, metric=measured.metric, base=measured.base
+        ),
+        links=tuple(lineage.link(artifact, run_folder=run_folder) for artifact in artifacts),
+        decisions=lineage.decisions(artifacts),
+        machine=bench.manifest.machine,
+        versions=bench.manifest.versions,
+        seed=bench.manifest.seed,
+        key=bench.manifest.key,
+        created=bench.manifest.created,
+        command=command,
+        recipe=recipe,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The content of `measurements.json`, checked."""
+
+    run: str
+    task: str
+    metric: str
+    classes: tuple[str, ...]
+    base: str
+    candidates: tuple[Candidate, ...]
+    timings: tuple[Timing, ...]
+    budgets: tuple[Budget, ...]
+    missing: tuple[Missing, ...]
+
+
+def _measured(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]], *, where: str) -> _Measured:
+    try:
+        return _Measured(
+            run=str(raw["run"]),
+            task=str(raw["task"]),
+            metric=str(raw["metric"]),
+            classes=tuple(str(name) for name in raw["classes"]),
+            base=str(raw["base"]),
+            candidates=tuple(_candidate(entry) for entry in raw["candidates"]),
+            timings=tuple(_timing(entry, samples) for entry in raw["timings"]),
+            budgets=tuple(_budget(entry) for entry in raw.get("budgets", ())),
+            missing=tuple(Missing(str(entry["what"]), str(entry["reason"])) for entry in raw.get("missing", ())),
+        )
+    except KeyError as fault:
+        raise ArtifactError(f"measurements.json lacks {fault}", where=where, hint=_AGAIN) from fault
+    except (TypeError, ValueError, AttributeError) as fault:
+        raise ArtifactError(
+            f"measurements.json has a value of the wrong kind: {fault}", where=where, hint=_AGAIN
+        ) from fault
+
+
+def _read(bench: Artifact) -> Mapping[str, Any]:
+    file = bench.file("measurements.json")
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raise ArtifactError(f"measurements.json cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
+    if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+        raise ArtifactError("measurements.json is not one of ours", where=str(bench.path), hint=_AGAIN)
+    if raw["schema"] > MEASUREMENTS_SCHEMA:
+        raise ArtifactError(
+            f"measurements.json has schema {raw['schema']}, this version reads up to {MEASUREMENTS_SCHEMA}",
+            where=str(bench.path),
+            hint="pip install --upgrade compressor",
+        )
+    return raw
+
+
+def _candidate(raw: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        role=str(raw["role"]),
+        title=str(raw["title"]),
+        params=_whole(raw.get("params")),
+        macs=_whole(raw.get("macs")),
+        size_bytes={form: int(size) for form, size in raw.get("size_bytes", {}).items() if size is not None},
+        accuracy=tuple(_accuracy(entry) for entry in raw.get("accuracy", ())),
+    )
+
+
+def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
+    interval = raw.get("interval")
+    return Accuracy(
+        runtime=str(raw["runtime"]),
+        split=str(raw["split"]),
+        samples=int(raw["samples"]),
+        metrics={name: float(value) for name, value in raw["metrics"].items() if _finite(value) is not None},
+        interval=(float(interval[0]), float(interval[1])) if interval else None,
+        per_class=tuple(
+            ClassScore(str(entry["name"]), int(entry["samples"]), _finite(entry.get("accuracy")))
+            for entry in raw.get("per_class", ())
+        ),
+        agreement_with_teacher=_finite(raw.get("agreement_with_teacher")),
+    )
+
+
+def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timing:
+    key = f"{raw['runtime']}.{raw['profile']}.{raw['role']}"
+    return Timing(
+        role=str(raw["role"]),
+        runtime=str(raw["runtime"]),
+        profile=str(raw["profile"]),
+        threads=int(raw["threads"]),
+        batch=int(raw["batch"]),
+        samples=int(raw["samples"]),
+        mean_ms=float(raw["mean_ms"]),
+        p50_ms=float(raw["p50_ms"]),
+        p90_ms=float(raw["p90_ms"]),
+        p99_ms=_finite(raw.get("p99_ms")),
+        throughput_per_s=float(raw["throughput_per_s"]),
+        load_ms=_finite(raw.get("load_ms")),
+        first_ms=_finite(raw.get("first_ms")),
+        peak_memory_mb=_finite(raw.get("peak_memory_mb")),
+        describe=raw.get("describe", {}),
+        steady=bool(raw.get("steady", True)),
+        speedup=_speedup(raw.get("speedup")),
+        speedup_against_teacher_torch=_speedup(raw.get("speedup_against_teacher_torch")),
+        samples_ms=tuple(samples[key].tolist()) if key in samples else (),
+        blocks=tuple(samples[f"{key}.block"].tolist()) if f"{key}.block" in samples else (),
+    )
+
+
+def _samples(bench: Artifact) -> Mapping[str, NDArray[Any]]:
+    if "samples.npz" not in bench.manifest.files:
+        return {}
+    try:
+        with np.load(bench.file("samples.npz"), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as fault:
+        raise ArtifactError(f"samples.npz cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
+
+
+def _speedup(raw: Mapping[str, Any] | None) -> Speedup | None:
+    if raw is None:
+        return None
+    return Speedup(float(raw["ratio"]), float(raw["low"]), float(raw["high"]), str(raw["against"]))
+
+
+def _budget(raw: Mapping[str, Any]) -> Budget:
+    value = _finite(raw.get("value"))
+    return Budget(
+        str(raw["budget"]), float(raw["limit"]), value, str(raw["unit"]), value is not None and bool(raw["met"])
+    )
+
+
+def _unstated(measured: _Measured) -> tuple[Missing, ...]:
+    """What a reader would look for in vain and the bench has not named."""
+    named = " ".join(entry.what for entry in measured.missing).lower()
+    found = []
+    if "control" not in named and find_candidate(measured.candidates, "control") is None:
+        reason = "no student was trained without the teacher, so nobody can say whether the teacher helped"
+        found.append(Missing("the control", f"{reason}; set control = true in [distill]"))
+    for role in ("teacher", "student"):
+        candidate = find_candidate(measured.candidates, role)
+        if role in named:
+            continue
+        if candidate is None:
+            found.append(Missing(f"the {role}", "it was not measured"))
+        elif "onnx" not in candidate.size_bytes:
+            found.append(Missing(f"the {role} as ONNX", "it was not exported, so it is measured in PyTorch alone"))
+    if not measured.timings:
+        found.append(Missing("latencies", "nothing was timed"))
+    return tuple(found)
+
+
+def _reproduce(run_folder: Path) -> tuple[str | None, str | None]:
+    """The command that makes this run again and the text of its recipe, when the run keeps one."""
+    for name in ("recipe.toml", "recipe.json"):
+        file = run_folder / name
+        if file.is_file():
+            place = Path(run_folder.parent.name) / run_folder.name / name
+            return f"compress run {shlex.quote(place.as_posix())}", file.read_text(encoding="utf-8")
+    return None, None
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _finite(value: Any) -> float | None:
+    """A number, or None for what JSON could not hold as one."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)

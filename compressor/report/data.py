@@ -1,0 +1,42 @@
+"""The report as plain JSON, for programs.
+
+Not covered: the single latencies, which stay in the bench artifact's `samples.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from compressor.report.facts import ReportData
+
+SCHEMA = 1
+
+_KEPT_IN_THE_BENCH = ("samples_ms", "blocks")
+
+
+def as_json(data: ReportData) -> dict[str, Any]:
+    """Everything the report shows; shares in 0–1, milliseconds, bytes. NaN and infinities become null."""
+    content: dict[str, Any] = _plain(asdict(data))
+    for timing in content["timings"]:
+        for name in _KEPT_IN_THE_BENCH:
+            del timing[name]
+    return {"schema": SCHEMA, **content}
+
+
+def render(data: ReportData) -> str:
+    """The same as text, ending in a newline."""
+    return json.dumps(as_json(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

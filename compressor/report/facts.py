@@ -1,0 +1,269 @@
+"""What a report knows: frozen facts, already checked and joined, with no wording or layout in them.
+
+Accuracies, agreements and their intervals are shares in 0–1; latencies are milliseconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+_RUNTIME_TITLES = {"torch": "PyTorch", "ort_cpu": "ONNX Runtime CPU"}
+
+
+def runtime_title(name: str) -> str:
+    """A runtime's name for people."""
+    return _RUNTIME_TITLES.get(name, name)
+
+
+def payload_of(runtime: str) -> str:
+    """Which stored form of a model a runtime runs: a key of `Candidate.size_bytes`."""
+    return "torch" if runtime.split("_")[0] == "torch" else "onnx"
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times faster than `against` (a role), with the 95 % interval of the paired measurement."""
+
+    ratio: float
+    low: float
+    high: float
+    against: str
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the interval leaves 1× out."""
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Accuracy on the samples of one class; `None` when the split holds none."""
+
+    name: str
+    samples: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What one candidate answers on one runtime."""
+
+    runtime: str
+    split: str
+    samples: int
+    metrics: Mapping[str, float]
+    interval: tuple[float, float] | None
+    per_class: tuple[ClassScore, ...]
+    agreement_with_teacher: float | None
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width; 0 when there is no interval."""
+        return (self.interval[1] - self.interval[0]) / 2 if self.interval else 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One measured network."""
+
+    role: str
+    title: str
+    params: int | None
+    macs: int | None
+    size_bytes: Mapping[str, int]
+    accuracy: tuple[Accuracy, ...]
+
+    def accuracy_on(self, runtime: str) -> Accuracy | None:
+        """The accuracy on `runtime`, if it was measured there."""
+        return next((entry for entry in self.accuracy if entry.runtime == runtime), None)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The latency of one candidate on one runtime under one profile.
+
+    Attributes:
+        p99_ms: `None` from fewer than 1 000 samples.
+        describe: What the runtime says about itself (provider, threads, version).
+        steady: Whether the warm-up settled before the clock started.
+        speedup: Against the base on the same runtime.
+        speedup_against_teacher_torch: Against the teacher in PyTorch.
+        samples_ms: Every sample, in order; empty when the file holds none.
+        blocks: The alternating block of each sample.
+    """
+
+    role: str
+    runtime: str
+    profile: str
+    threads: int
+    batch: int
+    samples: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    throughput_per_s: float
+    load_ms: float | None
+    first_ms: float | None
+    peak_memory_mb: float | None
+    describe: Mapping[str, Any]
+    steady: bool
+    speedup: Speedup | None
+    speedup_against_teacher_torch: Speedup | None
+    samples_ms: tuple[float, ...] = field(default=(), repr=False)
+    blocks: tuple[int, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit that the user stated, and what was measured; what could not be measured is missed, with no value."""
+
+    budget: str
+    limit: float
+    value: float | None
+    unit: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something a reader would look for that is not here, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DecisionFact:
+    """One automatic choice, its reason, and the stage that made it."""
+
+    stage: str
+    role: str
+    what: str
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of a training curve."""
+
+    epoch: int
+    lr: float | None
+    train_loss: float | None
+    val: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One artifact of the chain that led to the measurements."""
+
+    stage: str
+    role: str
+    kind: str
+    network: str | None
+    key: str
+    place: str
+    seed: int
+    created: str
+    elapsed_s: float
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    data: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+    parents: Mapping[str, str]
+    curve: tuple[Epoch, ...]
+    parity: Mapping[str, Any] | None
+    input_contract: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer in one sentence, and the numbers behind it.
+
+    Attributes:
+        runtime: The runtime that the student is judged on.
+        profile: The profile that the speed-up was measured under.
+        change: Student minus teacher; negative is a loss.
+        gain: Student minus control on a runtime that both were judged on: what the teacher was worth.
+        *_within_noise: Whether the difference is no larger than half of the wider interval.
+        size_ratio: Teacher's size over the student's, both in the form named by `size_payload`.
+        verdict: `met`, `missed`, or `none` when no budget was stated.
+    """
+
+    sentence: str
+    verdict: Literal["met", "missed", "none"]
+    verdict_sentence: str
+    gain_sentence: str
+    runtime: str | None = None
+    profile: str | None = None
+    samples: int | None = None
+    teacher: float | None = None
+    teacher_runtime: str | None = None
+    student: float | None = None
+    control: float | None = None
+    change: float | None = None
+    change_within_noise: bool | None = None
+    gain: float | None = None
+    gain_within_noise: bool | None = None
+    speedup: Speedup | None = None
+    speedup_against: str | None = None
+    latency_ms: float | None = None
+    teacher_latency_ms: float | None = None
+    size_ratio: float | None = None
+    size_payload: str | None = None
+    teacher_size: int | None = None
+    student_size: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows."""
+
+    run: str
+    task: str
+    metric: str
+    classes: tuple[str, ...]
+    base: str
+    candidates: tuple[Candidate, ...]
+    timings: tuple[Timing, ...]
+    budgets: tuple[Budget, ...]
+    missing: tuple[Missing, ...]
+    headline: Headline
+    links: tuple[Link, ...]
+    decisions: tuple[DecisionFact, ...]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    seed: int
+    key: str
+    created: str
+    command: str | None
+    recipe: str | None
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles in the order they were measured."""
+        return tuple(dict.fromkeys(timing.profile for timing in self.timings))
+
+    def candidate(self, role: str) -> Candidate | None:
+        """The candidate in `role`, if it was measured."""
+        return find_candidate(self.candidates, role)
+
+    def timing(self, role: str, runtime: str, profile: str) -> Timing | None:
+        """One timing, if it was taken."""
+        return find_timing(self.timings, role=role, runtime=runtime, profile=profile)
+
+
+def find_candidate(candidates: tuple[Candidate, ...], role: str) -> Candidate | None:
+    """The candidate in `role`, if it is among them."""
+    return next((entry for entry in candidates if entry.role == role), None)
+
+
+def find_timing(timings: tuple[Timing, ...], *, role: str, runtime: str, profile: str) -> Timing | None:
+    """The timing of one candidate on one runtime under one profile, if it is among them."""
+    wanted = (role, runtime, profile)
+    return next((entry for entry in timings if (entry.role, entry.runtime, entry.profile) == wanted), None)

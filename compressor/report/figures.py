@@ -1,0 +1,499 @@
+"""The figures of a report as plain Plotly dictionaries: data and layout, no theme; the page adds colours of the theme.
+
+Every figure carries a caption and the table of its numbers, so nothing can be read from a picture alone. Names that the
+user chose are escaped, as Plotly reads a few HTML tags in its labels.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compressor.report import format as fmt
+from compressor.report.facts import (
+    Accuracy,
+    Candidate,
+    Link,
+    ReportData,
+    Timing,
+    payload_of,
+    runtime_title,
+)
+from compressor.report.headline import deployed_runtime
+
+MAX_CLASSES_SHOWN = 40
+MAX_LABEL = 28
+
+# Chosen to be told apart by people who see fewer colours, and to hold 3:1 against white and against the dark page.
+_COLOURS = {"teacher": "#6b7f99", "control": "#d97706", "student": "#0d9488"}
+_OTHER_COLOUR = "#a855f7"
+_SYMBOLS = {"teacher": "square", "control": "diamond", "student": "circle"}
+_DASHES = {"teacher": "dot", "control": "dash", "student": "solid"}
+_ROW_HEIGHT = 46
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: what Plotly draws, what it shows in words, and the same numbers as a table."""
+
+    name: str
+    title: str
+    caption: str
+    traces: tuple[dict[str, Any], ...]
+    layout: dict[str, Any]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def figures(data: ReportData) -> tuple[Figure, ...]:
+    """Every figure that the measurements have numbers for, in reading order."""
+    drawn = [
+        accuracy_against_latency(data),
+        *(latency_distribution(data, profile) for profile in data.profiles),
+        speedup_by_block(data),
+        accuracy_per_class(data),
+        training_curve(data, quantity=data.metric),
+        training_curve(data, quantity="loss"),
+        sizes(data),
+    ]
+    return tuple(figure for figure in drawn if figure is not None)
+
+
+def colour(role: str) -> str:
+    """The colour of a role, the same in every figure and table."""
+    return _COLOURS.get(role, _OTHER_COLOUR)
+
+
+def label(text: str) -> str:
+    """A user's name as a Plotly label: shortened, and inert."""
+    short = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
+    return html.escape(short, quote=False)
+
+
+def accuracy_against_latency(data: ReportData) -> Figure | None:
+    """Accuracy over p50 latency under the first profile: up and to the left is better."""
+    if not data.profiles:
+        return None
+    profile = data.profiles[0]
+    shown = [
+        (candidate, entry, timing)
+        for candidate in data.candidates
+        for entry in sorted(candidate.accuracy, key=lambda entry: payload_of(entry.runtime))  # filled marks first
+        if data.metric in entry.metrics and (timing := data.timing(candidate.role, entry.runtime, profile))
+    ]
+    if not shown:
+        return None
+    by_role = [[point for point in shown if point[0] is candidate] for candidate in data.candidates]
+    traces = [_points(points, data.metric) for points in by_role if points]
+    latencies = [timing.p50_ms for _, _, timing in shown]
+    layout = _layout(height=400)
+    layout["xaxis"] |= _latency_axis(latencies) | {"title": {"text": f"p50 latency, {label(profile)} (ms)"}}
+    layout["yaxis"] |= {"title": {"text": data.metric.replace("_", " ")}, "tickformat": ".1%"}
+    return Figure(
+        name="accuracy-against-latency",
+        title="Accuracy against latency",
+        caption=(
+            f"Up and to the left is better. Bars are 95 % intervals of the accuracy on {fmt.count(shown[0][1].samples)} "
+            f"test samples; hollow marks run in PyTorch."
+        ),
+        traces=tuple(traces),
+        layout=layout,
+        columns=("Model", "Runs on", "p50", data.metric.capitalize(), "95 % interval"),
+        rows=tuple(
+            (
+                candidate.title,
+                runtime_title(entry.runtime),
+                fmt.milliseconds(timing.p50_ms),
+                fmt.percent(entry.metrics[data.metric]),
+                fmt.percent_range(entry.interval),
+            )
+            for candidate, entry, timing in shown
+        ),
+    )
+
+
+def latency_distribution(data: ReportData, profile: str) -> Figure | None:
+    """Box plots of every timed inference under one profile."""
+    timings = [timing for timing in data.timings if timing.profile == profile and timing.samples_ms]
+    if not timings:
+        return None
+    spans = [np.percentile(timing.samples_ms, (5, 25, 50, 75, 95)).tolist() for timing in timings]
+    names = [(_title(data, timing.role), runtime_title(timing.runtime)) for timing in timings]
+    positions = list(range(len(timings)))[::-1]
+    traces = [_box(timing, span, position) for timing, span, position in zip(timings, spans, positions, strict=True)]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "text",
+            "x": [span[4] for span in spans],
+            "y": positions,
+            "text": [f" {fmt.milliseconds(span[2])}" for span in spans],
+            "textposition": "middle right",
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "cliponaxis": False,
+        }
+    )
+    layout = _layout(height=90 + _ROW_HEIGHT * len(timings), legend=False)
+    edges = [span[0] for span in spans] + [span[4] for span in spans]
+    layout["xaxis"] |= _latency_axis(edges) | {"title": {"text": "latency of one batch (ms)"}}
+    layout["yaxis"] |= _names_axis(positions, names)
+    first = timings[0]
+    threads = "All cores" if first.threads == 0 else f"{first.threads} thread{'' if first.threads == 1 else 's'}"
+    return Figure(
+        name=f"latency-{data.profiles.index(profile)}",
+        title=f"Latency: {profile}",
+        caption=f"{threads}, batch {first.batch}. Box: middle half; line and label: p50; whiskers: p5 to p95.",
+        traces=tuple(traces),
+        layout=layout,
+        columns=("Model", "Samples", "p5", "p25", "p50", "p75", "p95"),
+        rows=tuple(
+            (" · ".join(name), fmt.count(len(timing.samples_ms)), *(fmt.milliseconds(value) for value in span))
+            for name, timing, span in zip(names, timings, spans, strict=True)
+        ),
+    )
+
+
+def speedup_by_block(data: ReportData) -> Figure | None:
+    """The ratio of medians in each alternating block, the raw material of the speed-up and its interval."""
+    head = data.headline
+    if head.speedup is None or head.runtime is None or head.profile is None:
+        return None
+    own = data.timing("student", head.runtime, head.profile)
+    other = data.timing(head.speedup.against, head.runtime, head.profile)
+    if own is None or other is None or own.speedup is None:
+        return None
+    ratios = block_ratios(base=other, candidate=own)
+    if not ratios:
+        return None
+    low, high = head.speedup.low, head.speedup.high
+    numbers = [block + 1 for block in ratios]
+    layout = _layout(height=320, legend=False)
+    layout["xaxis"] |= {"title": {"text": "block, in the order measured"}, "range": [0.3, max(numbers) + 0.7]}
+    layout["yaxis"] |= {"title": {"text": "times as fast"}, "ticksuffix": "×"}
+    layout["shapes"] = [
+        {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "line": {"width": 0}}
+        | {"fillcolor": colour("student"), "opacity": 0.18, "layer": "below"},
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": head.speedup.ratio, "y1": head.speedup.ratio}
+        | {"line": {"color": colour("student"), "width": 2}},
+    ]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": numbers,
+        "y": list(ratios.values()),
+        "marker": {"color": colour("student"), "size": 8},
+        "text": [f"block {number}: {fmt.times(ratio)}" for number, ratio in zip(numbers, ratios.values(), strict=True)],
+        "hoverinfo": "text",
+    }
+    return Figure(
+        name="speedup-by-block",
+        title="Speed-up, block by block",
+        caption=(
+            f"Models take turns in blocks, so a machine that drifts slows all of them. Line: the speed-up, "
+            f"{fmt.times(head.speedup.ratio)}; band: its 95 % interval. "
+            f"Under {head.profile}, against {head.speedup_against}."
+        ),
+        traces=(trace,),
+        layout=layout,
+        columns=("Block", "Times as fast"),
+        rows=tuple((str(number), fmt.times(ratio)) for number, ratio in zip(numbers, ratios.values(), strict=True)),
+    )
+
+
+def block_ratios(*, base: Timing, candidate: Timing) -> dict[int, float]:
+    """Median of `base` over median of `candidate`, for each block that both have; above 1 the candidate is faster."""
+    ours, theirs = _block_medians(candidate), _block_medians(base)
+    return {block: theirs[block] / ours[block] for block in sorted(ours.keys() & theirs.keys())}
+
+
+def accuracy_per_class(data: ReportData) -> Figure | None:
+    """Accuracy of each class, teacher, control and student side by side."""
+    measured = [
+        (candidate, entry) for candidate in data.candidates if (entry := _deployed(candidate)) and entry.per_class
+    ]
+    if not measured:
+        return None
+    order = _classes_shown(measured)
+    names = [score.name for score in measured[0][1].per_class]
+    shift = {candidate.role: 0.22 * (index - (len(measured) - 1) / 2) for index, (candidate, _) in enumerate(measured)}
+    traces = [_class_marks(candidate, entry, order, shift[candidate.role]) for candidate, entry in measured]
+    layout = _layout(height=380)
+    layout["xaxis"] |= _names_axis(list(range(len(order))), [(names[index],) for index in order]) | {"showgrid": False}
+    layout["yaxis"] |= {"title": {"text": "accuracy"}, "tickformat": ".0%"}
+    layout["shapes"] = [_separator(position + 0.5) for position in range(len(order) - 1)]
+    counts = [score.samples for score in measured[0][1].per_class]
+    fewest, most = fmt.count(min(counts)), fmt.count(max(counts))
+    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} test samples in a class."
+    if len(order) < len(names):
+        caption += f" The {len(order)} of {len(names)} classes where the models differ most."
+    return Figure(
+        name="accuracy-per-class",
+        title="Accuracy of each class",
+        caption=caption,
+        traces=tuple(traces),
+        layout=layout,
+        columns=("Class", "Samples", *(candidate.title for candidate, _ in measured)),
+        rows=tuple(
+            (name, fmt.count(counts[index]), *(fmt.percent(_class_accuracy(entry, index)) for _, entry in measured))
+            for index, name in enumerate(names)
+        ),
+    )
+
+
+def training_curve(data: ReportData, *, quantity: str) -> Figure | None:
+    """A validation quantity by epoch, for every network that was trained on the way."""
+    trained = [link for link in data.links if any(quantity in epoch.val for epoch in link.curve)]
+    if not trained:
+        return None
+    is_share = quantity == data.metric
+    show = fmt.percent if is_share else fmt.significant
+    layout = _layout(height=340)
+    layout["yaxis"] |= {"title": {"text": f"validation {quantity}"}, "tickformat": ".0%" if is_share else "~g"}
+    by_epoch = [{epoch.epoch: epoch.val[quantity] for epoch in link.curve if quantity in epoch.val} for link in trained]
+    epochs = sorted(set().union(*by_epoch))
+    last = epochs[-1] + 1
+    layout["xaxis"] |= {"title": {"text": "epoch"}, "range": [0, last * 1.03], "dtick": math.ceil(last / 8)}
+    return Figure(
+        name=f"training-{'metric' if is_share else quantity}",
+        title=f"Validation {quantity.replace('_', ' ')} in training",
+        caption="By epoch, on the validation split, before export.",
+        traces=tuple(_curve(data, link, quantity) for link in trained),
+        layout=layout,
+        columns=("Epoch", *(_title(data, link.role) for link in trained)),
+        rows=tuple(
+            (str(epoch + 1), *(show(curve[epoch]) if epoch in curve else fmt.ABSENT for curve in by_epoch))
+            for epoch in epochs
+        ),
+    )
+
+
+def sizes(data: ReportData) -> Figure | None:
+    """Bytes on disk of every stored form of every candidate."""
+    stored = [(candidate, form, size) for candidate in data.candidates for form, size in candidate.size_bytes.items()]
+    if not stored:
+        return None
+    forms = {"onnx": "ONNX", "torch": "PyTorch"}
+    names = [(candidate.title, forms.get(form, form)) for candidate, form, _ in stored]
+    positions = list(range(len(stored)))[::-1]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [size / 1e6 for _, _, size in stored],
+        "y": positions,
+        "marker": {
+            "color": [colour(candidate.role) for candidate, _, _ in stored],
+            "opacity": [0.55 if form == "torch" else 1.0 for _, form, _ in stored],
+        },
+        "text": [f" {fmt.size(size)}" for _, _, size in stored],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "width": 0.62,
+    }
+    layout = _layout(height=90 + _ROW_HEIGHT * len(stored), legend=False)
+    largest = max(size for _, _, size in stored) / 1e6
+    layout["xaxis"] |= {"title": {"text": "MB (10⁶ bytes)"}, "range": [0, largest * 1.22]}
+    layout["yaxis"] |= _names_axis(positions, names)
+    return Figure(
+        name="sizes",
+        title="Size on disk",
+        caption="What would be shipped; paler bars are the PyTorch weights.",
+        traces=(trace,),
+        layout=layout,
+        columns=("Model", "Size", "Bytes"),
+        rows=tuple(
+            (" · ".join(name), fmt.size(size), fmt.count(size))
+            for name, (_, _, size) in zip(names, stored, strict=True)
+        ),
+    )
+
+
+def _points(points: Sequence[tuple[Candidate, Accuracy, Timing]], metric: str) -> dict[str, Any]:
+    """One candidate on each of its runtimes."""
+    candidate = points[0][0]
+    values = [entry.metrics[metric] for _, entry, _ in points]
+    bounds = [entry.interval or (value, value) for (_, entry, _), value in zip(points, values, strict=True)]
+    symbol, tint = _SYMBOLS.get(candidate.role, "cross"), colour(candidate.role)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": label(candidate.title),
+        "x": [timing.p50_ms for _, _, timing in points],
+        "y": values,
+        "error_y": {
+            "type": "data",
+            "array": [high - value for (_, high), value in zip(bounds, values, strict=True)],
+            "arrayminus": [value - low for (low, _), value in zip(bounds, values, strict=True)],
+            "thickness": 1.2,
+            "width": 5,
+            "color": tint,
+        },
+        "marker": {
+            "color": tint,
+            "size": 14,
+            "symbol": [symbol + ("-open" if payload_of(entry.runtime) == "torch" else "") for _, entry, _ in points],
+            "line": {"width": 2, "color": tint},
+        },
+        "text": [_point_words(point, metric) for point in points],
+        "hoverinfo": "text",
+    }
+
+
+def _point_words(point: tuple[Candidate, Accuracy, Timing], metric: str) -> str:
+    candidate, entry, timing = point
+    size = fmt.size(candidate.size_bytes.get(payload_of(entry.runtime)))
+    answer = f"{fmt.percent(entry.metrics[metric])} in {fmt.milliseconds(timing.p50_ms)}, {size}"
+    return f"<b>{label(candidate.title)}</b> · {label(runtime_title(entry.runtime))}<br>{answer}"
+
+
+def _box(timing: Timing, span: Sequence[float], position: int) -> dict[str, Any]:
+    p5, p25, p50, p75, p95 = span
+    return {
+        "type": "box",
+        "orientation": "h",
+        "y": [position],
+        "lowerfence": [p5],
+        "q1": [p25],
+        "median": [p50],
+        "q3": [p75],
+        "upperfence": [p95],
+        "line": {"color": colour(timing.role), "width": 1.8},
+        "fillcolor": f"{colour(timing.role)}59",
+        "width": 0.55,
+        "whiskerwidth": 0.5,
+        "hoverinfo": "x",
+        "showlegend": False,
+    }
+
+
+def _class_marks(candidate: Candidate, entry: Accuracy, order: Sequence[int], shift: float) -> dict[str, Any]:
+    shown = [(position, entry.per_class[index]) for position, index in enumerate(order)]
+    known = [(position, score, score.accuracy) for position, score in shown if score.accuracy is not None]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": label(candidate.title),
+        "x": [position + shift for position, _, _ in known],
+        "y": [accuracy for _, _, accuracy in known],
+        "marker": {
+            "color": colour(candidate.role),
+            "symbol": _SYMBOLS.get(candidate.role, "cross"),
+            "size": 11 if len(order) <= 20 else 8,
+        },
+        "text": [
+            f"<b>{label(score.name)}</b> · {label(candidate.title)}<br>{fmt.percent(accuracy)} of "
+            f"{fmt.count(score.samples)} samples"
+            for _, score, accuracy in known
+        ],
+        "hoverinfo": "text",
+        "cliponaxis": False,
+    }
+
+
+def _curve(data: ReportData, link: Link, quantity: str) -> dict[str, Any]:
+    points = [epoch for epoch in link.curve if quantity in epoch.val]
+    show = fmt.percent if quantity == data.metric else fmt.significant
+    title = label(_title(data, link.role))
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(points) <= 40 else "lines",
+        "name": title,
+        "x": [epoch.epoch + 1 for epoch in points],
+        "y": [epoch.val[quantity] for epoch in points],
+        "line": {"color": colour(link.role), "width": 2.2, "dash": _DASHES.get(link.role, "longdash")},
+        "marker": {"color": colour(link.role), "size": 5, "symbol": _SYMBOLS.get(link.role, "cross")},
+        "text": [f"<b>{title}</b> · epoch {epoch.epoch + 1}<br>{show(epoch.val[quantity])}" for epoch in points],
+        "hoverinfo": "text",
+    }
+
+
+def _layout(*, height: int, legend: bool = True) -> dict[str, Any]:
+    """Axes that do not trap a scrolling finger, and room for labels; colours come from the page's theme."""
+    return {
+        "height": height,
+        "margin": {"l": 12, "r": 18, "t": 12, "b": 12},
+        "hovermode": "closest",
+        "dragmode": False,
+        "showlegend": legend,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"automargin": True, "fixedrange": True, "zeroline": False},
+        "yaxis": {"automargin": True, "fixedrange": True, "zeroline": False},
+    }
+
+
+def _names_axis(positions: Sequence[int], names: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    """An axis of names, each of one or more lines."""
+    return {
+        "tickmode": "array",
+        "tickvals": list(positions),
+        "ticktext": ["<br>".join(label(line) for line in lines) for lines in names],
+        "range": [min(positions) - 0.6, max(positions) + 0.6],
+        "showgrid": False,
+    }
+
+
+def _latency_axis(values_ms: Sequence[float]) -> dict[str, Any]:
+    """Linear from zero; logarithmic when the slowest takes more than five times as long as the fastest."""
+    low, high = min(values_ms), max(values_ms)
+    if low <= 0 or high / low < 5:
+        return {"type": "linear", "range": [0, high * 1.25]}
+    room = math.log10(high / low)
+    return {
+        "type": "log",
+        "range": [math.log10(low) - 0.06 * room, math.log10(high) + 0.22 * room],
+        "tickmode": "array",
+        "tickvals": (ticks := _log_ticks(low, high)),
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 in every decade that the values touch."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [
+        step * 10.0**decade for decade in decades for step in (1, 2, 5) if low / 2 <= step * 10.0**decade <= high * 2
+    ]
+
+
+def _separator(x: float) -> dict[str, Any]:
+    return {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "layer": "below"} | {
+        "line": {"color": "rgba(128,128,128,0.22)", "width": 1}
+    }
+
+
+def _classes_shown(measured: Sequence[tuple[Candidate, Accuracy]]) -> list[int]:
+    """All classes in their order, or those where the candidates differ most when there are too many to read."""
+    num_classes = min(len(entry.per_class) for _, entry in measured)
+    if num_classes <= MAX_CLASSES_SHOWN:
+        return list(range(num_classes))
+    spreads = {}
+    for index in range(num_classes):
+        known = [value for _, entry in measured if (value := _class_accuracy(entry, index)) is not None]
+        spreads[index] = max(known) - min(known) if known else 0.0
+    return sorted(sorted(spreads, key=lambda index: -spreads[index])[:MAX_CLASSES_SHOWN])
+
+
+def _class_accuracy(entry: Accuracy, index: int) -> float | None:
+    return entry.per_class[index].accuracy if index < len(entry.per_class) else None
+
+
+def _deployed(candidate: Candidate) -> Accuracy | None:
+    return candidate.accuracy_on(deployed_runtime(candidate)) if candidate.accuracy else None
+
+
+def _block_medians(timing: Timing) -> dict[int, float]:
+    if not timing.blocks:
+        return {}
+    samples, blocks = np.asarray(timing.samples_ms), np.asarray(timing.blocks)
+    return {int(block): float(np.median(samples[blocks == block])) for block in np.unique(blocks)}
+
+
+def _title(data: ReportData, role: str) -> str:
+    candidate = data.candidate(role)
+    return candidate.title if candidate else role.capitalize()

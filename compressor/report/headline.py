@@ -1,0 +1,225 @@
+"""What the numbers say, in sentences: the student against the teacher, the control and the user's budgets.
+
+A difference in accuracy is called noise when it is no larger than half of the wider of the two 95 % intervals. Networks
+that err on the same samples could be told apart by less: a paired test would be sharper than these intervals are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compressor.report import format as fmt
+from compressor.report.facts import (
+    Accuracy,
+    Budget,
+    Candidate,
+    Headline,
+    Speedup,
+    Timing,
+    find_candidate,
+    find_timing,
+    payload_of,
+    runtime_title,
+)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A difference of accuracies in 0–1 and whether the samples can show it."""
+
+    value: float
+    within_noise: bool
+    samples: int
+
+    @property
+    def caveat(self) -> str:
+        return f"within the noise of {fmt.count(self.samples)} test samples"
+
+
+@dataclass(frozen=True)
+class _Speed:
+    speedup: Speedup | None
+    against: str
+    student: Timing
+    base: Timing | None
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    teacher: int
+    student: int
+    payload: str
+
+    @property
+    def ratio(self) -> float:
+        return self.teacher / self.student
+
+
+def judge(
+    candidates: tuple[Candidate, ...],
+    timings: tuple[Timing, ...],
+    budgets: tuple[Budget, ...],
+    *,
+    metric: str,
+    base: str,
+) -> Headline:
+    """Everything the first screen says."""
+    verdict, verdict_sentence = _verdict(budgets)
+    student = find_candidate(candidates, "student")
+    if student is None or not student.accuracy:
+        sentence = "No student was measured, so there is nothing to compare with the teacher."
+        return Headline(sentence, verdict, verdict_sentence, "")
+    runtime = deployed_runtime(student)
+    own = student.accuracy_on(runtime)
+    assert own is not None, "the deployed runtime is one of those measured"
+    teacher = _comparable(find_candidate(candidates, "teacher"), runtime)
+    change = _difference(own, teacher, metric)
+    shared, control = _shared(student, find_candidate(candidates, "control"), runtime)
+    gain = _difference(shared, control, metric)
+    speed = _speed(timings, runtime, base)
+    sizes = _sizes(find_candidate(candidates, "teacher"), student, runtime)
+    return Headline(
+        sentence=_sentence(own, teacher, metric, change, speed, sizes),
+        verdict=verdict,
+        verdict_sentence=verdict_sentence,
+        gain_sentence=_gain_sentence(gain),
+        runtime=runtime,
+        profile=speed.student.profile if speed else None,
+        samples=own.samples,
+        teacher=teacher.metrics.get(metric) if teacher else None,
+        teacher_runtime=teacher.runtime if teacher else None,
+        student=own.metrics.get(metric),
+        control=control.metrics.get(metric) if control else None,
+        change=change.value if change else None,
+        change_within_noise=change.within_noise if change else None,
+        gain=gain.value if gain else None,
+        gain_within_noise=gain.within_noise if gain else None,
+        speedup=speed.speedup if speed else None,
+        speedup_against=speed.against if speed and speed.speedup else None,
+        latency_ms=speed.student.p50_ms if speed else None,
+        teacher_latency_ms=speed.base.p50_ms if speed and speed.base else None,
+        size_ratio=sizes.ratio if sizes else None,
+        size_payload=sizes.payload if sizes else None,
+        teacher_size=sizes.teacher if sizes else None,
+        student_size=student.size_bytes.get(payload_of(runtime)),
+    )
+
+
+def deployed_runtime(candidate: Candidate) -> str:
+    """The runtime a candidate is judged on: the first that runs the exported file, else the first measured."""
+    runtimes = [entry.runtime for entry in candidate.accuracy]
+    return next((name for name in runtimes if payload_of(name) == "onnx"), runtimes[0])
+
+
+def _comparable(candidate: Candidate | None, runtime: str) -> Accuracy | None:
+    """The accuracy on the same runtime, else on the first one measured."""
+    if candidate is None or not candidate.accuracy:
+        return None
+    return candidate.accuracy_on(runtime) or candidate.accuracy[0]
+
+
+def _shared(student: Candidate, control: Candidate | None, runtime: str) -> tuple[Accuracy, Accuracy | None]:
+    """Student and control on one runtime: a control is often judged in PyTorch alone."""
+    other = _comparable(control, runtime)
+    own = student.accuracy_on(other.runtime) if other else None
+    return own or student.accuracy[0], other
+
+
+def _difference(own: Accuracy, other: Accuracy | None, metric: str) -> _Difference | None:
+    if other is None or metric not in own.metrics or metric not in other.metrics:
+        return None
+    value = own.metrics[metric] - other.metrics[metric]
+    return _Difference(value, abs(value) <= max(own.half_width, other.half_width), own.samples)
+
+
+def _speed(timings: tuple[Timing, ...], runtime: str, base: str) -> _Speed | None:
+    """The student's timing under the first profile, with the best-founded comparison there is."""
+    own = next((entry for entry in timings if entry.role == "student" and entry.runtime == runtime), None)
+    if own is None:
+        return None
+    if own.speedup is not None:
+        other = find_timing(timings, role=own.speedup.against, runtime=runtime, profile=own.profile)
+        return _Speed(own.speedup, f"the {own.speedup.against} on {runtime_title(runtime)}", own, other)
+    other = find_timing(timings, role=base, runtime="torch", profile=own.profile)
+    return _Speed(own.speedup_against_teacher_torch, f"the {base} in PyTorch", own, other)
+
+
+def _sizes(teacher: Candidate | None, student: Candidate, runtime: str) -> _Sizes | None:
+    """Both sizes in the same stored form: the deployed one, else PyTorch's."""
+    for payload in dict.fromkeys((payload_of(runtime), "torch")):
+        if teacher and teacher.size_bytes.get(payload) and student.size_bytes.get(payload):
+            return _Sizes(teacher.size_bytes[payload], student.size_bytes[payload], payload)
+    return None
+
+
+def _sentence(
+    own: Accuracy,
+    teacher: Accuracy | None,
+    metric: str,
+    change: _Difference | None,
+    speed: _Speed | None,
+    sizes: _Sizes | None,
+) -> str:
+    name = metric.replace("_", " ")
+    mine = fmt.percent(own.metrics.get(metric))
+    if teacher is None or change is None:
+        accuracy = f"The student reaches {mine} {name}"
+    else:
+        noise = f", {change.caveat}" if change.within_noise else ""
+        theirs = fmt.percent(teacher.metrics.get(metric))
+        accuracy = (
+            f"The student reaches {mine} {name} where the teacher reaches {theirs} ({fmt.points(change.value)}{noise})"
+        )
+    parts = [accuracy]
+    if speed is not None:
+        parts.append(_speed_words(speed))
+    if sizes is not None:
+        parts.append(_size_words(sizes))
+    return f"{', '.join(parts[:-1])} and {parts[-1]}." if len(parts) > 1 else f"{parts[0]}."
+
+
+def _speed_words(speed: _Speed) -> str:
+    threads = "all cores" if speed.student.threads == 0 else _plural(speed.student.threads, "thread")
+    condition = f"{threads}, batch {speed.student.batch}"
+    if speed.speedup is None:
+        return f"answers in {fmt.milliseconds(speed.student.p50_ms)} ({condition})"
+    faster = speed.speedup
+    text = fmt.ratio(faster.ratio, low=faster.low, high=faster.high)
+    if not faster.conclusive:
+        return f"shows no difference in speed to {speed.against}: {text} ({condition})"
+    if faster.ratio < 1:
+        return f"is slower than {speed.against}: {text} its speed ({condition})"
+    return f"runs {text} as fast as {speed.against} ({condition})"
+
+
+def _size_words(sizes: _Sizes) -> str:
+    how = f"{fmt.size(sizes.student)} instead of {fmt.size(sizes.teacher)}"
+    if sizes.ratio >= 1:
+        return f"is {fmt.times(sizes.ratio)} smaller ({how})"
+    return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
+
+
+def _gain_sentence(gain: _Difference | None) -> str:
+    if gain is None:
+        return "Whether the teacher helped is not known: no control was measured."
+    against = "the same student trained without the teacher"
+    if gain.within_noise:
+        return f"Whether the teacher helped cannot be told: {fmt.points(gain.value)} against {against}, {gain.caveat}."
+    if gain.value > 0:
+        return f"The teacher helped: {fmt.points(gain.value)} over {against}."
+    return f"The teacher hurt: {fmt.points(gain.value)} against {against}."
+
+
+def _verdict(budgets: tuple[Budget, ...]) -> tuple[Literal["met", "missed", "none"], str]:
+    if not budgets:
+        return "none", "No budget was stated."
+    missed = [budget.budget for budget in budgets if not budget.met]
+    if missed:
+        share = f" ({len(missed)} of {len(budgets)} budgets)" if len(budgets) > 1 else ""
+        return "missed", f"Missed: {', '.join(missed)}{share}."
+    return "met", "The budget is met." if len(budgets) == 1 else f"All {len(budgets)} budgets are met."
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{fmt.count(number)} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,176 @@
+"""The report as one HTML file that opens offline: figures, tables, styles and Plotly itself are inside.
+
+All text is escaped by Jinja2; figures travel as JSON that cannot close its script element; a content security policy
+lets only the two scripts written here run, by their hash, and lets the page load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from compressor import __version__
+from compressor.report import figures as drawing
+from compressor.report import format as fmt
+from compressor.report import tables
+from compressor.report.facts import Headline, ReportData
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# What JSON may hold and HTML or JavaScript would read as something else.
+_UNSAFE_IN_SCRIPT: dict[str, str | int | None] = {
+    character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number of the first screen: what it is, the number, what it means, and whether it is good news."""
+
+    title: str
+    value: str
+    detail: str
+    mood: str = "plain"
+
+
+def render(data: ReportData) -> str:
+    """The whole page."""
+    figures = drawing.figures(data)
+    plotly, script = Markup(get_plotlyjs()), Markup(_template_text("report.js"))
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            head=data.headline,
+            cards=cards(data.headline),
+            figures=figures,
+            figures_json=embedded_json({figure.name: _drawn(figure) for figure in figures}),
+            accuracy=tables.accuracy(data),
+            latency=tables.latency(data),
+            budgets=tables.budgets(data),
+            missing=tables.missing(data),
+            steps=tables.steps(data),
+            decisions=tables.decisions(data),
+            parity=tables.parity(data),
+            input_contract=tables.input_contract(data),
+            conditions=tables.conditions(data),
+            machine=tables.machine(data),
+            versions=tables.versions(data),
+            provenance=tables.provenance(data),
+            settings=tables.settings(data),
+            version=__version__,
+            plotly=plotly,
+            script=script,
+            style=Markup(_template_text("report.css")),
+            script_hashes=" ".join(f"'sha256-{_digest(code)}'" for code in (plotly, script)),
+        )
+    )
+
+
+def embedded_json(value: object) -> Markup:
+    """JSON that is safe inside a script element, whatever its strings hold; NaN and infinities become null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.translate(str.maketrans(_UNSAFE_IN_SCRIPT)))
+
+
+def cards(head: Headline) -> tuple[Card, ...]:
+    """The numbers of the first screen; a number that was not measured has no card."""
+    found = [_accuracy_card(head), _speed_card(head), _size_card(head), _teacher_card(head), _budget_card(head)]
+    return tuple(card for card in found if card is not None)
+
+
+def _accuracy_card(head: Headline) -> Card | None:
+    if head.student is None:
+        return None
+    if head.change is None:
+        return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
+    noise = ", within the noise" if head.change_within_noise else ""
+    mood = "good" if head.change > 0 and not head.change_within_noise else "plain"
+    return Card("Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} to the teacher{noise}", mood)
+
+
+def _speed_card(head: Headline) -> Card | None:
+    if head.latency_ms is None:
+        return None
+    if head.speedup is None:
+        return Card("Latency", fmt.milliseconds(head.latency_ms), f"p50, {head.profile}; nothing to compare with")
+    mood = "plain" if not head.speedup.conclusive else "good" if head.speedup.ratio > 1 else "bad"
+    interval = f"{fmt.significant(head.speedup.low)}–{fmt.significant(head.speedup.high)}"
+    before = f"{fmt.milliseconds(head.teacher_latency_ms)} → " if head.teacher_latency_ms is not None else ""
+    detail = f"95 %: {interval}; p50 {before}{fmt.milliseconds(head.latency_ms)}, {head.profile}"
+    return Card("Speed-up", fmt.times(head.speedup.ratio), detail, mood)
+
+
+def _size_card(head: Headline) -> Card | None:
+    if head.size_ratio is None or head.student_size is None or head.teacher_size is None:
+        return Card("Size", fmt.size(head.student_size), "nothing to compare with") if head.student_size else None
+    smaller = head.size_ratio >= 1
+    form = "ONNX" if head.size_payload == "onnx" else "PyTorch"
+    return Card(
+        "Smaller" if smaller else "Larger",
+        fmt.times(head.size_ratio if smaller else 1 / head.size_ratio),
+        f"{fmt.size(head.teacher_size)} → {fmt.size(head.teacher_size / head.size_ratio)}, {form}",
+        "good" if smaller else "bad",
+    )
+
+
+def _teacher_card(head: Headline) -> Card | None:
+    if head.gain is None:
+        return None
+    if head.gain_within_noise:
+        return Card("What the teacher gave", fmt.points(head.gain), "to the control: within the noise")
+    mood = "good" if head.gain > 0 else "bad"
+    return Card("What the teacher gave", fmt.points(head.gain), "to the control, trained alone", mood)
+
+
+def _budget_card(head: Headline) -> Card:
+    moods = {"met": "good", "missed": "bad", "none": "plain"}
+    values = {"met": "met", "missed": "missed", "none": "none stated"}
+    detail = "set max_drop, max_latency_ms or max_size_mb" if head.verdict == "none" else head.verdict_sentence
+    return Card("Budgets", values[head.verdict], detail, moods[head.verdict])
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["colour"] = drawing.colour
+    return environment
+
+
+def _template_text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _drawn(figure: drawing.Figure) -> dict[str, Any]:
+    return {"data": figure.traces, "layout": figure.layout}
+
+
+def _digest(code: str) -> str:
+    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,65 @@
+"""The report as Markdown for a pull request: the verdict, the tables that decide, and the way to run it again."""
+
+from __future__ import annotations
+
+import re
+
+from compressor.report import tables
+from compressor.report.facts import ReportData
+
+_SIGNS = {"met": "✅", "missed": "❌", "none": "ℹ️"}
+
+
+def render(data: ReportData) -> str:
+    """The whole text, ending in a newline."""
+    head = data.headline
+    blocks = [
+        f"## {text(data.run)}: teacher → student",
+        text(head.sentence),
+        f"{_SIGNS[head.verdict]} **{text(head.verdict_sentence)}** {text(head.gain_sentence)}".rstrip(),
+        _grid(tables.accuracy(data)),
+        _grid(tables.latency(data)),
+        _titled("Budgets", tables.budgets(data)),
+        _titled("What is not here", tables.missing(data)),
+        _folded(tables.steps(data)),
+        _folded(tables.decisions(data)),
+        _folded(tables.parity(data)),
+        _folded(tables.conditions(data)),
+        _reproduce(data),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def text(value: str) -> str:
+    """User text that Markdown and HTML leave as it is, on one line."""
+    inert = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(value.split()))
+    return inert.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _grid(table: tables.Table) -> str:
+    if not table.rows:
+        return ""
+    rules = ("---:" if index in table.numeric else "---" for index in range(len(table.columns)))
+    lines = [table.columns, tuple(rules), *table.rows]
+    return "\n".join(
+        "| " + " | ".join(cell if number == 1 else text(cell) for cell in cells) + " |"
+        for number, cells in enumerate(lines)
+    )
+
+
+def _titled(title: str, table: tables.Table) -> str:
+    return f"### {title}\n\n{_grid(table)}" if table.rows else ""
+
+
+def _folded(table: tables.Table) -> str:
+    if not table.rows:
+        return ""
+    return f"<details><summary>{text(table.caption)}</summary>\n\n{_grid(table)}\n\n</details>"
+
+
+def _reproduce(data: ReportData) -> str:
+    made = f"Measurements `{data.key}`, seed {data.seed}"
+    if data.command is None:
+        return f"{made}; the run keeps no recipe, its settings are in `report.json`."
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", data.command)), default=0))
+    return f"{made}. Again with:\n\n{fence}sh\n{data.command}\n{fence}"

@@ -1,0 +1,1 @@
+"""Runtimes: one file per way to execute a model; all speak NumPy, batch in, outputs out."""

@@ -1,0 +1,52 @@
+"""What every runtime offers: batch in, outputs out, in NumPy.
+
+A runtime is constructed with `threads` (0: all cores this process may use), loads one model, answers, and is closed.
+Inputs are samples as the data gives them: `[B, C, H, W]` pixels (uint8 0–255, or float 0–1) or `[B, F]` features. The
+runtime turns them into what its model takes; `prepare` does only that, so that timing can leave it out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Runtime(Protocol):
+    """What executes a model."""
+
+    def load(self, path: Path) -> None:
+        """Make the model at `path` ready to answer.
+
+        Raises:
+            ModelError: There is no model at `path` that this runtime can execute.
+        """
+        ...
+
+    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """`inputs` in the layout and data type that the model takes; what is prepared already stays as it is."""
+        ...
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The model's outputs for a batch, prepared or not.
+
+        Raises:
+            MeasurementError: No model is loaded, or the model cannot take these inputs.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the model; closing twice is fine."""
+        ...
+
+    def describe(self) -> dict[str, str | int]:
+        """What really ran: `runtime`, `version`, `provider`, `threads`."""
+        ...
+
+    def file_size(self, path: Path) -> int:
+        """Size in bytes of what is deployed of the model at `path`."""
+        ...

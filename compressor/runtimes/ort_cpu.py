@@ -1,0 +1,188 @@
+"""ONNX Runtime on the CPU. Does not import torch.
+
+Not covered: other execution providers (each is a runtime of its own), models with more than one input.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from compressor.errors import CompressError, MeasurementError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Its own exceptions have no common base; ValueError and RuntimeError come from its Python layer and its bindings.
+_FOREIGN_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
+
+_INPUT_TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+class OrtCpu:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, *, threads: int = 0) -> None:
+        """Set up without a model.
+
+        Args:
+            threads: threads within an operator; 0 for all cores this process may use
+        """
+        self._threads = threads or _usable_cores()
+        self._session: Any = None
+        self._input_name = ""
+        self._sample_shape: tuple[int | str | None, ...] = ()
+        self._dtype: type[np.generic] = np.float32
+
+    def load(self, path: Path) -> None:
+        """Make a session.
+
+        Args:
+            path: An `.onnx` file, or an artifact folder that holds `model.onnx`.
+
+        Raises:
+            ModelError: No such file, not a model that ONNX Runtime can execute, or not one with a single numeric input.
+        """
+        file = _model_file(path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3  # errors; warnings are about devices and fusions that nobody asked for
+        # Idle threads that spin would take the cores from the model that is being timed in another process.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        with _edge(ModelError, "ONNX Runtime cannot load this model", where=file):
+            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _INPUT_TYPES:
+            found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
+            raise ModelError(
+                f"the model takes ({found})",
+                where=str(file),
+                hint=f"give one with a single input, of {', '.join(_INPUT_TYPES)}",
+            )
+        self._session = session
+        self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
+        self._sample_shape = tuple(inputs[0].shape[1:])
+
+    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """`inputs` in the data type of the model's input, pixels moved to `[B, H, W, C]` if that is its shape.
+
+        uint8 pixels become 0–1 for a model that takes floats.
+
+        Raises:
+            MeasurementError: No model is loaded.
+        """
+        self._loaded()
+        # The plain comparison spares a model that answers in microseconds the longer look.
+        if inputs.shape[1:] != self._sample_shape and _is_channels_last(self._sample_shape, inputs.shape[1:]):
+            inputs = np.moveaxis(inputs, 1, -1)
+        if inputs.dtype == np.uint8 and self._dtype is not np.uint8:
+            inputs = inputs.astype(self._dtype) / self._dtype(255)
+        elif inputs.dtype.kind == "f" and self._dtype is not np.uint8:
+            inputs = inputs.astype(self._dtype, copy=False)
+        return np.ascontiguousarray(inputs)
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The model's first output for a batch.
+
+        Raises:
+            MeasurementError: No model is loaded, or it cannot take these inputs.
+        """
+        session = self._loaded()
+        prepared = self.prepare(inputs)
+        with _edge(MeasurementError, f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"):
+            outputs = session.run(None, {self._input_name: prepared})
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+    def describe(self) -> dict[str, str | int]:
+        """The first provider of the session (of the library, before `load`) and the number of threads."""
+        providers = self._session.get_providers() if self._session else ["CPUExecutionProvider"]
+        return {
+            "runtime": "onnxruntime",
+            "version": str(onnxruntime.__version__),
+            "provider": str(providers[0]),
+            "threads": self._threads,
+        }
+
+    def file_size(self, path: Path) -> int:
+        """Size in bytes of the model file and of the files that hold its weights outside it.
+
+        Raises:
+            ModelError: There is no such file, or it is not an ONNX model.
+        """
+        file = _model_file(path)
+        return file.stat().st_size + sum(other.stat().st_size for other in _external_files(file))
+
+    def _loaded(self) -> Any:
+        if self._session is None:
+            raise MeasurementError("no model is loaded", hint="call load(path) first")
+        return self._session
+
+
+@contextmanager
+def _edge(error: type[CompressError], sentence: str, *, where: Path | None = None) -> Iterator[None]:
+    """Turn whatever ONNX Runtime raises into `error`; only the first line of its message is for people."""
+    try:
+        yield
+    except _FOREIGN_ERRORS as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise error(f"{sentence}: {reason}", where=None if where is None else str(where)) from fault
+
+
+def _model_file(path: Path) -> Path:
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise ModelError("no such model", where=str(file), hint="compress export writes one from a trained network")
+    return file
+
+
+def _external_files(file: Path) -> set[Path]:
+    """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose)."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(file), load_external_data=False).graph
+    except DecodeError as fault:
+        raise ModelError(f"not an ONNX model: {fault}", where=str(file)) from fault
+    entries = (entry for tensor in graph.initializer for entry in tensor.external_data)
+    return {file.parent / entry.value for entry in entries if entry.key == "location"}
+
+
+def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:
+    """Whether the fixed sizes of what a model takes fit a `[C, H, W]` sample only as `[H, W, C]`."""
+
+    def fits(sample: tuple[int, ...]) -> bool:
+        return all(not isinstance(fixed, int) or fixed == size for fixed, size in zip(taken, sample, strict=True))
+
+    return len(given) == len(taken) == 3 and not fits(given) and fits((*given[1:], given[0]))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,69 @@
+"""Train a student from a teacher: the stage this tool is named for."""
+
+from __future__ import annotations
+
+from compressor import registry
+from compressor.artifact import Artifact, Target
+from compressor.data.samples import Dataset
+from compressor.errors import ModelError
+from compressor.models import checkpoint
+from compressor.recipe import DataSettings, DistillSettings, LossSettings, ModelSettings
+from compressor.tasks._contract import Task
+from compressor.teachers._contract import Teacher
+from compressor.training.engine import WeightedLoss
+from compressor.training.produce import produce
+
+
+def distill(
+    student: ModelSettings,
+    settings: DistillSettings,
+    *,
+    teacher: Artifact,
+    kind: str,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> Artifact:
+    """Train `student` from `teacher` and keep its last epoch.
+
+    Args:
+        student: The network to train.
+        settings: How, and with which losses.
+        teacher: The artifact to learn from.
+        kind: The kind of teacher, a member of `teachers`.
+        data: Where `dataset` came from, and which views of it are shown.
+        dataset: What both see.
+        task: What the outputs mean.
+        target: What to leave behind.
+
+    Raises:
+        ModelError: Student or teacher do not fit the data.
+        InputError: A loss refuses its options.
+        DivergenceError: Training met NaN or exploded.
+        InterruptedRunError: Stopped by a signal; the same call goes on.
+    """
+    losses = tuple(_loss(entry) for entry in settings.losses)
+    answers = _teacher(kind, teacher, dataset)
+    return produce(
+        student, settings, teacher=answers, losses=losses, data=data, dataset=dataset, task=task, target=target
+    )
+
+
+def _loss(entry: LossSettings) -> WeightedLoss:
+    member = registry.find("losses", entry.name)
+    return WeightedLoss(member.name, entry.weight, member.load()(**entry.options))
+
+
+def _teacher(kind: str, source: Artifact, dataset: Dataset) -> Teacher:
+    knows = tuple(source.manifest.data.get("classes", ()))
+    if knows != dataset.classes:
+        raise ModelError(
+            f"the teacher knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "
+            f"the data has {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...)",
+            where=str(source.path),
+            hint="teacher and data need the same classes in the same order",
+        )
+    make = registry.find("teachers", kind).load()
+    teacher: Teacher = make(checkpoint.load(source).network)
+    return teacher

@@ -1,0 +1,34 @@
+"""Train a network from the labels alone: a teacher, or the control that a student is compared with."""
+
+from __future__ import annotations
+
+from compressor.artifact import Artifact, Target
+from compressor.data.samples import Dataset
+from compressor.losses.hard import Hard
+from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
+from compressor.tasks._contract import Task
+from compressor.teachers.none import NoTeacher
+from compressor.training.engine import WeightedLoss
+from compressor.training.produce import produce
+
+
+def train(
+    model: ModelSettings,
+    settings: TrainingSettings,
+    *,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> Artifact:
+    """Train `model` on the labels of `dataset` and keep its last epoch.
+
+    Raises:
+        ModelError: The network cannot be built or does not fit the data.
+        DivergenceError: Training met NaN or exploded.
+        InterruptedRunError: Stopped by a signal; the same call goes on.
+    """
+    losses = (WeightedLoss("hard", 1.0, Hard()),)
+    return produce(
+        model, settings, teacher=NoTeacher(), losses=losses, data=data, dataset=dataset, task=task, target=target
+    )

@@ -1,0 +1,56 @@
+"""What every task offers: a loss for training, and judgement of stored outputs in NumPy.
+
+Shape letters: N samples, B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Task(Protocol):
+    """What the outputs of a network mean."""
+
+    @property
+    def primary(self) -> str:
+        """The metric that budgets and reports are about; a key of `metrics`, in 0–1, larger is better."""
+        ...
+
+    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss against the labels alone; a scalar, mean over the batch."""
+        ...
+
+    def decisions(self, logits: Tensor) -> Tensor:
+        """Rows of decisions `[N, K]` that logit losses compare."""
+        ...
+
+    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+        """Every metric of the task over one set of outputs, computed in float64."""
+        ...
+
+    def per_class(
+        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
+    ) -> list[dict[str, int | float | None]]:
+        """For each class: `samples`, and `accuracy` among them (None when there are none)."""
+        ...
+
+    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
+        """Share of samples on which two sets of outputs decide the same."""
+        ...
+
+    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether each decision is right, `[N]`."""
+        ...
+
+    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
+        """Counts `[true, predicted]`."""
+        ...
+
+    def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
+        """Raise `ModelError` when a network that answers with `shape` cannot serve `num_classes` classes."""
+        ...

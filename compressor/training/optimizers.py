@@ -1,0 +1,55 @@
+"""Optimisers: which parameters decay, and the learning rates and decays that `auto` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from compressor.artifact import Decision
+from compressor.recipe import TrainingSettings
+
+_AUTO_LR = {"adamw": 1e-3, "sgd": 0.1}
+_AUTO_DECAY = {"adamw": 0.05, "sgd": 5e-4}
+
+
+def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
+    """The peak learning rate, and why when it was `auto`."""
+    if settings.lr != "auto":
+        return settings.lr, ()
+    base = _AUTO_LR[settings.optimizer]
+    scale = settings.batch_size / 128
+    lr = base * scale if settings.optimizer == "sgd" else base * scale**0.5
+    how = "linearly" if settings.optimizer == "sgd" else "with its square root"
+    reason = f"{base:g} is common for {settings.optimizer} at batch 128, scaled {how} to batch {settings.batch_size}"
+    return lr, (Decision("lr", f"{lr:.3g}", reason),)
+
+
+def make(
+    settings: TrainingSettings, modules: Iterable[nn.Module], *, lr: float
+) -> tuple[torch.optim.Optimizer, tuple[Decision, ...]]:
+    """The optimiser over all parameters that want gradients; norms and biases (all 1-D parameters) do not decay."""
+    decay = settings.weight_decay
+    decisions: tuple[Decision, ...] = ()
+    if decay == "auto":
+        decay = _AUTO_DECAY[settings.optimizer]
+        decisions = (
+            Decision("weight_decay", f"{decay:g}", f"common for {settings.optimizer}; not on norms and biases"),
+        )
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        nesterov = settings.momentum > 0
+        return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum, nesterov=nesterov), decisions
+    return torch.optim.AdamW(groups, lr=lr), decisions
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every parameter group the learning rate of this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,113 @@
+"""Device, precision and memory layout of a run; each choice with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from compressor.artifact import Decision
+from compressor.errors import InputError
+from compressor.recipe import TrainingSettings
+
+FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
+_SMALLEST_SIDE_FOR_BF16 = 16
+
+
+@dataclass(frozen=True)
+class RunConditions:
+    """How the loop computes.
+
+    Attributes:
+        accelerator: What Fabric calls the kind of device.
+        device_index: Which one, for GPUs.
+        precision: What Fabric calls the precision.
+        memory_format: Layout of 4-D tensors.
+        decisions: The choices that were `auto`, and why.
+    """
+
+    accelerator: str
+    device_index: int
+    precision: FabricPrecision
+    memory_format: torch.memory_format
+    decisions: tuple[Decision, ...]
+
+
+def choose(settings: TrainingSettings, network: nn.Module, *, sample_shape: tuple[int, ...]) -> RunConditions:
+    """Resolve `device`, `precision` and `channels_last`.
+
+    Raises:
+        InputError: A stated device does not exist here, or cannot compute in the stated precision.
+    """
+    accelerator, index, why_device = _device(settings.device)
+    precision, why_precision = _precision(settings.precision, accelerator, sample_shape)
+    last, why_layout = _channels_last(settings.channels_last, network, sample_shape)
+    decisions = []
+    if settings.device == "auto":
+        decisions.append(Decision("device", accelerator, why_device))
+    if settings.precision == "auto":
+        decisions.append(Decision("precision", precision, why_precision))
+    if settings.channels_last == "auto":
+        decisions.append(Decision("channels_last", str(last).lower(), why_layout))
+    layout = torch.channels_last if last else torch.contiguous_format
+    return RunConditions(accelerator, index, precision, layout, tuple(decisions))
+
+
+def _device(wanted: str) -> tuple[str, int, str]:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return "cuda", 0, f"this machine has a {torch.cuda.get_device_name(0)}"
+        if torch.backends.mps.is_available():
+            return "mps", 0, "this machine has an Apple GPU"
+        return "cpu", 0, "torch sees no GPU here"
+    name, _, index = wanted.partition(":")
+    if name == "cpu":
+        return "cpu", 0, ""
+    if name == "cuda" and torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count():
+        return "cuda", int(index or 0), ""
+    if name == "mps" and torch.backends.mps.is_available():
+        return "mps", 0, ""
+    raise InputError(
+        f"there is no device '{wanted}' here",
+        where="device",
+        hint="write cpu or auto (compress doctor shows what is here)",
+    )
+
+
+def _precision(wanted: str, accelerator: str, sample_shape: tuple[int, ...]) -> tuple[FabricPrecision, str]:
+    if wanted == "32":
+        return "32-true", ""
+    if wanted == "bf16":
+        return "bf16-mixed", ""
+    if wanted == "16":
+        if accelerator == "cpu":
+            raise InputError("precision 16 needs a GPU", where="precision", hint="write bf16, 32 or auto")
+        return "16-mixed", ""
+    if accelerator == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return "bf16-mixed", "this GPU computes bfloat16 in hardware"
+        return "32-true", "this GPU has no bfloat16 in hardware"
+    if accelerator == "mps":
+        return "32-true", "mixed precision on Apple GPUs is not measured yet"
+    if not cpu_multiplies_bf16():
+        return "32-true", "this CPU has no bfloat16 matrix unit (AMX)"
+    if len(sample_shape) != 3 or min(sample_shape[1:]) < _SMALLEST_SIDE_FOR_BF16:
+        return "32-true", f"inputs of shape {list(sample_shape)} are too small to gain from bfloat16"
+    return "bf16-mixed", "this CPU multiplies bfloat16 in hardware (AMX)"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has a bfloat16 matrix unit that torch uses."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _channels_last(
+    wanted: bool | Literal["auto"], network: nn.Module, sample_shape: tuple[int, ...]
+) -> tuple[bool, str]:
+    if wanted != "auto":
+        return wanted, ""
+    if len(sample_shape) == 3 and any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        return True, "convolutions run faster with channels last"
+    return False, "no convolution on images"

@@ -1,0 +1,134 @@
+"""What a training run needs to go on where it was: written whole or not at all, without pickle.
+
+Batches and views are pure functions of seed, epoch and sample, and schedules of the step; so the state is the tensors of
+network, losses, optimiser and average, the random generators, and where in which epoch the run stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+TENSORS, POSITION = "state.safetensors", "state.json"
+
+
+@dataclass
+class Position:
+    """Where a run stands, and what it has shown so far.
+
+    Attributes:
+        key: Key of the stage the state belongs to; a state under another key is not used.
+        epoch: Epoch to go on with.
+        batch: Batch of that epoch to go on with.
+        step: Optimiser steps done.
+        sums: Running sums of the epoch's loss parts.
+        curve: One entry per finished epoch.
+        elapsed_s: Seconds of training so far, interruptions left out.
+        interruptions: How often the run was resumed.
+        scaler: State of the gradient scaler of 16-bit training.
+    """
+
+    key: str
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    elapsed_s: float = 0.0
+    interruptions: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def save(
+    folder: Path, position: Position, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state, replacing the one before it in one step."""
+    tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+    tensors |= _optimizer_tensors(optimizer)
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    temporary = folder.with_name(folder.name + f".writing-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file({key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}, temporary / TENSORS)
+    (temporary / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
+    for name in (TENSORS, POSITION):
+        with (temporary / name).open("rb") as stream:
+            os.fsync(stream.fileno())
+    retired = folder.with_name(folder.name + ".replaced")
+    shutil.rmtree(retired, ignore_errors=True)
+    if folder.exists():
+        folder.rename(retired)
+    temporary.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def position(folder: Path, *, key: str) -> tuple[Position, str | None]:
+    """Where the run under `key` stands, from the beginning if nothing fits; and why a state found was not used."""
+    for candidate in (folder, folder.with_name(folder.name + ".replaced")):
+        try:
+            raw = json.loads((candidate / POSITION).read_text(encoding="utf-8"))
+            found = Position(**raw)
+        except FileNotFoundError:
+            continue
+        except (json.JSONDecodeError, TypeError, OSError) as fault:
+            return Position(key), f"the kept state is damaged ({fault}), so training starts anew"
+        if found.key != key:
+            return Position(key), "the kept state belongs to other settings or data, so training starts anew"
+        if candidate != folder:
+            candidate.rename(folder)
+        return found, None
+    return Position(key), None
+
+
+def restore(folder: Path, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> str | None:
+    """Put the kept tensors back; returns why that was not possible, in which case nothing was changed."""
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (SafetensorError, OSError) as fault:
+        return f"the kept state is damaged ({fault}), so training starts anew"
+    for name, module in modules.items():
+        prefix = f"{name}/"
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    _fill_optimizer(optimizer, tensors)
+    torch.set_rng_state(tensors["random/cpu"])
+    if torch.cuda.is_available() and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"])
+    return None
+
+
+def discard(folder: Path) -> None:
+    """Remove the state of a finished run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder.with_name(folder.name + ".replaced"), ignore_errors=True)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer/{index}/{name}": torch.as_tensor(value)
+        for index, entries in state.items()
+        for name, value in entries.items()
+        if value is not None
+    }
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    filled = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": filled["param_groups"]})

@@ -1,0 +1,38 @@
+"""The network a training run starts from: built under the run's seed, fitted to the data, with its normalisation."""
+
+from __future__ import annotations
+
+import torch
+
+from compressor.artifact import Decision
+from compressor.data.samples import Dataset
+from compressor.measure import normalisation
+from compressor.models import load
+from compressor.models.build import Fit, Loaded
+from compressor.recipe import ModelSettings
+from compressor.tasks._contract import Task
+
+
+def fit_of(dataset: Dataset) -> Fit:
+    """What a network must take and give to fit a data set."""
+    return Fit(num_classes=len(dataset.classes), sample_shape=dataset.sample_shape)
+
+
+def network_for(
+    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int
+) -> tuple[Loaded, tuple[Decision, ...]]:
+    """The network that a spec means, fitted to the data; the same weights for the same seed.
+
+    Raises:
+        ModelError: It cannot be built, or does not fit the data.
+    """
+    torch.manual_seed(seed)
+    loaded = load.load(
+        settings.model,
+        arch=settings.arch,
+        num_classes=len(dataset.classes),
+        sample_shape=dataset.sample_shape,
+        options=settings.options,
+    )
+    decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)
+    return loaded, (*(Decision("checkpoint", loaded.title, step) for step in loaded.steps), *decisions)

@@ -1,0 +1,139 @@
+"""Which Python source and which pickles may run.
+
+Trust is by content: the SHA-256 of a file is remembered in `$COMPRESS_HOME/trusted.json` (default `~/.config/compress`),
+so an edited file must be trusted again. Source that a user names on the command line or in a recipe runs as asked; what
+needs trust is a full pickle, and source that came inside an artifact made elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from compressor import artifact
+from compressor.errors import InputError, TrustError
+
+logger = logging.getLogger(__name__)
+
+_this_process: set[str] = set()
+
+
+def home() -> Path:
+    """Where compress keeps what it remembers between runs."""
+    default = Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "compress"
+    return Path(os.environ.get("COMPRESS_HOME", default)).expanduser()
+
+
+def require(file: Path, *, what: str) -> None:
+    """Refuse to go on unless `file` is trusted.
+
+    Args:
+        file: The file whose content would run.
+        what: What it is, in words ("a pickled network of class net.Net").
+
+    Raises:
+        TrustError: The content is not trusted.
+    """
+    if not is_trusted(file):
+        raise TrustError(
+            f"{what}: reading it runs code that it carries",
+            where=str(file),
+            hint=f"if you know where it comes from: compress trust {file} (or add --trust)",
+        )
+
+
+def is_trusted(file: Path) -> bool:
+    """Whether the content of `file` may run."""
+    return artifact.sha256(file) in _this_process | set(_read())
+
+
+def remember(path: Path) -> list[Path]:
+    """Trust a file, or every Python source and pickle in an artifact folder, from now on.
+
+    Returns:
+        The files that are trusted now.
+
+    Raises:
+        InputError: `path` does not exist, or its folder holds nothing that could run.
+    """
+    files = runnable_files(path)
+    if not files:
+        raise InputError("holds no Python source and no pickle, so there is nothing to trust", where=str(path))
+    _add({artifact.sha256(file): str(file.resolve()) for file in files})
+    return files
+
+
+def remember_quietly(file: Path) -> None:
+    """Trust source that this machine has just written into an artifact; a read-only home only costs a warning."""
+    try:
+        _add({artifact.sha256(file): str(file.resolve())})
+    except InputError as fault:
+        _this_process.add(artifact.sha256(file))
+        logger.warning("%s; this artifact will need `compress trust` in later runs", fault)
+
+
+def for_this_process(path: Path) -> None:
+    """Trust a path until this process ends (`--trust`)."""
+    _this_process.update(artifact.sha256(file) for file in runnable_files(path))
+
+
+def granted() -> list[str]:
+    """Hashes trusted for this process only, to be handed to the processes it starts."""
+    return sorted(_this_process)
+
+
+def grant(hashes: list[str]) -> None:
+    """Take over the trust of the process that started this one."""
+    _this_process.update(hashes)
+
+
+def forget(path: Path) -> int:
+    """Take trust back; returns how many entries went."""
+    kept = _read()
+    gone = [artifact.sha256(file) for file in runnable_files(path)]
+    left = {digest: name for digest, name in kept.items() if digest not in gone}
+    _write(left)
+    return len(kept) - len(left)
+
+
+def entries() -> dict[str, str]:
+    """Trusted hashes and the paths they were trusted under."""
+    return _read()
+
+
+def runnable_files(path: Path) -> list[Path]:
+    """The files below `path` whose content could run: itself, or the sources and pickles of a folder."""
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        suffixes = {".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".pkl"}
+        return sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
+    raise InputError("no such file or folder", where=str(path))
+
+
+def _add(entries_: dict[str, str]) -> None:
+    _write(_read() | entries_)
+
+
+def _read() -> dict[str, str]:
+    file = home() / "trusted.json"
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, json.JSONDecodeError) as fault:
+        raise InputError(f"the list of trusted files cannot be read: {fault}", where=str(file)) from fault
+    return {str(digest): str(name) for digest, name in known.items()}
+
+
+def _write(known: dict[str, str]) -> None:
+    file = home() / "trusted.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(known, indent=2, sort_keys=True), encoding="utf-8")
+        temporary.replace(file)
+    except OSError as fault:
+        raise InputError(f"the list of trusted files cannot be written: {fault.strerror}", where=str(file)) from fault

@@ -1,0 +1,87 @@
+"""What every member of `tasks` must do; a new file joins by existing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from compressor import registry
+from compressor.errors import ModelError
+from compressor.tasks._contract import Task
+
+MEMBERS = registry.members("tasks")
+N, K = 12, 4
+LOGITS = np.random.default_rng(0).normal(size=(N, K)).astype(np.float32)
+LABELS = np.arange(N) % K
+
+
+@pytest.fixture(params=MEMBERS, ids=lambda member: member.name)
+def task(request: pytest.FixtureRequest) -> Task:
+    made: Task = request.param.load()()
+    return made
+
+
+def test_there_are_tasks() -> None:
+    assert "classification" in {member.name for member in MEMBERS}
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_it_has_a_summary_and_every_option_has_help(member: registry.Member) -> None:
+    assert member.summary.endswith(".")
+    assert all(option.help for option in member.options)
+
+
+def test_the_primary_metric_is_a_metric_in_zero_to_one(task: Task) -> None:
+    assert 0.0 <= task.metrics(LOGITS, LABELS)[task.primary] <= 1.0
+
+
+def test_metrics_are_plain_floats(task: Task) -> None:
+    assert all(type(value) is float for value in task.metrics(LOGITS, LABELS).values())
+
+
+def test_hard_loss_is_a_scalar_with_a_gradient(task: Task) -> None:
+    logits = torch.from_numpy(LOGITS).requires_grad_()
+
+    task.hard_loss(logits, torch.from_numpy(LABELS)).backward()
+
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_decisions_have_two_axes(task: Task) -> None:
+    assert task.decisions(torch.from_numpy(LOGITS)).dim() == 2
+
+
+def test_outputs_agree_with_themselves(task: Task) -> None:
+    assert task.agreement(LOGITS, LOGITS) == 1.0
+
+
+def test_correct_confusion_and_per_class_tell_the_same_story(task: Task) -> None:
+    correct = task.correct(LOGITS, LABELS)
+    confusion = task.confusion(LOGITS, LABELS, K)
+    per_class = task.per_class(LOGITS, LABELS, num_classes=K)
+
+    assert np.trace(confusion) == correct.sum()
+    assert confusion.sum(axis=1).tolist() == [found["samples"] for found in per_class]
+    assert task.metrics(LOGITS, LABELS)["accuracy"] == correct.mean()
+
+
+def test_outputs_of_another_width_are_refused(task: Task) -> None:
+    with pytest.raises(ModelError, match="classes"):
+        task.check_outputs((N, K + 1), K)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_it_judges_without_importing_torch(member: registry.Member) -> None:
+    program = (
+        "import sys, numpy as np; from compressor import registry\n"
+        f"task = registry.find('tasks', '{member.name}').load()()\n"
+        "task.metrics(np.eye(3), np.arange(3)); task.check_outputs((1, 3), 3)\n"
+        "assert 'torch' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)

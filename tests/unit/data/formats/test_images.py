@@ -1,0 +1,213 @@
+"""Folders of image files: layouts, decoding, damage."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compressor.data.formats import images as module
+from compressor.data.formats._image_files import FileSamples, decode
+from compressor.data.formats.images import images
+from compressor.errors import DataError
+
+
+def _paint(file, colour=(200, 0, 0), size=(12, 10), **options):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(file, **options)
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    for label, colour in (("daisy", (250, 250, 250)), ("rose", (200, 0, 0))):
+        for number in range(3):
+            _paint(tmp_path / "flowers" / label / f"{number}.png", colour)
+    return tmp_path / "flowers"
+
+
+def test_class_folders_alone_are_all_training(flowers):
+    splits = images(flowers)
+
+    assert splits.classes == ("daisy", "rose")
+    assert splits.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert splits.train.sample_shape == (3, 10, 10)
+    assert splits.train.fetch(np.array([5]))[0, :, 5, 5].tolist() == [200, 0, 0]
+    assert splits.test is None
+
+
+@pytest.mark.parametrize("val_name", ["val", "valid", "validation"])
+def test_train_val_and_test_folders_are_splits(tmp_path, val_name):
+    for split in ("train", val_name, "test"):
+        for label in ("a", "b"):
+            _paint(tmp_path / split / label / "x.png")
+
+    splits = images(tmp_path)
+
+    assert [len(samples) for samples in (splits.train, splits.val, splits.test)] == [2, 2, 2]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for label in ("bus", "train"):
+        _paint(tmp_path / label / "x.png")
+
+    assert images(tmp_path).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".bmp", ".webp", ".gif", ".tiff"])
+def test_every_usual_file_type_is_read(flowers, suffix):
+    _paint(flowers / "rose" / f"new{suffix}")
+
+    splits = images(flowers)
+
+    assert len(splits.train) == 7
+    assert abs(int(splits.train.fetch(np.array([6]))[0, 0, 5, 5]) - 200) < 5
+
+
+def test_hidden_files_and_other_files_are_ignored(flowers):
+    (flowers / "rose" / "notes.txt").write_text("red")
+    (flowers / "rose" / ".hidden.png").write_bytes(b"")
+    (flowers / ".cache").mkdir()
+
+    splits = images(flowers)
+
+    assert len(splits.train) == 6
+    assert splits.unreadable == ()
+
+
+def test_unreadable_images_are_left_out_by_name(flowers):
+    (flowers / "daisy" / "1.png").write_bytes(b"no image")
+    whole = (flowers / "rose" / "0.png").read_bytes()
+    (flowers / "rose" / "0.png").write_bytes(whole[: len(whole) - 20])
+
+    splits = images(flowers)
+
+    assert splits.unreadable == ("daisy/1.png", "rose/0.png")
+    assert splits.train.labels.tolist() == [0, 0, 1, 1]
+    assert splits.train.fetch(np.array([2]))[0, 0, 0, 0] == 200
+
+
+def test_a_set_too_large_for_memory_gives_the_same_pixels_from_files(flowers, monkeypatch):
+    (flowers / "daisy" / "1.png").write_bytes(b"no image")
+    in_memory = images(flowers)
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 1000)
+
+    from_files = images(flowers)
+
+    everything = np.arange(5)
+    assert np.array_equal(from_files.train.fetch(everything), in_memory.train.fetch(everything))
+    assert from_files.train.labels.tolist() == in_memory.train.labels.tolist()
+    assert from_files.fingerprint == in_memory.fingerprint
+    assert [d.choice for d in from_files.decisions] == ["10", "no"]
+
+
+def test_a_file_that_vanishes_after_opening_is_named(tmp_path):
+    samples = FileSamples([tmp_path / "gone.png"], np.array([0]), side=4)
+
+    with pytest.raises(DataError, match=r"gone\.png: could be read when the set was opened"):
+        samples.fetch(np.array([0]))
+
+
+def test_the_size_is_the_median_short_side_unless_stated(flowers):
+    _paint(flowers / "rose" / "large.png", size=(500, 400))
+
+    automatic, stated = images(flowers), images(flowers, image_size=6)
+
+    assert automatic.train.sample_shape == (3, 10, 10)
+    assert "median short side of 7 images is 10" in automatic.decisions[0].reason
+    assert stated.train.sample_shape == (3, 6, 6)
+    assert [d.what for d in stated.decisions] == ["images kept in memory"]
+
+
+def test_the_automatic_size_is_at_most_224(tmp_path):
+    for label in ("a", "b"):
+        _paint(tmp_path / label / "x.png", size=(300, 260))
+
+    assert images(tmp_path).train.sample_shape == (3, 224, 224)
+
+
+def test_the_centre_is_kept_when_an_image_is_not_square(tmp_path):
+    wide = Image.new("RGB", (30, 10), (255, 255, 255))
+    wide.paste((0, 0, 0), (10, 0, 20, 10))
+    wide.save(tmp_path / "wide.png")
+
+    assert decode((tmp_path / "wide.png").read_bytes(), side=10).max() == 0
+
+
+def test_the_orientation_in_the_exif_data_is_applied(tmp_path):
+    image = Image.new("RGB", (16, 16), (0, 0, 0))
+    image.paste((255, 255, 255), (0, 0, 16, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    image.save(tmp_path / "turned.png", exif=exif)
+
+    pixels = decode((tmp_path / "turned.png").read_bytes(), side=16)
+
+    assert (pixels[0, 0, 0], pixels[0, 15, 0]) == (0, 255)
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path):
+    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "deep.png")
+
+    assert np.unique(decode((tmp_path / "deep.png").read_bytes(), side=8)).tolist() == [128]
+
+
+def test_pixels_without_a_known_range_count_as_unreadable(flowers):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(flowers / "rose" / "float.tiff")
+
+    assert images(flowers).unreadable == ("rose/float.tiff",)
+
+
+def test_the_fingerprint_follows_content_and_not_the_place(flowers, tmp_path):
+    first = images(flowers).fingerprint
+
+    moved = flowers.rename(tmp_path / "elsewhere")
+    assert images(moved).fingerprint == first
+    assert images(moved, image_size=6).fingerprint != first
+    _paint(moved / "rose" / "0.png", (201, 0, 0))
+    assert images(moved).fingerprint != first
+
+
+def test_an_empty_class_folder_is_named(flowers):
+    (flowers / "tulip").mkdir()
+
+    with pytest.raises(DataError, match="no images in tulip"):
+        images(flowers)
+
+
+def test_class_sets_that_differ_between_splits_are_told(tmp_path):
+    for place in ("train/a", "train/b", "test/a", "test/c"):
+        _paint(tmp_path / place / "x.png")
+
+    with pytest.raises(DataError, match="test: lacks b and has c, unlike train/"):
+        images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (("val/a", "test/a"), "holds test, val but no train/"),
+        (("train/a", "val/a", "valid/a"), "holds both 'val' and 'valid'"),
+        (("train/a", "extra/a"), "holds 'extra' beside train/"),
+        (("train/a", "test"), "test: holds no class folders"),
+        ((".",), "holds no class folders"),
+    ],
+)
+def test_folders_that_make_no_splits_are_told(tmp_path, places, message):
+    for place in places:
+        _paint(tmp_path / place / "x.png")
+
+    with pytest.raises(DataError, match=message):
+        images(tmp_path)
+
+
+def test_a_set_without_one_readable_image_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.png").write_bytes(b"")
+
+    with pytest.raises(DataError, match="none of 1 images looked at can be read"):
+        images(tmp_path)
+
+
+def test_a_file_and_a_negative_size_are_refused(flowers):
+    with pytest.raises(DataError, match="is not a folder"):
+        images(flowers / "rose" / "0.png")
+    with pytest.raises(DataError, match="-3 is no size"):
+        images(flowers, image_size=-3)

@@ -1,0 +1,119 @@
+"""Named arrays to splits: layouts, ranges, names."""
+
+import numpy as np
+import pytest
+
+from compressor.data.arrays import fingerprint, splits_from_arrays
+from compressor.errors import DataError
+
+LABELS = np.array([0, 1, 2, 1])
+
+
+def _splits(x, y=LABELS, *, layout="auto", **others):
+    return splits_from_arrays({"x_train": x, "y_train": y, **others}, layout=layout, where="a.npz")
+
+
+@pytest.mark.parametrize(("shape", "chosen"), [((4, 3, 8, 8), "NCHW"), ((4, 8, 8, 3), "NHWC"), ((4, 8, 8, 1), "NHWC")])
+def test_the_axis_of_size_one_or_three_holds_the_channels(shape, chosen):
+    splits = _splits(np.zeros(shape, np.uint8))
+
+    assert splits.train.sample_shape == (min(shape[1], shape[3]), 8, 8)
+    assert splits.decisions[0].choice == chosen
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 3), (4, 1, 5, 3), (4, 2, 8, 8)])
+def test_a_layout_that_cannot_be_told_asks_which_to_state(shape):
+    with pytest.raises(DataError, match=r"channels cannot be told.*layout = \"NCHW\" or \"NHWC\""):
+        _splits(np.zeros(shape, np.uint8))
+
+
+def test_a_stated_layout_is_followed_and_pixels_stay_in_place():
+    images_NHWC = np.arange(4 * 2 * 5 * 3, dtype=np.uint8).reshape(4, 2, 5, 3)
+
+    splits = _splits(images_NHWC, layout="nhwc")
+
+    assert np.array_equal(splits.train.fetch(np.array([1]))[0, 2], images_NHWC[1, :, :, 2])
+
+
+def test_an_unknown_layout_names_those_that_are_known():
+    with pytest.raises(DataError, match=r"layout 'CHW' is unknown.*auto, NCHW, NHWC"):
+        _splits(np.zeros((4, 3, 8, 8), np.uint8), layout="CHW")
+
+
+def test_grey_images_without_an_axis_of_channels_get_one():
+    assert _splits(np.zeros((4, 8, 8), np.uint8)).train.sample_shape == (1, 8, 8)
+
+
+def test_vectors_of_any_number_type_become_float32_as_they_are():
+    splits = _splits(np.array([[1, 300], [2, 0], [3, -7], [4, 9]]))
+
+    assert splits.train.fetch(np.array([0])).tolist() == [[1.0, 300.0]]
+    assert splits.train.fetch(np.array([0])).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((4, 3, 8, 8), 1.5), "float images from 1.5 to 1.5"),
+        (np.full((4, 3, 8, 8), -0.5), "float images from -0.5"),
+        (np.full((4, 3, 8, 8), np.nan), "NaN"),
+        (np.full((4, 5), np.inf), "infinity"),
+        (np.zeros((4, 3, 8, 8), np.int64), "images of int64"),
+        (np.zeros((4, 5), complex), "complex128"),
+        (np.zeros(4, np.uint8), r"shape \(4,\)"),
+    ],
+)
+def test_samples_out_of_range_or_of_another_kind_are_refused(x, message):
+    with pytest.raises(DataError, match=message):
+        _splits(x)
+
+
+def test_one_hot_labels_are_refused_with_the_way_out():
+    with pytest.raises(DataError, match=r"y_train is float64 of shape \(4, 3\).*argmax"):
+        _splits(np.zeros((4, 5)), np.zeros((4, 3)))
+
+
+def test_labels_in_a_column_are_taken():
+    assert _splits(np.zeros((4, 5)), LABELS[:, None]).train.labels.tolist() == LABELS.tolist()
+
+
+def test_missing_names_are_told_with_those_that_are_there():
+    with pytest.raises(DataError, match=r"lacks y_train; it holds features, x_train"):
+        splits_from_arrays({"x_train": np.zeros((4, 5)), "features": LABELS}, layout="auto", where="a.npz")
+
+
+def test_a_split_with_samples_but_no_labels_is_refused():
+    with pytest.raises(DataError, match="lacks y_test"):
+        _splits(np.zeros((4, 5)), x_test=np.zeros((2, 5)))
+
+
+def test_samples_and_labels_of_different_number_are_told_apart_by_name():
+    with pytest.raises(DataError, match="x_train holds 5 samples, y_train 4 labels"):
+        _splits(np.zeros((5, 5)))
+
+
+def test_classes_count_over_all_splits_and_may_have_names():
+    more = {"x_test": np.zeros((1, 5)), "y_test": np.array([4])}
+
+    assert _splits(np.zeros((4, 5)), **more).classes == ("0", "1", "2", "3", "4")
+    assert _splits(np.zeros((4, 5)), classes=np.array(["a", "b", "c"])).classes == ("a", "b", "c")
+    assert _splits(np.zeros((4, 5)), classes=np.array([b"a", b"b", b"c"])).classes == ("a", "b", "c")
+
+
+def test_arrays_of_other_names_are_left_out_and_said_so():
+    splits = _splits(np.zeros((4, 5)), notes=np.zeros(1))
+
+    assert splits.decisions[-1].choice == "notes"
+
+
+def test_the_fingerprint_depends_on_content_shape_and_class_names():
+    x = np.arange(12, dtype=np.uint8)
+    prints = {
+        fingerprint({"x": x}, classes=("a",)),
+        fingerprint({"x": x[::-1]}, classes=("a",)),
+        fingerprint({"x": x.reshape(3, 4)}, classes=("a",)),
+        fingerprint({"x": x}, classes=("b",)),
+    }
+
+    assert len(prints) == 4
+    assert fingerprint({"x": x.copy()}, classes=("a",)) in prints

@@ -1,0 +1,70 @@
+"""Samples, subsets and what a data set says of itself."""
+
+import numpy as np
+import pytest
+
+from compressor.data.samples import ArraySamples, Dataset, SubsetSamples
+from compressor.errors import DataError
+
+
+def _samples(number: int = 6) -> ArraySamples:
+    pixels = np.arange(number * 12, dtype=np.uint8).reshape(number, 3, 2, 2)
+    return ArraySamples(pixels, np.arange(number, dtype=np.uint8) % 2)
+
+
+def test_samples_come_in_the_order_of_the_positions_asked_for():
+    fetched = _samples().fetch(np.array([4, 0, 4]))
+
+    assert fetched.shape == (3, 3, 2, 2)
+    assert fetched[:, 0, 0, 0].tolist() == [48, 0, 48]
+
+
+def test_fetched_samples_can_be_changed_without_changing_the_set():
+    samples = _samples()
+
+    samples.fetch(np.array([0]))[:] = 255
+
+    assert samples.fetch(np.array([0])).max() == 11
+
+
+def test_labels_of_any_integer_type_become_int64():
+    assert _samples().labels.dtype == np.int64
+
+
+def test_a_subset_of_a_subset_reads_from_the_first():
+    base = _samples()
+
+    inner = SubsetSamples(SubsetSamples(base, np.array([5, 3, 1])), np.array([2, 0]))
+
+    assert inner.samples is base
+    assert inner.positions.tolist() == [1, 5]
+    assert len(inner) == 2
+    assert inner.labels.tolist() == [1, 1]
+    assert np.array_equal(inner.fetch(np.array([1])), base.fetch(np.array([5])))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros(2, int), "samples are float64"),
+        (np.zeros((2, 3, 4), np.float32), np.zeros(2, int), r"shape \(2, 3, 4\)"),
+        (np.zeros((2, 3), np.float32), np.zeros(2), "labels are float64"),
+        (np.zeros((2, 3), np.float32), np.zeros(3, int), "2 samples but 3 labels"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_the_value(inputs, labels, message):
+    with pytest.raises(DataError, match=message):
+        ArraySamples(inputs, labels)
+
+
+def test_a_data_set_describes_itself_for_the_manifest():
+    dataset = Dataset("npz:a.npz", ("a", "b"), _samples(6), None, _samples(4), "f00d", ())
+
+    assert dataset.is_image
+    assert dataset.describe() == {
+        "source": "npz:a.npz",
+        "fingerprint": "f00d",
+        "classes": ["a", "b"],
+        "sizes": {"train": 6, "val": 0, "test": 4},
+        "sample_shape": [3, 2, 2],
+    }

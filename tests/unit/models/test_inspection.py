@@ -1,0 +1,251 @@
+"""What a model is made of, on networks and ONNX files small enough to count by hand."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from compressor import artifact
+from compressor.errors import ModelError
+from compressor.models import inspection
+
+
+class Block(nn.Module):
+    """A residual block, as user code has them."""
+
+    def __init__(self, inside: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, out, 3, stride, 1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.relu(self.conv(inputs))
+
+
+def small_network() -> nn.Sequential:
+    stem = nn.Conv2d(1, 4, 3, padding=1)
+    stage = nn.Sequential(Block(4, 8, 2), Block(8, 8, 1))
+    return nn.Sequential(stem, stage, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+
+def test_a_shared_parameter_counts_once() -> None:
+    first = nn.Linear(4, 4, bias=False)
+    second = nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+
+    assert inspection.count_parameters(nn.Sequential(first, second)) == 16
+
+
+def test_macs_are_those_counted_by_hand() -> None:
+    by_hand = 64 * 4 * 9 + 16 * 8 * 4 * 9 + 16 * 8 * 8 * 9 + 8 * 3
+
+    assert inspection.count_macs(small_network(), (1, 8, 8)) == by_hand
+
+
+def test_attention_counts_its_products() -> None:
+    attention = nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
+    projections, feed_forward, products = 5 * 8 * 8 * 4, 2 * 5 * 8 * 16, 2 * 5 * 5 * 8
+
+    assert inspection.count_macs(attention, (5, 8)) == projections + feed_forward + products
+
+
+def test_a_network_that_multiplies_nothing_has_no_macs() -> None:
+    assert inspection.count_macs(nn.Flatten(), (1, 8, 8)) is None
+
+
+def test_counting_leaves_every_module_in_its_mode() -> None:
+    network = small_network()
+    network[1].eval()
+
+    inspection.count_macs(network, (1, 8, 8))
+
+    assert network.training
+    assert network[4].training
+    assert not network[1].training
+
+
+def test_an_input_of_the_wrong_shape_is_told_in_a_sentence() -> None:
+    with pytest.raises(ModelError, match=r"Sequential does not take an input of shape 3,8,8: .*--shape"):
+        inspection.count_macs(small_network(), (3, 8, 8))
+
+
+def test_taps_are_the_blocks_and_the_ends_of_stages() -> None:
+    points = inspection.tap_points(small_network(), (1, 8, 8))
+
+    assert [(point.path, point.shape, point.stage_end) for point in points] == [
+        ("0", (4, 8, 8), True),
+        ("1.0", (8, 4, 4), False),
+        ("1", (8, 4, 4), True),
+        ("2", (8, 1, 1), True),
+        ("3", (8,), True),
+        ("4", (3,), True),
+    ]
+    assert points[1].kind == "Block"
+
+
+def test_a_wrapped_network_shows_its_inside() -> None:
+    points = inspection.tap_points(nn.Sequential(small_network(), nn.Softmax(1)), (1, 8, 8))
+
+    assert "0.1.0" in [point.path for point in points]
+
+
+def test_every_module_is_listed_when_asked_for() -> None:
+    paths = [point.path for point in inspection.tap_points(small_network(), (1, 8, 8), every=True)]
+
+    assert "1.0.conv" in paths
+    assert len(paths) == 11
+
+
+def test_no_hook_stays_on_the_network() -> None:
+    network = small_network()
+
+    inspection.tap_points(network, (1, 8, 8))
+
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_insides_of_torchscript_cannot_be_tapped_but_are_counted() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces the end of TorchScript at each use
+        script = torch.jit.trace(small_network().eval(), torch.zeros(1, 1, 8, 8))
+
+    assert inspection.tap_points(script, (1, 8, 8)) == []
+    assert inspection.count_macs(script, (1, 8, 8)) == inspection.count_macs(small_network(), (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (small_network(), (1, 32, 32)),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (12,)),
+        (nn.Flatten(), None),
+    ],
+)
+def test_the_shape_of_the_input_is_supposed_from_the_first_weights(network: nn.Module, shape: object) -> None:
+    assert inspection.likely_input_shape(network, side=32) == shape
+
+
+def test_the_shape_that_a_network_states_comes_first() -> None:
+    network = small_network()
+    network.pretrained_cfg = {"input_size": (1, 24, 24)}
+
+    assert inspection.likely_input_shape(network, side=32) == (1, 24, 24)
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    """A 3x3 convolution of 1x8x8 to 4 channels, and a Gemm of its 256 numbers to 3, with a dynamic batch."""
+    weights = [
+        numpy_helper.from_array(np.zeros((4, 1, 3, 3), np.float32), "kernel"),
+        numpy_helper.from_array(np.zeros((3, 256), np.float32), "matrix"),
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["input", "kernel"], ["maps"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["maps"], ["active"]),
+            helper.make_node("Flatten", ["active"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "matrix"], ["logits"], transB=1),
+        ],
+        "small",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, {"classes": '["a", "b", "c"]'})
+    file = tmp_path / "small.onnx"
+    onnx.save(model, file)
+    return file
+
+
+def test_an_onnx_file_tells_its_facts(onnx_file: Path) -> None:
+    facts = inspection.inspect_onnx(onnx_file)
+
+    assert facts.opsets == {"ai.onnx": 18}
+    assert facts.ir_version == 10
+    assert facts.inputs == (inspection.TensorFact("input", "float", ("batch", 1, 8, 8)),)
+    assert facts.operators == {"Conv": 1, "Flatten": 1, "Gemm": 1, "Relu": 1}
+    assert facts.parameters == 36 + 768
+    assert facts.macs == 64 * 36 + 768
+    assert facts.metadata == {"classes": '["a", "b", "c"]'}
+    assert facts.size_bytes == onnx_file.stat().st_size
+
+
+def test_external_data_counts_into_the_size(onnx_file: Path) -> None:
+    outside = onnx_file.with_name("outside.onnx")
+    onnx.save(onnx.load(onnx_file), outside, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+    facts = inspection.inspect_onnx(outside)
+
+    assert facts.size_bytes == outside.stat().st_size + outside.with_name("weights.bin").stat().st_size
+    assert facts.macs == 64 * 36 + 768
+
+
+def test_the_exported_network_counts_as_many_macs_as_its_source(tmp_path: Path) -> None:
+    network = small_network().eval()
+    file = tmp_path / "exported.onnx"
+    torch.onnx.export(network, (torch.zeros(2, 1, 8, 8),), file, dynamo=True, verbose=False)
+
+    macs = inspection.inspect_onnx(file).macs
+
+    assert macs is not None
+    assert macs == inspection.count_macs(network, (1, 8, 8))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a"])
+def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "fake.onnx"
+    file.write_bytes(content)
+
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        inspection.inspect_onnx(file)
+
+
+def test_a_missing_onnx_file_is_named() -> None:
+    with pytest.raises(ModelError, match=r"gone\.onnx: cannot be read: No such file"):
+        inspection.inspect_onnx(Path("gone.onnx"))
+
+
+def stored(folder: Path, *, key: str, parents: dict[str, artifact.Artifact] | None = None) -> artifact.Artifact:
+    manifest = artifact.Manifest(
+        kind="torch",
+        stage=folder.name,
+        role=folder.name,
+        key=key,
+        seed=0,
+        settings={},
+        parents={role: artifact.parent_entry(parent, folder) for role, parent in (parents or {}).items()},
+    )
+    with artifact.folder_for(folder) as temporary:
+        return artifact.seal(temporary, folder, manifest)
+
+
+def test_lineage_follows_parents_to_the_first(tmp_path: Path) -> None:
+    teacher = stored(tmp_path / "train", key="t")
+    student = stored(tmp_path / "distill", key="s", parents={"teacher": teacher})
+    export = stored(tmp_path / "export", key="e", parents={"source": student})
+
+    root = inspection.lineage(export)
+
+    assert root.parents[0].role == "source"
+    assert root.parents[0].parents[0].path == teacher.path
+    assert not root.parents[0].changed
+
+
+def test_lineage_says_when_a_source_is_gone_or_is_another(tmp_path: Path) -> None:
+    teacher = stored(tmp_path / "train", key="t")
+    student = stored(tmp_path / "distill", key="s", parents={"teacher": teacher})
+    stored(tmp_path / "train", key="another")
+    changed = inspection.lineage(student).parents[0]
+    (tmp_path / "train" / "manifest.json").unlink()
+    gone = inspection.lineage(student).parents[0]
+
+    assert changed.changed
+    assert gone.artifact is None

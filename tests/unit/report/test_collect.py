@@ -1,0 +1,121 @@
+"""Tests of `compressor.report.collect` and `compressor.report.lineage`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from compressor import artifact
+from compressor.errors import ArtifactError, InputError
+from compressor.report.collect import collect
+from compressor.report.facts import ReportData
+
+if TYPE_CHECKING:
+    from tests.unit.report.conftest import MakeRun
+
+
+def _names(data: ReportData) -> list[str]:
+    return [entry.what for entry in data.missing]
+
+
+def test_every_artifact_of_the_run_is_found_once_and_the_bench_is_last(data: ReportData) -> None:
+    roles = [link.role for link in data.links]
+    assert sorted(roles) == sorted(set(roles))
+    assert len(roles) == 7
+    assert roles[-1] == "bench"
+
+
+def test_a_complete_run_misses_nothing(data: ReportData) -> None:
+    assert data.missing == ()
+
+
+def test_samples_and_blocks_belong_to_their_timing(data: ReportData) -> None:
+    assert len(data.timings) == 12
+    assert all(len(timing.samples_ms) == len(timing.blocks) == timing.samples for timing in data.timings)
+
+
+def test_decisions_of_all_stages_are_listed(data: ReportData) -> None:
+    assert [entry.what for entry in data.decisions].count("lr") == 3
+    assert [entry.what for entry in data.decisions].count("opset") == 3
+
+
+def test_an_epoch_without_validation_has_no_values(data: ReportData) -> None:
+    student = next(link for link in data.links if link.role == "student")
+    assert len(student.curve) == 12
+    assert student.curve[2].val == {}
+
+
+def test_a_missing_control_is_named(make_run: MakeRun) -> None:
+    data = collect(make_run(roles=("teacher", "student")))
+    assert _names(data) == ["the control"]
+
+
+def test_missing_exports_are_named(make_run: MakeRun) -> None:
+    data = collect(make_run(exported=()))
+    assert _names(data) == ["the teacher as ONNX", "the student as ONNX"]
+
+
+def test_a_parent_that_was_deleted_is_named(make_run: MakeRun) -> None:
+    bench = make_run()
+    shutil.rmtree(bench.path.parent / "control-onnx")
+    data = collect(bench)
+    assert _names(data) == ["the artifact of control-onnx"]
+    assert "control" in [link.role for link in data.links]
+
+
+def test_a_parent_that_was_made_again_is_not_taken_for_the_old_one(make_run: MakeRun) -> None:
+    bench = make_run()
+    manifest = bench.path.parent / "teacher-onnx" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "another"}))
+    data = collect(bench)
+    assert _names(data) == ["the artifact of teacher-onnx as it was"]
+
+
+def test_the_command_names_the_recipe_of_the_run(make_run: MakeRun) -> None:
+    bench = make_run()
+    (bench.path.parent / "recipe.toml").write_text('name = "digits"\n')
+    data = collect(bench)
+    assert data.command == "compress run runs/digits/recipe.toml"
+    assert data.recipe == 'name = "digits"\n'
+
+
+def test_a_run_without_a_recipe_has_no_command(data: ReportData) -> None:
+    assert data.command is None
+
+
+def test_another_kind_of_artifact_is_refused(make_run: MakeRun) -> None:
+    student = artifact.read(make_run().path.parent / "student")
+    with pytest.raises(InputError, match="holds a 'torch' artifact"):
+        collect(student)
+
+
+def test_measurements_of_a_newer_version_are_refused(make_run: MakeRun) -> None:
+    with pytest.raises(ArtifactError, match="has schema 99"):
+        collect(make_run(change=lambda measurements: measurements.update(schema=99)))
+
+
+def test_measurements_that_lack_a_key_say_which(make_run: MakeRun) -> None:
+    with pytest.raises(ArtifactError, match="lacks 'metric'"):
+        collect(make_run(change=lambda measurements: measurements.pop("metric")))
+
+
+def test_measurements_of_the_wrong_kind_are_refused(make_run: MakeRun) -> None:
+    with pytest.raises(ArtifactError, match="wrong kind"):
+        collect(
+            make_run(
+                change=lambda measurements: measurements.update(
+                    candidates=[{"role": "student", "title": "S", "params": "many"}]
+                )
+            )
+        )
+
+
+def test_measurements_that_are_not_json_are_refused(make_run: MakeRun) -> None:
+    bench = make_run()
+    Path(bench.path / "measurements.json").write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        collect(bench)
