@@ -65,6 +65,7 @@ class Manifest:
         details: What belongs to this stage alone (training curves, parity, input contract, ...).
         decisions: Every automatic choice with its reason.
         elapsed_s: Wall time of the stage in seconds, resumed parts included.
+        command: What the user typed.
         files: SHA-256 of each payload file, by path relative to the artifact.
     """
 
@@ -82,6 +83,7 @@ class Manifest:
     machine: Mapping[str, Any] = field(default_factory=dict)
     elapsed_s: float = 0.0
     created: str = ""
+    command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
@@ -161,7 +163,7 @@ class Target:
     def manifest(self, kind: Kind) -> Manifest:
         """The manifest of the artifact to be, as far as it is known before the work."""
         parents = {role: parent_entry(parent, self.folder) for role, parent in self.parents.items()}
-        return Manifest(kind, self.stage, self.role, self.key, self.seed, self.settings, parents)
+        return Manifest(kind, self.stage, self.role, self.key, self.seed, self.settings, parents, command=self.command)
 
 
 def is_artifact(path: Path) -> bool:

@@ -384,6 +384,8 @@ def reopen(source: Artifact, *, overrides: Mapping[str, Any], data: DataSettings
         "name": source.path.resolve().parent.name,
         "runs": str(source.path.parent.parent),
         "seed": source.manifest.seed,
+        "stages": ["export"],
+        "teacher": {"model": str(source.path)},
         "data": data.model_dump() if data is not None else kept["data"],
         "task": kept.get("task", {}),
         **overrides,

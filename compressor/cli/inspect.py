@@ -156,9 +156,10 @@ def _payload(read: Artifact, spec: ModelSpec, *, shape: tuple[int, ...] | None, 
         return {}
     recorded = read.manifest.details.get("network", {}).get("sample_shape") or None
     try:
-        return _network(spec, shape=shape or (tuple(recorded) if recorded else None), every=every)
+        facts = _network(spec, shape=shape or (tuple(recorded) if recorded else None), every=every)
     except TrustError as fault:
         return {"not_looked_into": str(fault)}
+    return facts | ({"input_shape_is": "recorded"} if recorded and not shape else {})
 
 
 def _lineage(one: Lineage) -> dict[str, Any]:
@@ -213,7 +214,8 @@ def _headline(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for step in facts.get("loading", ()):
         yield "loading", step
     for name, value in _flat(facts.get("metrics", {})):
-        yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
+        if isinstance(value, int | float):  # lists and texts (each class, intervals) are for --json
+            yield name.replace(".metrics.", " ").replace(".", " "), f"{value:.4g}"
 
 
 def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[object]]]]:
@@ -234,7 +236,11 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
         ("Operators", ("type", "count"), list(facts.get("operators", {}).items())),
         ("Metadata", ("key", "value"), list(facts.get("metadata", {}).items())),
         ("Modules to tap", ("path", "class", "output", ""), taps),
-        ("Settings", ("setting", "value"), list(_flat(facts.get("settings", {})))),
+        (
+            "Settings",
+            ("setting", "value"),
+            [(name, "not set" if value is None else value) for name, value in _flat(facts.get("settings", {}))],
+        ),
         ("Decisions", ("what", "choice", "reason"), decisions),
         ("Provenance", ("artifact", "stage", "created", "path", "state"), provenance),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,14 +137,13 @@ def _artifact(one: Artifact) -> dict[str, Any]:
     }
 
 
-def _key_metric(metrics: Any, prefix: str = "") -> str:
-    """The first number among the metrics, test before validation, with its name; empty when there is none."""
-    order = {"test": 0, "val": 1, "accuracy": 2}
-    for name, value in sorted(metrics.items(), key=lambda item: order.get(item[0], 3)):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return f"{prefix}{name} {value:.4g}"
-        if isinstance(value, dict) and (inner := _key_metric(value, f"{prefix}{name} ")):
-            return inner
+def _key_metric(metrics: Mapping[str, Any]) -> str:
+    """The primary metric of the test split, else of the validation split; empty for what was not evaluated."""
+    for split in ("test", "val"):
+        evaluated = metrics.get(split) or {}
+        name = evaluated.get("primary")
+        if name is not None:
+            return f"{split} {name} {evaluated['metrics'][name]:.4g}"
     return ""
 
 

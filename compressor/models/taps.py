@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
-from compressor.models.network import logits_of
+from compressor.models.network import Network, logits_of
 from compressor.registry import nearest
 
 
@@ -16,10 +16,12 @@ from compressor.registry import nearest
 def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """While open, every forward of `network` leaves the outputs of the modules at `paths` in the mapping given out.
 
+    Paths are those of the user's own module, whether or not it stands behind its normalisation.
+
     Raises:
         ModelError: A path names no module of the network; the hint carries the nearest one.
     """
-    modules = dict(network.named_modules())
+    modules = dict((network.module if isinstance(network, Network) else network).named_modules())
     outputs: dict[str, Tensor] = {}
     handles = []
     try:

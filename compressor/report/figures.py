@@ -7,6 +7,7 @@ user chose are escaped, as Plotly reads a few HTML tags in its labels.
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,8 +71,9 @@ def colour(role: str) -> str:
 
 
 def label(text: str) -> str:
-    """A user's name as a Plotly label: shortened, and inert."""
-    short = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
+    """A user's name as a Plotly label: shortened in its middle, as names often differ at their ends, and inert."""
+    kept = (MAX_LABEL - 1) // 2
+    short = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1 - kept]}…{text[-kept:]}"
     return html.escape(short, quote=False)
 
 
@@ -222,11 +224,11 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
     order = _classes_shown(measured)
     names = [score.name for score in measured[0][1].per_class]
     shift = {candidate.role: 0.22 * (index - (len(measured) - 1) / 2) for index, (candidate, _) in enumerate(measured)}
+    shown = [names[index] for index in order]
     traces = [_class_marks(candidate, entry, order, shift[candidate.role]) for candidate, entry in measured]
-    layout = _layout(height=380)
-    layout["xaxis"] |= _names_axis(list(range(len(order))), [(names[index],) for index in order]) | {"showgrid": False}
-    layout["yaxis"] |= {"title": {"text": "accuracy"}, "tickformat": ".0%"}
-    layout["shapes"] = [_separator(position + 0.5) for position in range(len(order) - 1)]
+    layout = _class_layout(shown)
+    if _reads_better_as_rows(shown):
+        traces = [trace | {"x": trace["y"], "y": [-position for position in trace["x"]]} for trace in traces]
     counts = [score.samples for score in measured[0][1].per_class]
     fewest, most = fmt.count(min(counts)), fmt.count(max(counts))
     caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} test samples in a class."
@@ -396,6 +398,23 @@ def _class_marks(candidate: Candidate, entry: Accuracy, order: Sequence[int], sh
     }
 
 
+def _reads_better_as_rows(names: Sequence[str]) -> bool:
+    """Whether names of classes are too many or too long to stand side by side."""
+    return sum(min(len(name), MAX_LABEL) + 2 for name in names) > 60
+
+
+def _class_layout(names: Sequence[str]) -> dict[str, Any]:
+    """Classes from left to right, or from top to bottom where their names need the room."""
+    rows = _reads_better_as_rows(names)
+    along, across, edge = ("yaxis", "xaxis", "y") if rows else ("xaxis", "yaxis", "x")
+    positions = [-position if rows else position for position in range(len(names))]
+    layout = _layout(height=110 + 30 * len(names) if rows else 380)
+    layout[along] |= _names_axis(positions, [(name,) for name in names])
+    layout[across] |= {"title": {"text": "accuracy"}, "tickformat": ".0%"}
+    layout["shapes"] = [_separator(edge, (low + high) / 2) for low, high in itertools.pairwise(positions)]
+    return layout
+
+
 def _curve(data: ReportData, link: Link, quantity: str) -> dict[str, Any]:
     points = [epoch for epoch in link.curve if quantity in epoch.val]
     show = fmt.percent if quantity == data.metric else fmt.significant
@@ -461,10 +480,11 @@ def _log_ticks(low: float, high: float) -> list[float]:
     ]
 
 
-def _separator(x: float) -> dict[str, Any]:
-    return {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "layer": "below"} | {
-        "line": {"color": "rgba(128,128,128,0.22)", "width": 1}
-    }
+def _separator(axis: str, at: float) -> dict[str, Any]:
+    """A thin line across the plot, between two neighbours on `axis` (`x` or `y`)."""
+    other = "y" if axis == "x" else "x"
+    ends = {f"{axis}0": at, f"{axis}1": at, f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1}
+    return {"type": "line", "layer": "below", "line": {"color": "rgba(128,128,128,0.22)", "width": 1}} | ends
 
 
 def _classes_shown(measured: Sequence[tuple[Candidate, Accuracy]]) -> list[int]:

@@ -8,6 +8,7 @@ Not covered: what is trained and why (`stages/`), and what becomes of the result
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from compressor.training import optimizers, precision, resume, schedules
 from compressor.training.ema import AveragedWeights
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces choices that our manifest records
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
 _EVALUATION_BATCH = 512

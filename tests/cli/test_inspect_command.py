@@ -32,6 +32,21 @@ def build(num_classes=10, in_channels=3):
     )
 """
 
+DEEP = """
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        return inputs + self.linear(inputs)
+
+def build():
+    return nn.Sequential(*(Block() for _ in range(40)), nn.Linear(4, 2))
+"""
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +119,17 @@ def test_the_table_names_the_modules_to_tap() -> None:
     assert "(270 k)" in output
 
 
-def test_many_blocks_are_cut_to_thirty_with_the_ends_of_stages_kept() -> None:
-    facts = run_json("zoo:resnet110")
-    whole = run_json("zoo:resnet110", "--all")
+def test_many_blocks_are_cut_to_thirty_with_the_ends_of_stages_kept(tmp_path: Path) -> None:
+    file = tmp_path / "deep.py"
+    file.write_text(DEEP, encoding="utf-8")
+
+    facts = run_json(str(file))
+    whole = run_json(str(file), "--all")
 
     assert len(facts["taps"]) == 30
-    assert facts["taps_left_out"] > 0
-    assert {"layer1", "layer2", "layer3", "linear"} <= {tap["path"] for tap in facts["taps"]}
-    assert len(whole["taps"]) > 110
+    assert facts["taps_left_out"] == 11
+    assert [tap["path"] for tap in facts["taps"] if tap["stage_end"]] == ["39", "40"]
+    assert len(whole["taps"]) == 2 * 40 + 1
 
 
 def test_a_state_dict_needs_its_architecture(source: Path, tmp_path: Path) -> None:
@@ -190,6 +208,44 @@ def test_an_artifact_tells_what_made_it_and_from_what(tmp_path: Path) -> None:
     assert facts["decisions"][0]["reason"] == "the exporter's own"
     assert "└ source" in output
     assert "nested.deep" in output
+
+
+def torch_artifact(folder: Path, source: Path) -> Path:
+    from compressor.models import checkpoint
+    from compressor.models.build import Fit
+    from compressor.models.load import load
+
+    loaded = load(str(source), num_classes=3, sample_shape=(1, 8, 8))
+    with artifact.folder_for(folder) as temporary:
+        network = checkpoint.write(temporary, loaded, fit=Fit(3, (1, 8, 8)))
+        manifest = artifact.Manifest(
+            kind="torch", stage="distill", role="student", key="k", seed=0, settings={}, details={"network": network}
+        )
+        artifact.seal(temporary, folder, manifest)
+    return folder
+
+
+def test_a_network_in_an_artifact_is_counted_at_its_recorded_shape(tmp_path: Path, source: Path) -> None:
+    folder = torch_artifact(tmp_path / "distill", source)
+
+    facts = run_json(str(folder))
+
+    assert facts["parameters"] == 4 * 9 + 4 + 4 * 3 + 3
+    assert facts["input_shape"] == [1, 8, 8]
+    assert facts["input_shape_is"] == "recorded"
+
+
+def test_an_artifact_made_elsewhere_tells_its_manifest_before_it_is_trusted(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = torch_artifact(tmp_path / "distill", source)
+    monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "another home"))
+
+    facts = run_json(str(folder))
+
+    assert facts["stage"] == "distill"
+    assert "compress trust" in facts["not_looked_into"]
+    assert "parameters" not in facts
 
 
 def test_measurements_have_a_manifest_and_no_network(tmp_path: Path) -> None:

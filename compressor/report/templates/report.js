@@ -69,19 +69,13 @@
   });
   systemDark.addEventListener("change", () => use(root.dataset.theme));
 
-  // Paper is light and has no summary to click.
-  let beforePrint = null;
+  // Paper is light, whatever the screen is.
+  let onScreen;
   window.addEventListener("beforeprint", () => {
-    beforePrint = { theme: root.dataset.theme, closed: [...document.querySelectorAll("details:not([open])")] };
-    for (const details of beforePrint.closed) details.open = true;
+    onScreen = root.dataset.theme;
     use("light");
   });
-  window.addEventListener("afterprint", () => {
-    if (!beforePrint) return;
-    for (const details of beforePrint.closed) details.open = false;
-    use(beforePrint.theme);
-    beforePrint = null;
-  });
+  window.addEventListener("afterprint", () => use(onScreen));
 
   const stored = remembered();
   use(stored === "light" || stored === "dark" ? stored : undefined);

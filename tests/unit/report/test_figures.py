@@ -58,7 +58,7 @@ def test_block_ratios_are_ratios_of_medians(data: ReportData) -> None:
 def test_of_many_classes_only_those_that_differ_most_are_drawn(make_run: MakeRun) -> None:
     figure = drawing.accuracy_per_class(collect(make_run(classes=[f"class {n}" for n in range(120)])))
     assert figure is not None
-    assert len(figure.layout["xaxis"]["tickvals"]) == drawing.MAX_CLASSES_SHOWN
+    assert len(figure.layout["yaxis"]["tickvals"]) == drawing.MAX_CLASSES_SHOWN
     assert len(figure.rows) == 120
     assert "40 of 120 classes" in figure.caption
 
@@ -85,8 +85,18 @@ def test_without_timings_the_figures_of_speed_are_left_out(make_run: MakeRun) ->
     ]
 
 
-def test_labels_are_shortened_and_inert() -> None:
-    assert drawing.label("<b>" + "x" * 40) == "&lt;b&gt;" + "x" * 24 + "…"
+def test_long_class_names_stand_in_rows_and_short_ones_side_by_side(make_run: MakeRun, data: ReportData) -> None:
+    rows = drawing.accuracy_per_class(collect(make_run(classes=[f"a long class name {n}" for n in range(10)])))
+    columns = drawing.accuracy_per_class(data)
+    assert rows is not None
+    assert columns is not None
+    assert rows.layout["yaxis"]["ticktext"][0] == "a long class name 0"
+    assert columns.layout["xaxis"]["ticktext"][0] == "0"
+    assert rows.traces[0]["x"] == columns.traces[0]["y"]
+
+
+def test_labels_are_shortened_in_the_middle_and_inert() -> None:
+    assert drawing.label("<b>" + "x" * 40 + "end") == "&lt;b&gt;" + "x" * 11 + "…" + "x" * 10 + "end"
 
 
 def test_no_user_name_reaches_plotly_as_a_tag(hostile_data: ReportData, hostile_name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.models.inspection import count_macs, tap_points
+from compressor.models.inspection import tap_points
 from compressor.models.spec import zoo_folder
 from compressor.registry import import_file
 
@@ -28,17 +28,10 @@ def test_32x32_images_end_as_4x4_maps() -> None:
     assert shapes["head"] == (1280, 4, 4)
 
 
-def test_half_the_width_costs_about_a_quarter_of_the_macs() -> None:
-    full = count_macs(mobilenet.mobilenet_v2(), (3, 32, 32))
-    half = count_macs(mobilenet.mobilenet_v2(width=0.5), (3, 32, 32))
-
-    assert 0.25 < half / full < 0.35
-
-
 def test_gradients_reach_the_stem() -> None:
     network = mobilenet.mobilenet_v2(num_classes=4, in_channels=1, width=0.25)
 
-    network(torch.rand(2, 1, 16, 16)).logsumexp(1).sum().backward()
+    network(torch.rand(4, 1, 8, 8)).logsumexp(1).sum().backward()
 
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert network.stem[0].weight.grad.abs().sum() > 0

@@ -1,0 +1,47 @@
+# The two commands of the README, and the steps they are made of. Each one sets up what it needs.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check lint types imports tests test-slow docs benchmarks-summary clean
+
+demo: $(STAMP)            ## teacher -> student -> ONNX -> report on embedded data
+	$(BIN)/compress demo runs/demo
+
+test: check               ## every check, as CI runs it
+
+check: lint types imports tests
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "compress needs Python 3.11 or later: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+tests: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(STAMP)       ## minutes rather than seconds: the wheel in an empty environment, the whole demo
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+docs: $(STAMP)            ## write docs/cli.md anew from --help
+	$(BIN)/python docs/generate_cli.py
+
+benchmarks-summary: $(STAMP)
+	$(BIN)/python benchmarks/summary.py
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,205 @@
+"""The chain as a whole: what each link leaves, and what is done again when something changes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from compressor import api, artifact, pipeline
+from compressor import recipe as recipes
+from compressor.errors import ArtifactError, ModelError, RecipeError
+from tests.small import recipe, write_project
+
+pytestmark = pytest.mark.usefixtures("at_home")
+
+LINKS = ("train", "control", "distill", "export", "export-teacher", "export-control", "bench", "report")
+
+
+def notes(capsys) -> str:
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_link_leaves_a_verified_artifact(finished, link):
+    _, done = finished
+    made = artifact.read(done.folder / link)
+    made.verify()
+    assert made.manifest.files
+    assert made.manifest.versions["torch"]
+    assert made.manifest.settings
+
+
+def test_student_teacher_and_control_learn_the_task(finished):
+    _, done = finished
+    for role in ("teacher", "control", "student"):
+        assert done.artifacts[role].manifest.metrics["test"]["metrics"]["accuracy"] > 0.9, role
+
+
+def test_no_pickle_is_ever_written(finished):
+    _, done = finished
+    written = [file for file in done.folder.rglob("*") if file.is_file()]
+    assert len(written) > 20
+    assert not [file for file in written if file.suffix in (".pt", ".pth", ".pkl", ".th")]
+
+
+def test_the_control_differs_from_the_student_only_in_its_teacher(finished):
+    _, done = finished
+    student, control = done.artifacts["student"].manifest, done.artifacts["control"].manifest
+    budget = {k: v for k, v in student.settings["training"].items() if k not in ("losses", "control")}
+    assert control.settings["training"] == budget
+    assert control.settings["model"] == student.settings["model"]
+    assert control.seed == student.seed
+
+
+def test_measurements_hold_every_sample_and_a_speedup_with_its_interval(finished):
+    _, done = finished
+    results = api.measurements_of(done.measurements)
+    samples = np.load(done.measurements.file("samples.npz"))
+    timing = next(t for t in results["timings"] if (t["role"], t["runtime"]) == ("student", "ort_cpu"))
+    assert len(samples["ort_cpu.edge.student"]) == timing["samples"] >= 40
+    assert timing["speedup"]["low"] <= timing["speedup"]["ratio"] <= timing["speedup"]["high"]
+    assert timing["p99_ms"] is None or timing["samples"] >= 1000
+    assert {entry["role"] for entry in results["candidates"]} == {"teacher", "control", "student"}
+
+
+def test_the_onnx_file_says_what_it_takes_and_where_it_is_from(finished):
+    _, done = finished
+    model = onnx.load(done.onnx["student"].file("model.onnx"))
+    told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert told["compress.classes"] == ["north-west", "north-east", "south-west", "south-east"]
+    assert told["compress.input"]["range"] == "0-1"
+    assert told["compress.provenance"]["key"] == done.artifacts["student"].manifest.key
+
+
+def test_the_onnx_file_holds_no_path_of_this_machine(finished):
+    project, done = finished
+    content = done.onnx["student"].file("model.onnx").read_bytes()
+    assert str(project).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_a_second_run_skips_every_link(finished, capsys):
+    project, done = finished
+    again = api.run(recipe(project))
+    assert notes(capsys).count("unchanged") == 7
+    assert again.artifacts["student"].manifest.created == done.artifacts["student"].manifest.created
+
+
+def test_another_temperature_distils_again_but_keeps_teacher_and_control(finished, capsys):
+    project, _ = finished
+    api.run(
+        recipe(project), assignments=["distill.losses=[{name='kd', temperature=2.0}]", "stages=['train','distill']"]
+    )
+    told = notes(capsys)
+    assert "train: unchanged" in told
+    assert "control: unchanged" in told
+    assert "distill: starts" in told
+    api.run(recipe(project), assignments=["stages=['train','distill']"])
+
+
+def test_an_edited_student_file_is_noticed(finished, tmp_path):
+    project, _ = finished
+    edited = tmp_path / "student.py"
+    edited.write_text((project / "student.py").read_text().replace("nn.Dropout(0.1)", "nn.Dropout(0.2)"))
+    keys = {
+        text: pipeline._model_key(recipes.ModelSettings(model=str(text))) for text in (project / "student.py", edited)
+    }
+    assert len({str(key) for key in keys.values()}) == 2
+
+
+def test_a_tampered_artifact_is_made_again(finished, capsys):
+    project, done = finished
+    file = done.folder / "export-control" / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    api.run(recipe(project), assignments=["stages=['train','distill','export']"])
+    told = notes(capsys)
+    assert "export-control: done again, since the one there is damaged" in told
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_one_is_at_work(finished):
+    project, _ = finished
+    current = pipeline.Run(recipes.parse(recipe(project), source="test"))
+    other = pipeline.Run(recipes.parse(recipe(project), source="test"))
+    with current.working(), pytest.raises(ArtifactError, match="another run is at work"), other.working():
+        pass
+
+
+def test_export_takes_the_newest_network_and_its_data(finished):
+    _, done = finished
+    made = api.export(runs=done.folder.parent)
+    assert made.manifest.kind == "onnx"
+    assert made.manifest.details["parity"]["agreement"] == 1.0
+
+
+def test_a_camera_model_takes_bytes_and_answers_the_same(finished, tmp_path):
+    import onnxruntime
+
+    project, done = finished
+    made = api.export(done.artifacts["student"].path, options={"input": "uint8-nhwc"})
+    session = onnxruntime.InferenceSession(made.file("model.onnx"), providers=["CPUExecutionProvider"])
+    pictures = np.load(project / "data.npz")["x_test"][:16]
+    (logits,) = session.run(None, {"input": np.moveaxis(pictures, 1, -1)})
+    assert session.get_inputs()[0].type == "tensor(uint8)"
+    assert (logits.argmax(1) == np.load(project / "data.npz")["y_test"][:16]).mean() > 0.8
+    api.export(done.artifacts["student"].path)
+
+
+def test_evaluate_agrees_between_network_and_onnx(finished):
+    _, done = finished
+    torch_found = api.evaluate(done.artifacts["student"].path)
+    onnx_found = api.evaluate(done.onnx["student"].path)
+    assert torch_found["metrics"]["accuracy"] == onnx_found["metrics"]["accuracy"]
+    assert torch_found["samples"] == 96
+
+
+def test_bench_finds_teacher_and_control_of_the_newest_student(finished):
+    _, done = finished
+    made = api.bench(
+        runs=done.folder.parent,
+        options={"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5},
+    )
+    results = api.measurements_of(made)
+    assert [entry["role"] for entry in results["candidates"]] == ["teacher", "control", "student"]
+    assert {timing["runtime"] for timing in results["timings"]} == {"ort_cpu"}
+
+
+def test_a_distilled_student_can_be_a_teacher(finished, tmp_path):
+    project, done = finished
+    made = api.distill(
+        done.artifacts["student"].path,
+        project / "student.py",
+        data=f"npz:{project / 'data.npz'}",
+        name="again",
+        runs=tmp_path,
+        options={"epochs": 1, "batch_size": 32},
+    )
+    assert made.parent("teacher").manifest.key == done.artifacts["student"].manifest.key
+
+
+def test_a_teacher_of_other_classes_is_refused(finished, tmp_path):
+    project, done = finished
+    with np.load(project / "data.npz") as kept:
+        arrays = dict(kept)
+    arrays["classes"] = np.array(["a", "b", "c", "d"])
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ModelError, match="the teacher knows 4 classes"):
+        api.distill(
+            done.artifacts["teacher"].path, project / "student.py", data=f"npz:{tmp_path / 'other.npz'}", runs=tmp_path
+        )
+
+
+def test_an_untrained_architecture_cannot_teach(tmp_path):
+    project = write_project(tmp_path / "p")
+    with pytest.raises(RecipeError, match="cannot teach"):
+        api.distill(project / "teacher.py", project / "student.py", data=f"npz:{project / 'data.npz'}", runs=tmp_path)
+
+
+def test_faults_are_found_before_anything_is_written(tmp_path):
+    project = write_project(tmp_path / "p")
+    raw = recipe(project, student={"model": str(project / "studnt.py")}, data={"source": "npz:nowhere.npz"})
+    with pytest.raises(RecipeError, match="2 faults"):
+        api.run(raw)
+    assert not (project / "runs").exists()

@@ -1,0 +1,199 @@
+"""The training loop: it learns, it stops when it must, and it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.data import views
+from compressor.data.open import open_dataset
+from compressor.errors import DivergenceError, InterruptedRunError
+from compressor.losses.hard import Hard
+from compressor.losses.kd import KD
+from compressor.recipe import DataSettings, ModelSettings, TrainingSettings, ViewSettings
+from compressor.tasks.classification import Classification
+from compressor.teachers.network import FrozenNetwork
+from compressor.teachers.none import NoTeacher
+from compressor.training import engine, resume
+from compressor.training.start import network_for
+from tests.small import write_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return write_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def dataset(project):
+    return open_dataset(DataSettings(source=f"npz:{project / 'data.npz'}"))
+
+
+@pytest.fixture
+def job(project, dataset, tmp_path):
+    """A job on the small data; every call makes the same network."""
+
+    def make(*, losses=None, teacher=None, file="student.py", **settings):
+        loaded, _ = network_for(
+            ModelSettings(model=str(project / file)), dataset=dataset, task=Classification(), seed=3
+        )
+        chosen = {"epochs": 3, "batch_size": 32, "lr": 0.01, "device": "cpu", **settings}
+        shown, _ = views.resolve(ViewSettings(crop=1, flip=False), sample_shape=dataset.sample_shape)
+        return engine.Job(
+            title="student",
+            key="k1",
+            state=tmp_path / ".state",
+            resume_line="compress run",
+            network=loaded.network,
+            teacher=teacher or NoTeacher(),
+            losses=losses or (engine.WeightedLoss("hard", 1.0, Hard()),),
+            task=Classification(),
+            dataset=dataset,
+            views=shown,
+            settings=TrainingSettings(**chosen),
+            seed=3,
+        )
+
+    return make
+
+
+def weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert one
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class StopAfter(Hard):
+    """Sends this process a signal in the middle of a given step."""
+
+    def __init__(self, calls: int, number: int) -> None:
+        self.calls, self.number = calls, number
+
+    def __call__(self, student, teacher, batch):
+        self.calls -= 1
+        if self.calls == 0:
+            os.kill(os.getpid(), self.number)
+        return super().__call__(student, teacher, batch)
+
+
+def test_training_learns_and_records_a_curve(job):
+    trained = engine.fit(job(epochs=4))
+    assert [entry["epoch"] for entry in trained.curve] == [0, 1, 2, 3]
+    assert trained.curve[-1]["train_loss"] < 0.5 * trained.curve[0]["train_loss"]
+    assert trained.curve[-1]["val"]["accuracy"] > 0.9
+    assert not trained.network.training
+
+
+def test_the_same_job_ends_with_the_same_weights(job):
+    assert_equal(weights(engine.fit(job()).network), weights(engine.fit(job()).network))
+
+
+def test_another_seed_ends_with_other_weights(job):
+    first = weights(engine.fit(job(epochs=1)).network)
+    resume.discard(job().state)
+    other = weights(engine.fit(dataclasses.replace(job(epochs=1), seed=4)).network)
+    assert not torch.equal(first["module.0.weight"], other["module.0.weight"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 9, 14])
+def test_an_interrupted_run_ends_with_the_same_weights_and_curve(job, number, step):
+    whole = engine.fit(job())
+    resume.discard(job().state)
+    with pytest.raises(InterruptedRunError, match="stopped by SIG"):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(step, number)),)))
+    continued = engine.fit(job())
+    assert_equal(weights(whole.network), weights(continued.network))
+    assert [e["losses"] for e in whole.curve] == [e["losses"] for e in continued.curve]
+    assert [e["val"] for e in whole.curve] == [e["val"] for e in continued.curve]
+    assert continued.interruptions == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"optimizer": "sgd"}, {"ema_decay": 0.9}, {"schedule": "one_cycle", "clip_norm": 1.0}]
+)
+def test_resuming_is_exact_for_every_kind_of_state(job, settings):
+    whole = engine.fit(job(**settings))
+    resume.discard(job().state)
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(11, signal.SIGTERM)),), **settings))
+    assert_equal(weights(whole.network), weights(engine.fit(job(**settings)).network))
+
+
+def test_a_state_of_other_settings_is_not_resumed(job, capsys):
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(9, signal.SIGINT)),)))
+    trained = engine.fit(dataclasses.replace(job(), key="k2"))
+    assert trained.interruptions == 0
+    assert "belongs to other settings" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_said_and_trained_anew(job, capsys):
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(9, signal.SIGINT)),)))
+    file = job().state / resume.TENSORS
+    file.write_bytes(file.read_bytes()[:1000])
+    trained = engine.fit(job())
+    assert len(trained.curve) == 3
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_student_learns_from_a_teacher_without_labels(job):
+    teacher = engine.fit(job(file="teacher.py", epochs=4)).network
+    resume.discard(job().state)
+    soft = (engine.WeightedLoss("kd", 1.0, KD(alpha=1.0)),)
+    student = engine.fit(job(teacher=FrozenNetwork(teacher), losses=soft, epochs=6, lr=0.02))
+    assert student.curve[-1]["val"]["accuracy"] > 0.9
+
+
+def test_a_teacher_never_changes(job):
+    teacher = engine.fit(job(file="teacher.py", epochs=1)).network
+    resume.discard(job().state)
+    before = weights(teacher)
+    engine.fit(job(teacher=FrozenNetwork(teacher), losses=(engine.WeightedLoss("kd", 1.0, KD()),), epochs=1))
+    assert_equal(before, weights(teacher))
+
+
+def test_a_nan_stops_with_the_part_that_did_it(job):
+    class Broken(Hard):
+        def __call__(self, student, teacher, batch):
+            return super().__call__(student, teacher, batch) * float("nan")
+
+    parts = (engine.WeightedLoss("hard", 1.0, Hard()), engine.WeightedLoss("broken", 1.0, Broken()))
+    with pytest.raises(DivergenceError, match="loss 'broken' is nan at step 0"):
+        engine.fit(job(losses=parts))
+
+
+def test_a_huge_learning_rate_is_caught(job):
+    with pytest.raises(DivergenceError, match="at step"):
+        engine.fit(job(lr=1e6, optimizer="sgd", epochs=10))
+
+
+def test_losses_with_parts_of_their_own_are_trained_along(job):
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, student, teacher, batch):
+            return (self.scale * batch.task.hard_loss(student.logits, batch.labels)).abs()
+
+    scaled = Scaled()
+    engine.fit(job(losses=(engine.WeightedLoss("scaled", 1.0, scaled),), epochs=1))
+    assert scaled.scale.item() != 1.0
+
+
+def test_bfloat16_trains_as_well(job):
+    trained = engine.fit(job(epochs=4, precision="bf16"))
+    assert trained.curve[-1]["val"]["accuracy"] > 0.9
+    assert all(parameter.dtype is torch.float32 for parameter in trained.network.parameters())

@@ -1,0 +1,46 @@
+"""Device, precision and layout of a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.errors import InputError
+from compressor.recipe import TrainingSettings
+from compressor.training import precision
+
+CONVOLUTION = nn.Conv2d(3, 4, 3)
+
+
+def test_every_auto_choice_has_a_reason():
+    chosen = precision.choose(TrainingSettings(), CONVOLUTION, sample_shape=(3, 32, 32))
+    assert {decision.what for decision in chosen.decisions} == {"device", "precision", "channels_last"}
+    assert all(decision.reason for decision in chosen.decisions)
+
+
+def test_stated_choices_are_taken_as_they_are():
+    settings = TrainingSettings(device="cpu", precision="32", channels_last=False)
+    chosen = precision.choose(settings, CONVOLUTION, sample_shape=(3, 32, 32))
+    assert (chosen.accelerator, chosen.precision, chosen.decisions) == ("cpu", "32-true", ())
+    assert chosen.memory_format is torch.contiguous_format
+
+
+def test_tiny_images_are_not_worth_bfloat16():
+    chosen = precision.choose(TrainingSettings(device="cpu"), CONVOLUTION, sample_shape=(1, 8, 8))
+    assert chosen.precision == "32-true"
+
+
+def test_vectors_have_no_channels_last():
+    chosen = precision.choose(TrainingSettings(device="cpu"), nn.Linear(4, 2), sample_shape=(4,))
+    assert chosen.memory_format is torch.contiguous_format
+
+
+def test_a_missing_device_is_refused_by_name():
+    with pytest.raises(InputError, match="no device 'cuda:7' here"):
+        precision.choose(TrainingSettings(device="cuda:7"), CONVOLUTION, sample_shape=(3, 32, 32))
+
+
+def test_half_precision_on_the_cpu_is_refused():
+    with pytest.raises(InputError, match="precision 16 needs a GPU"):
+        precision.choose(TrainingSettings(device="cpu", precision="16"), CONVOLUTION, sample_shape=(3, 32, 32))
