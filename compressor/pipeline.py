@@ -306,6 +306,7 @@ class Run:
             settings={key: value for key, value in settings.items() if key not in ("data", "model")},
             views=settings["data"]["views"],
             model=_model_key(identity),
+            sources=_outside_sources(settings),
             data=self.dataset.fingerprint,
             seed=self.recipe.seed,
             parents={parent_role: parent.manifest.key for parent_role, parent in sources.items()},
@@ -412,6 +413,14 @@ def _model_key(model: ModelSettings | None) -> Mapping[str, Any] | None:
         return None
     named = model.model_dump(mode="json", exclude={"model", "arch"})
     return named | specs.identity(model.model, arch=model.arch)
+
+
+def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """Hashes of the user's own files that settings name (`mine.py:Loss`), since a change in one is another stage."""
+    training = settings.get("training") or {}
+    named = [("losses", entry["name"]) for entry in training.get("losses", ())]
+    named += [("teachers", settings.get("kind") or ""), ("tasks", settings["task"]["name"])]
+    return {name: artifact.sha256(registry.find(family, name).file) for family, name in named if ":" in name}
 
 
 def _given(section: _T | None, name: str) -> _T:

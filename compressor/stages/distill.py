@@ -43,16 +43,23 @@ def distill(
         DivergenceError: Training met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
-    losses = tuple(_loss(entry) for entry in settings.losses)
+    losses = _losses(settings.losses)
     answers = _teacher(kind, teacher, dataset)
     return produce(
         student, settings, teacher=answers, losses=losses, data=data, dataset=dataset, task=task, target=target
     )
 
 
-def _loss(entry: LossSettings) -> WeightedLoss:
-    member = registry.find("losses", entry.name)
-    return WeightedLoss(member.name, entry.weight, member.load()(**entry.options))
+def _losses(entries: tuple[LossSettings, ...]) -> tuple[WeightedLoss, ...]:
+    """The losses with the names they have in logs: that of the member, numbered when it stands there more than once."""
+    made: list[WeightedLoss] = []
+    for entry in entries:
+        member = registry.find("losses", entry.name)
+        name = member.attr if ":" in entry.name else member.name
+        earlier = sum(each.name.partition("-")[0] == name for each in made)
+        name = f"{name}-{earlier + 1}" if earlier else name
+        made.append(WeightedLoss(name, entry.weight, member.load()(**entry.options)))
+    return tuple(made)
 
 
 def _teacher(kind: str, source: Artifact, dataset: Dataset) -> Teacher:

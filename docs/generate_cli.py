@@ -1,0 +1,31 @@
+"""Write docs/cli.md from `compress --help` and the help of every command; the tests check that it is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from compressor.cli.main import app
+
+PAGE = Path(__file__).parent / "cli.md"
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = ["# Commands\n\nWritten by `make docs` from `--help`; do not edit.\n", _block(["--help"])]
+    for command in app.registered_commands:
+        assert command.name is not None
+        parts.append(f"\n## compress {command.name}\n\n{_block([command.name, '--help'])}")
+    return "".join(parts)
+
+
+def _block(arguments: list[str]) -> str:
+    result = CliRunner().invoke(app, arguments, prog_name="compress", terminal_width=110, env={"COLUMNS": "110"})
+    assert result.exit_code == 0, result.output
+    lines = [line.rstrip() for line in result.output.strip("\n").splitlines()]
+    return "```\n" + "\n".join(lines) + "\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,92 @@
+"""The documents cannot rot: the reference is generated, the examples are run, every name appears."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compressor import registry
+from compressor.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert found, f"{file} has no {language} block"
+    return found
+
+
+@pytest.fixture
+def started_folder(tmp_path, monkeypatch):
+    """A folder with what `compress init` writes, as the working directory."""
+    for file in (ROOT / "compressor" / "templates").iterdir():
+        if file.is_file():
+            shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_reference_is_what_help_prints():
+    generator = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator["page"](), "run `make docs`"
+
+
+def test_the_python_guide_runs_from_top_to_bottom(started_folder, capsys):
+    namespace: dict[str, object] = {}
+    for block in blocks(ROOT / "docs" / "guides" / "python.md", "python"):
+        exec(compile(block, "python.md", "exec"), namespace)  # the guide is ours
+    printed = capsys.readouterr().out
+    assert "model.onnx" in printed
+    assert Path(printed.strip().splitlines()[-1]).is_file()
+
+
+def test_the_loss_of_the_guide_is_checked_and_trained_with(started_folder):
+    from compressor import distill, train
+
+    (loss,) = blocks(ROOT / "docs" / "guides" / "extend.md", "python")
+    (started_folder / "mine.py").write_text(loss, encoding="utf-8")
+    teacher = train("teacher.py", data="digits", name="own", options={"epochs": 1})
+    student = distill(
+        teacher.path,
+        "student.py",
+        data="digits",
+        name="own",
+        loss={"name": "mine.py:LogitDistance", "scale": 0.5},
+        options={"epochs": 1},
+    )
+    assert list(student.manifest.details["curve"][0]["losses"]) == ["LogitDistance"]
+
+
+def test_every_command_has_help_with_an_example():
+    assert len(app.registered_commands) >= 14
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert "Example: compress" in (command.callback.__doc__ or ""), command.name
+
+
+def test_every_command_of_the_readme_exists():
+    known = {command.name for command in app.registered_commands}
+    named = set(re.findall(r"^(?:\$ )?compress (\w+)", "\n".join(blocks(README, "")), flags=re.MULTILINE))
+    assert named
+    assert named <= known
+
+
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda f: f.name
+)
+def test_every_link_between_documents_leads_somewhere(file):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text(encoding="utf-8"))
+    assert not [target for target in targets if not (file.parent / target).exists()]
+
+
+def test_contributing_names_the_folder_of_every_family():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert registry.FAMILIES
+    for folder in registry.FAMILIES.values():
+        assert f"compressor/{folder}/" in text
