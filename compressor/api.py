@@ -310,7 +310,7 @@ def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, so
     resolved = recipes.override(raw, assignments)
     if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get("source"), str):
         resolved["data"]["source"] = guess.named(resolved["data"]["source"])
-    found = pipeline.check(resolved)
+    found = pipeline.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)
     return pipeline.run(recipes.parse(resolved, source=source), command=command)

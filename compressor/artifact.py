@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -184,7 +184,7 @@ def read(path: Path) -> Artifact:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as fault:
         raise ArtifactError(f"manifest.json is damaged: {fault}", where=str(path), hint=_REMAKE) from fault
-    if not isinstance(raw, dict) or "schema" not in raw:
+    if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise ArtifactError("manifest.json is not one of ours", where=str(path))
     if raw["schema"] > SCHEMA_VERSION:
         raise ArtifactError(
@@ -193,10 +193,15 @@ def read(path: Path) -> Artifact:
             hint="pip install --upgrade compressor",
         )
     known = {f.name for f in fields(Manifest)}
-    if not {"kind", "stage", "key"} <= set(raw):
-        raise ArtifactError("manifest.json lacks kind, stage or key", where=str(path), hint=_REMAKE)
+    lacking = [f.name for f in fields(Manifest) if f.default is MISSING and f.default_factory is MISSING]
+    lacking = [name for name in lacking if name not in raw]
+    if lacking:
+        raise ArtifactError(f"manifest.json lacks {', '.join(lacking)}", where=str(path), hint=_REMAKE)
     raw = {name: value for name, value in raw.items() if name in known}
-    raw["decisions"] = tuple(Decision(**decision) for decision in raw.get("decisions", ()))
+    try:
+        raw["decisions"] = tuple(Decision(**decision) for decision in raw.get("decisions", ()))
+    except TypeError as fault:
+        raise ArtifactError("manifest.json is damaged: decisions", where=str(path), hint=_REMAKE) from fault
     return Artifact(path, Manifest(**raw))
 
 
@@ -212,8 +217,14 @@ def folder_for(final: Path) -> Iterator[Path]:
     """A temporary folder to fill; it is thrown away unless `seal` has put it in its final place.
 
     Raises:
-        ArtifactError: The place cannot be written.
+        ArtifactError: The place cannot be written, or something that is no artifact stands there.
     """
+    if final.exists() and not is_artifact(final) and not (final.is_dir() and not any(final.iterdir())):
+        raise ArtifactError(
+            "something that compress did not write stands here, and will not be replaced",
+            where=str(final),
+            hint="move it, or choose another place with --runs DIR",
+        )
     temporary = final.parent / f".{final.name}.writing-{os.getpid()}"
     try:
         if temporary.exists():

@@ -45,14 +45,14 @@ def show(text: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """A table of results on standard output; every cell is shown as it is, never as markup."""
+    """A table of results on standard output; titles and cells are shown as they are, never as markup."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for column in columns:
-        numeric = bool(rows) and all(_looks_numeric(row[columns.index(column)]) for row in rows)
-        grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    grid = Table(title=None if title is None else Text(title), title_justify="left", show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(_looks_numeric(row[index]) for row in rows)
+        grid.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     _stdout().print(grid)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -38,8 +38,13 @@ _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")
 
 
-def check(raw: Mapping[str, Any]) -> list[Fault]:
-    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are."""
+def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
+    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are.
+
+    Args:
+        raw: The recipe as plain data.
+        file: Where it was read from; paths in it start in the working directory, which a hint says when that is another.
+    """
     found = recipes.faults(raw)
     for section in ("teacher", "student"):
         table = raw.get(section)
@@ -48,7 +53,15 @@ def check(raw: Mapping[str, Any]) -> list[Fault]:
     data = raw.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("source"), str):
         found += _data_faults(data["source"])
-    return found
+    elsewhere = file is not None and file.resolve().parent != Path.cwd()
+    return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
+
+
+def _with_place(fault: Fault, folder: Path) -> Fault:
+    """A fault about a path that would be right beside the recipe says so."""
+    if "no such file" in fault.message or fault.message.startswith("there is no"):
+        return replace(fault, hint=f"paths start in the working directory: cd {folder}")
+    return fault
 
 
 def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> list[Fault]:

@@ -7,7 +7,9 @@ here without torch. What only a file's content can tell (is `t.pt` a pickle?) is
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,7 +193,7 @@ def read_file(file: Path) -> dict[str, Any]:
     """
     try:
         text = file.read_text(encoding="utf-8")
-        raw: dict[str, Any] = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        raw: Any = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as fault:
         raise InputError("no such recipe", where=str(file), hint="compress init DIR writes one") from fault
     except json.JSONDecodeError as fault:
@@ -200,6 +202,8 @@ def read_file(file: Path) -> dict[str, Any]:
         raise InputError(f"not valid TOML: {fault}", where=str(file)) from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"cannot be read: {fault}", where=str(file)) from fault
+    if not isinstance(raw, dict):
+        raise InputError(f"holds a {type(raw).__name__}, not the tables of a recipe", where=str(file))
     raw.setdefault("name", file.resolve().parent.name if file.stem == "recipe" else file.stem)
     return raw
 
@@ -213,7 +217,7 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
     Raises:
         InputError: An assignment has no `=`, or its path goes through something that is not a table.
     """
-    changed: dict[str, Any] = json.loads(json.dumps(raw))
+    changed: dict[str, Any] = copy.deepcopy(dict(raw))
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator or not path:
@@ -243,7 +247,7 @@ def faults(raw: Mapping[str, Any]) -> list[Fault]:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        found = [_fault(detail) for detail in error.errors()]
+        found = [_fault(details) for details in _by_place(error).values()]
         return found + _name_faults(raw)
     return _name_faults(raw) + _order_faults(recipe)
 
@@ -299,6 +303,9 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     ):
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
+    task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
+    if task_member:
+        found += registry.option_faults(task_member, _table(task, "options"), where="task.options")
     losses = distill.get("losses", ())
     for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
         if isinstance(entry, Mapping):
@@ -332,8 +339,22 @@ def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return table if isinstance(table, Mapping) else {}
 
 
-def _fault(detail: Mapping[str, Any]) -> Fault:
-    """A pydantic error as one of ours: the dotted key, the value, the nearest known key."""
+def _by_place(error: ValidationError) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """The details of a pydantic error by the key the user wrote, which a union gives for each alternative it tried.
+
+    What is wrong inside a value says more than that the whole value does not fit, so only the inner ones are kept.
+    """
+    places: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for detail in error.errors():
+        place = tuple(str(part) for part in detail["loc"] if not _is_union_branch(part))
+        places.setdefault(place, []).append(detail)
+    outer = {place[:length] for place in places for length in range(len(place))}
+    return {place: details for place, details in places.items() if place not in outer}
+
+
+def _fault(details: Sequence[Mapping[str, Any]]) -> Fault:
+    """The pydantic errors of one key as one of ours: the dotted key, the value, what it should be or the nearest key."""
+    detail = details[0]
     path = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
     where = ".".join(path)
     if detail["type"] == "extra_forbidden":
@@ -341,8 +362,26 @@ def _fault(detail: Mapping[str, Any]) -> Fault:
         return Fault(where, f"no setting is called '{path[-1]}'", registry.nearest(path[-1], known, "known here:"))
     if detail["type"] == "missing":
         return Fault(where, "must be given", f'write {path[-1]} = "..." in [{".".join(path[:-1])}]')
-    message = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    return Fault(where, f"{detail['input']!r} is not allowed: should be {message}", None)
+    wanted = " or ".join(dict.fromkeys(_wanted(detail) for detail in details)).replace(" or be ", " or ")
+    return Fault(where, f"{detail['input']!r} is not allowed: should {wanted}", None)
+
+
+def _wanted(detail: Mapping[str, Any]) -> str:
+    """What pydantic would have taken, to stand after "should"."""
+    named = {
+        "string_pattern_mismatch": "begin with a letter or digit, and hold letters, digits, '.', '_' and '-' only",
+        "string_type": "be text",
+        "model_type": "be a table",
+        "dict_type": "be a table",
+        "tuple_type": "be a list",
+        "bool_type": "be true or false",
+        "bool_parsing": "be true or false",
+    }
+    message = re.sub(r"^(Value error, |Input should |\w+ should )", "", str(detail["msg"]))
+    message = re.sub(
+        r", unable to parse .*$|, got a number with a fractional part$| after validation, not 0$", "", message
+    )
+    return named.get(detail["type"], message).replace("be a valid ", "be a ").replace("be a integer", "be an integer")
 
 
 def _is_union_branch(part: object) -> bool:
@@ -395,7 +434,7 @@ def _step(table: Any, part: str, assignment: str, walked: list[str]) -> Any:
 
 
 def _index(items: list[Any], part: str, assignment: str) -> int:
-    if not part.isdigit() or int(part) > len(items):
+    if not part.isdecimal() or int(part) > len(items):
         raise InputError(
             f"'{part}' is no position in this list", where=f"--set {assignment}", hint="write a number, from 0"
         )

@@ -15,12 +15,13 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from compressor.errors import Fault, InputError, UnknownNameError
@@ -142,7 +143,7 @@ def import_file(file: Path) -> ModuleType:
     name = f"compress_user_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_SourceOnly(name, str(file)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -166,18 +167,51 @@ def importable(folder: Path) -> Iterator[None]:
             sys.modules.pop(name, None)
             del _local_modules[name]
     before = set(sys.modules)
+    finder = _SourcesOf(folder)
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.meta_path.remove(finder)
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)
-            if origin and Path(origin).resolve().is_relative_to(folder) and not name.startswith("compress_user_"):
+            if origin and _belongs(Path(origin).resolve(), folder, name):
                 _local_modules[name] = folder
 
 
 _local_modules: dict[str, Path] = {}
+
+
+def _belongs(place: Path, folder: Path, name: str) -> bool:
+    """Whether `place` is where a module called `name` lies in `folder`; a virtual environment below it is not."""
+    top = name.partition(".")[0]
+    return place == folder / f"{top}.py" or place.is_relative_to(folder / top)
+
+
+class _SourceOnly(SourceFileLoader):
+    """Compiles the source at each import: cached bytecode is neither what was trusted nor part of an artifact."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        file = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(file), file)
+
+
+class _SourcesOf:
+    """Finds the modules of a user's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        places = [str(self.folder)] if path is None else path
+        for place in places:
+            if path is None or _belongs(Path(place), self.folder, name):
+                found = FileFinder(place, (_SourceOnly, [".py"])).find_spec(name)
+                if found is not None and found.loader is not None:
+                    return found
+        return None
 
 
 def _outside(family: str, name: str) -> Member:
@@ -185,7 +219,7 @@ def _outside(family: str, name: str) -> Member:
     if target.endswith(".py"):
         file = Path(target)
     else:
-        found = importlib.util.find_spec(target)
+        found = _installed(target)
         if found is None or found.origin is None:
             raise UnknownNameError(f"no module is called '{target}'", hint="write file.py:attr or package.module:attr")
         file = Path(found.origin)
@@ -194,12 +228,21 @@ def _outside(family: str, name: str) -> Member:
     return _read(family, file, attr)
 
 
+def _installed(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # the package above it is missing; an empty or relative name
+        return None
+
+
 @cache
 def _read(family: str, file: Path, attr: str | None = None) -> Member:
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as fault:
         raise InputError(f"not valid Python: {fault.msg}, line {fault.lineno}", where=str(file)) from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"cannot be read: {fault}", where=str(file)) from fault
     public = [
         node
         for node in tree.body
@@ -207,7 +250,7 @@ def _read(family: str, file: Path, attr: str | None = None) -> Member:
         and (node.name == attr if attr else not node.name.startswith("_"))
     ]
     if not public:
-        raise InputError(f"no class or function '{attr}'", where=str(file))
+        raise InputError(f"no class or function '{attr}'" if attr else "no public class or function", where=str(file))
     node = public[0]
     doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
     positional, options = _signature(node, doc)

@@ -108,7 +108,7 @@ def runnable_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        suffixes = {".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".pkl"}
+        suffixes = {".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl", ".pt2"}
         return sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
     raise InputError("no such file or folder", where=str(path))
 
@@ -123,8 +123,10 @@ def _read() -> dict[str, str]:
         known = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, json.JSONDecodeError) as fault:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as fault:
         raise InputError(f"the list of trusted files cannot be read: {fault}", where=str(file)) from fault
+    if not isinstance(known, dict):
+        raise InputError("the list of trusted files is damaged", where=str(file), hint=f"delete it: rm {file}")
     return {str(digest): str(name) for digest, name in known.items()}
 
 

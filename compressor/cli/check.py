@@ -24,7 +24,7 @@ def check(
     from compressor.errors import RecipeError
 
     raw = recipes.override(recipes.read_file(recipe), assignments or ())
-    faults = pipeline.check(raw)
+    faults = pipeline.check(raw, file=recipe)
     if as_json:
         console.as_json(
             {

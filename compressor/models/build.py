@@ -56,7 +56,7 @@ class Fit:
             channels, height, _width = self.sample_shape
             given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
             given |= dict.fromkeys(("image_size", "img_size", "input_size"), height)
-        elif self.sample_shape is not None:
+        elif self.sample_shape:
             given |= dict.fromkeys(("in_features", "input_size"), self.sample_shape[0])
         return given
 
@@ -111,11 +111,10 @@ def from_source(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> tup
     """Build from `file.py[:callable]`."""
     assert spec.path is not None
     module = registry.import_file(spec.path)
-    callable_ = _pick(vars(module), module.__name__, spec)
+    name, callable_ = _pick(vars(module), module.__name__, spec, options)
     folder = spec.path.resolve().parent
     with registry.importable(folder):
         network, used = call(callable_, fit=fit, options=options, where=spec.text)
-    name = spec.attr or str(getattr(callable_, "__name__", "build"))
     return network, Builder("source", name, used, tuple(local_sources(spec.path.resolve())), folder)
 
 
@@ -125,8 +124,9 @@ def from_module(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> tup
     assert spec.attr is not None
     try:
         callable_ = getattr(importlib.import_module(spec.name), spec.attr)
-    except (ImportError, AttributeError) as fault:
-        raise ModelError(str(fault), where=spec.text) from fault
+    except FOREIGN_FAULTS as fault:
+        hint = "write package.module:callable of something installed, file.py:callable, timm:NAME or torchvision:NAME"
+        raise ModelError(f"cannot be imported: {fault}", where=spec.text, hint=hint) from fault
     network, used = call(callable_, fit=fit, options=options, where=spec.text)
     return network, Builder("library", f"{spec.name}:{spec.attr}", used)
 
@@ -159,18 +159,16 @@ def call(
         hint = registry.nearest(unknown[0], list(parameters), "it takes")
         raise ModelError(f"the builder has no option '{unknown[0]}'", where=where, hint=hint)
     used = {name: value for name, value in fit.offered().items() if name in parameters} | dict(options)
-    lacking = [
-        p.name
-        for p in parameters.values()
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in used
-    ]
+    lacking = [name for name in parameters if name in _required(callable_) - set(used)]
     if lacking:
         raise ModelError(
             f"the builder needs '{lacking[0]}'", where=where, hint=f"add it to the model's options: {lacking[0]} = ..."
         )
     try:
         module = callable_(**used)
-    except FOREIGN_FAULTS as fault:
+    except BaseException as fault:
+        if not isinstance(fault, Exception):
+            raise
         raise ModelError(f"the builder fails: {type(fault).__name__}: {fault}", where=where) from fault
     if not isinstance(module, nn.Module):
         raise ModelError(f"the builder returns {type(module).__name__}, not an nn.Module", where=where)
@@ -208,8 +206,16 @@ def check_forward(network: Network, *, fit: Fit, where: str) -> None:
         )
 
 
-def _pick(namespace: Mapping[str, object], module_name: str, spec: ModelSpec) -> Callable[..., object]:
-    """The callable that a file offers: the one named, or the one that can only be meant."""
+_OFFERED = {*Fit(1, (1, 1, 1)).offered(), *Fit(1, (1,)).offered()}
+
+
+def _pick(
+    namespace: Mapping[str, object], module_name: str, spec: ModelSpec, options: Mapping[str, Any]
+) -> tuple[str, Callable[..., object]]:
+    """Name and callable that a file offers: the one named, or the one that can only be meant.
+
+    That is `build`, or the only function that can be called with what we know, or the only such network class.
+    """
     if spec.attr is not None:
         found = namespace.get(spec.attr)
         if not callable(found):
@@ -219,17 +225,23 @@ def _pick(namespace: Mapping[str, object], module_name: str, spec: ModelSpec) ->
                 where=spec.text,
                 hint=registry.nearest(spec.attr, own, "it has"),
             )
-        return found
+        return spec.attr, found
     assert spec.path is not None
     own_callables = dict(_own(namespace, module_name))
     for name in ("build", "build_model", "make_model", "model", spec.path.stem):
         if name in own_callables:
-            return own_callables[name]
+            return name, own_callables[name]
     networks = {n: c for n, c in own_callables.items() if isinstance(c, type) and issubclass(c, nn.Module)}
     functions = {n: c for n, c in own_callables.items() if not isinstance(c, type)}
     for group in (functions, networks):
-        if len(group) == 1:
-            return next(iter(group.values()))
+        ready = {name: found for name, found in group.items() if _required(found) <= _OFFERED | set(options)}
+        if len(ready) == 1:
+            return next(iter(ready.items()))
+        if ready:
+            break
+    else:
+        if len(functions | networks) == 1:
+            return next(iter((functions | networks).items()))
     if not own_callables:
         raise ModelError("the file defines no function or class", where=spec.text, hint="add def build(num_classes)")
     raise ModelError(
@@ -237,6 +249,12 @@ def _pick(namespace: Mapping[str, object], module_name: str, spec: ModelSpec) ->
         where=spec.text,
         hint=f"say which: {spec.text}:{next(iter(functions or networks or own_callables))}",
     )
+
+
+def _required(callable_: Callable[..., object]) -> set[str]:
+    """Names of the arguments without which it cannot be called."""
+    parameters = inspect.signature(callable_).parameters.values()
+    return {p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _own(namespace: Mapping[str, object], module_name: str) -> list[tuple[str, Callable[..., object]]]:

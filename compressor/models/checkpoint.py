@@ -25,6 +25,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
 
 WEIGHTS = "weights.safetensors"
+_CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".zip", ".egg")
 
 
 def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         name = Path("source") / file.relative_to(builder.root)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
-        if builder.form == "source":
+        if file.suffix == ".py":
             trust.remember_quietly(folder / name)
         sources.append(name.as_posix())
     if builder.form != "file":
@@ -74,9 +75,10 @@ def load(artifact: Artifact) -> Loaded:
 
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     """The network whose files lie in `folder` and whose reference is `details` (see `write`)."""
-    fit = Fit(details["num_classes"], tuple(details["sample_shape"]))
+    fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
+    _require_trust(builder.root)
     if builder.form == "file":
         module = whole_file.load(sources[0], kind=builder.target)
     else:
@@ -118,10 +120,18 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def _require_trust(source: Path) -> None:
+    """Refuse code that came inside an artifact, named by it or lying beside what is named, unless it is trusted.
+
+    A network file is judged where it is read; cached bytecode is never read (`registry.importable`).
+    """
+    for file in sorted(source.rglob("*")):
+        if file.suffix in _CODE_SUFFIXES and "__pycache__" not in file.parts:
+            trust.require(file, what="Python code that came inside an artifact")
+
+
 def _rebuild(builder: Builder, fit: Fit) -> nn.Module:
     if builder.form == "source":
-        for source in builder.sources:
-            trust.require(source, what="Python source that came inside an artifact")
         spec = ModelSpec(builder.target, "python", path=builder.sources[0], attr=builder.target)
         return build.from_source(spec, fit=Fit(), options=builder.options)[0]
     scheme, _, name = builder.target.partition(":")

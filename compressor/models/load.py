@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -16,7 +15,7 @@ from compressor import artifact, trust
 from compressor.errors import ModelError
 from compressor.models import build, checkpoint, state_dicts, whole_file
 from compressor.models import spec as specs
-from compressor.models.build import Builder, Fit, Loaded
+from compressor.models.build import FOREIGN_FAULTS, Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
@@ -93,7 +92,9 @@ def _with_weights(spec: ModelSpec, *, arch: str | None, fit: Fit, options: Mappi
     if spec.kind == "state_dict" or (spec.kind == "pickled" and not trust.is_trusted(spec.path)):
         raise specs.needs_architecture(spec)
     module = whole_file.load(spec.path, kind=spec.kind)
-    builder = Builder("file", spec.kind, {}, (spec.path.resolve(),), spec.path.resolve().parent)
+    file = spec.path.resolve()
+    code = whole_file.sources_of(module, file.parent) if spec.kind == "pickled" else ()
+    builder = Builder("file", spec.kind, {}, (file, *code), file.parent)
     return Loaded(Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=True)
 
 
@@ -111,11 +112,12 @@ def _tensors(spec: ModelSpec) -> object:
         if spec.kind == "state_dict" and _is_safetensors(spec.path):
             return load_file(spec.path)
         if spec.kind == "state_dict":
-            return torch.load(spec.path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
-        first = str(fault).strip().split("\n")[0]
+            return whole_file.plain(spec.path)
+    except (SafetensorError, pickle.UnpicklingError, EOFError, *FOREIGN_FAULTS) as fault:
+        reason = str(fault).partition("WeightsUnpickler error:")[2] or str(fault) or type(fault).__name__
+        first = reason.strip().split("\n")[0]
         raise ModelError(f"damaged checkpoint: {first}", where=spec.text, hint="copy or save it again") from fault
-    return whole_file.load(spec.path, kind=spec.kind).state_dict()
+    return whole_file.weights(spec.path, kind=spec.kind)
 
 
 def _is_safetensors(path: Path) -> bool:

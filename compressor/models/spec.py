@@ -20,6 +20,7 @@ import pickletools
 import re
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -33,7 +34,20 @@ Kind = Literal[
 ]
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".safetensors", ".ts", ".torchscript", ".pt2")
 _FORMS_HELP = "write file.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME, t.pt, net.onnx or an artifact folder"
-_SAFE_MODULES = ("torch", "torch._utils", "torch.storage", "torch.serialization", "collections", "_codecs", "numpy")
+_PLAIN_MODULES = (
+    "torch",
+    "torch._utils",
+    "torch._tensor",
+    "torch.nn.parameter",
+    "torch.storage",
+    "torch.serialization",
+)
+_PLAIN_GLOBALS = re.compile(
+    r"collections\.(OrderedDict|Counter)|_codecs\.encode|(builtins|__builtin__)\.(set|bytearray|complex)"
+    r"|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)|numpy\.(ndarray|dtype)|numpy\.dtypes\.\w+DType"
+    r"|argparse\.Namespace"
+)
+_TORCH_SAVE_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class ModelSpec:
         path: The file or folder, for specs that name one.
         name: Library or module name, for those that do not.
         attr: The callable, when one was named.
-        pickled_class: For `pickled`: the first foreign class it would import.
+        pickled_class: For `pickled`: the first foreign class it would import, or the pickle protocol that is too new.
     """
 
     text: str
@@ -131,11 +145,13 @@ def local_sources(file: Path) -> list[Path]:
     """A Python file and the files beside it that it imports, directly or through one another; found without running them.
 
     Not covered: imports whose name is made at run time.
+
+    Raises:
+        ModelError: One of them is not valid Python.
     """
     found = [file]
     for source in found:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        for node in ast.walk(_parsed(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names = [node.module]
@@ -144,6 +160,15 @@ def local_sources(file: Path) -> list[Path]:
                 package = sorted((file.parent / top).rglob("*.py")) if (file.parent / top).is_dir() else []
                 found += [path for path in ([beside] if beside.is_file() else package) if path not in found]
     return found
+
+
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as fault:
+        raise ModelError(f"not valid Python: {fault.msg}, line {fault.lineno}", where=str(file)) from fault
+    except (OSError, ValueError) as fault:
+        raise ModelError(f"cannot be read as Python: {fault}", where=str(file)) from fault
 
 
 def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
@@ -171,7 +196,7 @@ def needs_architecture(spec: ModelSpec) -> ModelError:
     """The answer to a checkpoint that came without the architecture it needs: what it is, and what to add."""
     if spec.kind == "pickled":
         return ModelError(
-            f"a whole network, pickled (class {spec.pickled_class}), not plain weights; reading it runs code that it carries",
+            f"a pickle ({spec.pickled_class}), not plain weights; reading it runs code that it carries",
             where=spec.text,
             hint=f"compress trust {spec.path}, or give the code that builds it: --teacher-arch file.py:callable",
         )
@@ -225,6 +250,13 @@ def _checkpoint(text: str, path: Path) -> ModelSpec:
         return _zipped(text, path)
     if head[:1] == b"\x80":
         with path.open("rb") as stream:
+            if _TORCH_SAVE_MAGIC not in stream.read(32):
+                raise ModelError(
+                    "damaged, or a pickle that torch.save did not write",
+                    where=text,
+                    hint="write it with torch.save(network.state_dict(), ...) or safetensors",
+                )
+            stream.seek(0)
             return _pickled(text, path, stream, pickles=4, named="a legacy torch.save file")
     raise ModelError("not a file that torch or safetensors wrote", where=text, hint="is the download complete?")
 
@@ -248,7 +280,7 @@ def _zipped(text: str, path: Path) -> ModelSpec:
             if pickles:
                 with archive.open(pickles[0]) as stream:
                     return _pickled(text, path, stream, pickles=1, named="a torch.save file")
-    except (zipfile.BadZipFile, EOFError) as fault:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as fault:
         raise ModelError("damaged or truncated checkpoint", where=text, hint="copy or save it again") from fault
     raise ModelError("a zip file, but none that torch wrote", where=text)
 
@@ -256,7 +288,7 @@ def _zipped(text: str, path: Path) -> ModelSpec:
 def _pickled(text: str, path: Path, stream: IO[bytes], *, pickles: int, named: str) -> ModelSpec:
     try:
         foreign = _foreign_global(stream, pickles)
-    except (ValueError, EOFError, IndexError, struct.error) as fault:
+    except (ValueError, EOFError, LookupError, MemoryError, struct.error) as fault:
         raise ModelError(f"damaged or truncated ({named})", where=text, hint="copy or save it again") from fault
     if foreign is None:
         return ModelSpec(text, "state_dict", path=path)
@@ -264,18 +296,19 @@ def _pickled(text: str, path: Path, stream: IO[bytes], *, pickles: int, named: s
 
 
 def _foreign_global(stream: IO[bytes], pickles: int) -> str | None:
-    """The first import, in a number of consecutive pickles, that plain weights do not need; nothing is run."""
-    strings: list[str] = []
+    """The first import, in a number of consecutive pickles, that plain weights do not need; nothing is run.
+
+    Protocols above 3 name their imports on the stack, where only running the pickle would tell them for sure; torch does
+    not read weights from them either.
+    """
     for _ in range(pickles):
         for opcode, argument, _position in pickletools.genops(stream):
-            if isinstance(argument, str) and "UNICODE" in opcode.name:
-                strings.append(argument)
+            if opcode.name == "PROTO" and int(str(argument)) > 3:
+                return f"pickle protocol {argument}"
+            if opcode.name in ("STACK_GLOBAL", "INST"):
+                return opcode.name
             if opcode.name == "GLOBAL":
                 module, _, name = str(argument).partition(" ")
-            elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
-                module, name = strings[-2:]
-            else:
-                continue
-            if not (module in _SAFE_MODULES or module.startswith("numpy.")):
-                return f"{module}.{name}"
+                if module not in _PLAIN_MODULES and not _PLAIN_GLOBALS.fullmatch(f"{module}.{name}"):
+                    return f"{module}.{name}"
     return None

@@ -19,10 +19,12 @@ _NESTINGS = (
     "network",
     "weights",
     "state_dict_ema",
+    "model_ema",
     "ema",
 )
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "student.", "teacher.")
 _SHOWN = 6
+_AVERAGING_COUNTER = "n_averaged"  # what torch.optim.swa_utils.AveragedModel keeps beside the weights
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def load_into(module: nn.Module, loaded: object, *, where: str) -> tuple[str, ..
     """
     expected = module.state_dict()
     state = strip_prefixes(unwrap(loaded, where=where), set(expected))
+    state = _without_averaging_counter(state, set(expected))
     counters = {key for key in expected if key.endswith("num_batches_tracked")}
-    missing = sorted(set(expected) - set(state.tensors) - counters)
+    missing = sorted(set(expected) - set(state.tensors) - counters - _tied(expected, set(state.tensors)))
     unexpected = sorted(set(state.tensors) - set(expected))
     reshaped = sorted(k for k in set(expected) & set(state.tensors) if expected[k].shape != state.tensors[k].shape)
     if missing or unexpected or reshaped:
@@ -96,6 +99,19 @@ def load_into(module: nn.Module, loaded: object, *, where: str) -> tuple[str, ..
         )
     module.load_state_dict(dict(state.tensors), strict=False)
     return state.steps
+
+
+def _without_averaging_counter(state: CleanState, expected: set[str]) -> CleanState:
+    if _AVERAGING_COUNTER not in state.tensors or _AVERAGING_COUNTER in expected:
+        return state
+    tensors = {key: value for key, value in state.tensors.items() if key != _AVERAGING_COUNTER}
+    return CleanState(tensors, (*state.steps, f"'{_AVERAGING_COUNTER}' left out"))
+
+
+def _tied(expected: Mapping[str, Tensor], given: set[str]) -> set[str]:
+    """Keys that need not be given, since another key that is given names the very same parameter."""
+    places = {(expected[key].data_ptr(), expected[key].shape) for key in given & set(expected)}
+    return {key for key, value in expected.items() if value.numel() and (value.data_ptr(), value.shape) in places}
 
 
 def _mismatch(
@@ -136,10 +152,10 @@ def _likely_cause(
     reshaped: list[str],
 ) -> str:
     common = len(set(expected) & set(given))
-    heads = list(expected)[-2:]
-    if not missing and not unexpected and set(reshaped) <= set(heads):
-        has, wants = given[reshaped[0]].shape[0], expected[reshaped[0]].shape[0]
-        return f"the checkpoint knows {has} classes and the data has {wants}: is it the right data set?"
+    if not missing and not unexpected and set(reshaped) <= set(list(expected)[-2:]):
+        has, wants = given[reshaped[0]].shape[:1], expected[reshaped[0]].shape[:1]
+        if has != wants and has and wants:
+            return f"the checkpoint knows {has[0]} classes and the data has {wants[0]}: is it the right data set?"
     if not missing and not unexpected:
         return "same layers, other widths: pass the width as the builder's option, or name the right architecture"
     if common == 0:

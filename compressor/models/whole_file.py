@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
+import pickle
+import sys
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
 from compressor import trust
 from compressor.errors import ModelError
 from compressor.models.build import FOREIGN_FAULTS
+from compressor.models.spec import local_sources
 from compressor.registry import importable
+
+# What training scripts keep beside the weights (a best accuracy, their own arguments) and what cannot run code.
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    np.ndarray,
+    np.dtype,
+    *(kind for kind in vars(np.dtypes).values() if isinstance(kind, type) and kind is not np.dtypes.ObjectDType),
+    *(
+        (cast("Callable[..., Any]", example.__reduce__()[0]), f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name, example in (("scalar", np.float64()), ("_reconstruct", np.empty(0)))
+    ),
+]
 
 
 def load(path: Path, *, kind: str) -> nn.Module:
@@ -31,8 +50,52 @@ def load(path: Path, *, kind: str) -> nn.Module:
     if kind == "exported":
         trust.require(path, what="a torch.export program, which may hold pickled objects")
         return _exported(path)
-    trust.require(path, what="a pickled network")
-    return _pickled(path)
+    network = _unpickled(path)
+    if isinstance(network, dict):
+        network = next((value for value in network.values() if isinstance(value, nn.Module)), network)
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"the pickle holds a {type(network).__name__}, not a network",
+            where=str(path),
+            hint="if it holds weights, give the code that builds their network: --teacher-arch file.py:callable",
+        )
+    return network
+
+
+def plain(path: Path) -> object:
+    """What a checkpoint of plain weights holds, read without running anything; foreign exceptions pass through."""
+    with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # torch doubts before it refuses
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def weights(path: Path, *, kind: str) -> Mapping[str, object]:
+    """The checkpoint in `path`, for an architecture of its own: what a pickle holds, or the state of a whole network.
+
+    Args:
+        path: The file.
+        kind: As for `load`.
+
+    Raises:
+        TrustError: Reading it runs code it carries, and it has not been trusted.
+        ModelError: It cannot be read.
+    """
+    found = _unpickled(path) if kind == "pickled" else load(path, kind=kind)
+    if isinstance(found, Mapping):
+        return {key: value.state_dict() if isinstance(value, nn.Module) else value for key, value in found.items()}
+    if isinstance(found, nn.Module):
+        return found.state_dict()
+    raise ModelError(f"the pickle holds a {type(found).__name__}, not weights", where=str(path))
+
+
+def sources_of(network: nn.Module, folder: Path) -> tuple[Path, ...]:
+    """The Python files in `folder` that a pickled network needs to be read again."""
+    found: dict[Path, None] = {}
+    for module in network.modules():
+        origin = getattr(sys.modules.get(type(module).__module__), "__file__", None)
+        if origin is not None and Path(origin).resolve().parent == folder:
+            found |= dict.fromkeys(local_sources(Path(origin).resolve()))
+    return tuple(found)
 
 
 def _torchscript(path: Path) -> nn.Module:
@@ -54,23 +117,19 @@ def _exported(path: Path) -> nn.Module:
     return _Exported(program)
 
 
-def _pickled(path: Path) -> nn.Module:
+def _unpickled(path: Path) -> object:
+    trust.require(path, what="a pickle")
     try:
         with importable(path.resolve().parent):
-            network = torch.load(path, map_location="cpu", weights_only=False)
+            return torch.load(path, map_location="cpu", weights_only=False)
     except (AttributeError, ImportError) as fault:
         raise ModelError(
             f"the pickled network needs code that is not here: {fault}",
             where=str(path),
             hint="put its source beside the file, or give the architecture: --teacher-arch file.py:callable",
         ) from fault
-    except FOREIGN_FAULTS as fault:
+    except (pickle.UnpicklingError, EOFError, *FOREIGN_FAULTS) as fault:
         raise ModelError(f"the pickle cannot be read: {fault}", where=str(path)) from fault
-    if isinstance(network, dict):
-        network = next((value for value in network.values() if isinstance(value, nn.Module)), network)
-    if not isinstance(network, nn.Module):
-        raise ModelError(f"the pickle holds a {type(network).__name__}, not a network", where=str(path))
-    return network
 
 
 class _Exported(nn.Module):
