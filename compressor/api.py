@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, pipeline
+from compressor import artifact, console, pipeline
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
@@ -153,20 +153,22 @@ def export(
 
 
 def bench(
-    source: PathLike | None = None,
-    *,
+    *sources: PathLike,
     data: str | None = None,
+    name: str = "bench",
     runs: PathLike = "runs",
     options: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
     command: str = "",
 ) -> Artifact:
-    """Measure a run's student against its teacher and control; exports what is not exported yet.
+    """Measure a run's student against its teacher and control; or several models, ONNX files too, against the first.
 
     Args:
-        source: A run folder, or an artifact in it; by default the run of the newest network below `runs`.
-        data: A data source; by default the one that the student was made with.
-        runs: Where to look.
+        sources: Nothing: the run of the newest network below `runs`. A run folder or a network in it: that run; what is not
+            exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared as they are.
+        data: A data source; by default the one that the first artifact among the sources was made with.
+        name: Folder below `runs` for a comparison.
+        runs: Where to look, and where to write.
         options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ...
         assignments: `a.b=value` overrides of any recipe setting.
         command: What the user types to do this again.
@@ -174,9 +176,11 @@ def bench(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    if source is not None and not artifact.is_artifact(Path(source)):
-        source = _network_in(Path(source))
-    current = _reopened(source, {"bench": dict(options or {})}, data, None, Path(runs), assignments, command)
+    section = {"bench": dict(options or {})}
+    of_a_run = _network_of_run(sources)
+    if len(sources) > 1 or (sources and of_a_run is None):
+        return _compare(sources, section, data, name, Path(runs), assignments, command)
+    current = _reopened(of_a_run, section, data, None, Path(runs), assignments, command)
     _add_relatives(current)
     with current.working():
         pipeline.export_all(current)
@@ -322,7 +326,7 @@ def _network(done: Run, role: Role) -> Artifact:
 
 def _reopened(
     source: PathLike | None,
-    overrides: Mapping[str, Any],
+    sections: Mapping[str, Any],
     data: str | None,
     arch: str | None,
     runs: Path,
@@ -330,28 +334,69 @@ def _reopened(
     command: str,
 ) -> Run:
     """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
-    named = {"data": {"source": guess.named(data)}} if data else {}
-    raw = recipes.override({**overrides, **named}, assignments)
+    raw = {**sections, **({"data": {"source": guess.named(data)}} if data else {})}
     if source is None:
         found = artifact.newest(runs, kinds=("torch",), stages=("distill", "train", "adopt"))
         if found is None:
             raise InputError(
                 "no network here yet", where=str(runs), hint="make one: compress distill, or name a source"
             )
+        console.note(f"takes the newest network: {found.path}")
     elif artifact.is_artifact(Path(source)):
         found = artifact.read(Path(source))
         if found.manifest.kind == "onnx":
             found = found.parent("source") or found
     else:
-        found = _adopt(source, raw, arch, runs, command)
+        found = _adopt(source, raw, arch, runs, assignments, command)
     if found.manifest.kind != "torch":
         raise InputError(f"holds {found.manifest.kind}, not a network", where=str(found.path))
-    given = recipes.parse({"data": raw["data"]}, source="command line").data if "data" in raw else None
-    current = pipeline.reopen(
-        found, overrides={k: v for k, v in raw.items() if k != "data"}, data=given, command=command
-    )
+    current = pipeline.reopen(found, raw=raw, assignments=assignments, command=command)
     current.artifacts[_role_of(found)] = found
     return current
+
+
+def _compare(
+    sources: Sequence[PathLike],
+    section: Mapping[str, Any],
+    data: str | None,
+    name: str,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Artifact:
+    """Measure models as they are, against the first of them."""
+    models = {Path(source).stem if Path(source).is_file() else str(source): _as_it_is(source) for source in sources}
+    if len(models) < len(sources):
+        raise InputError("two of the models have one name", where=", ".join(map(str, sources)), hint="rename a file")
+    kept = next((m.manifest.settings for m in models.values() if isinstance(m, Artifact)), {})
+    if data is None and "data" not in kept:
+        raise InputError("which data do they know?", where=str(sources[0]), hint="add --data D (compress list formats)")
+    raw = {
+        "name": name,
+        "runs": str(runs),
+        "stages": ["bench"],
+        "data": {"source": guess.named(data)} if data is not None else kept["data"],
+        "task": kept.get("task", {}),
+        **section,
+    }
+    current = Run(recipes.parse(recipes.override(raw, assignments), source="command line"), command)
+    with current.working():
+        return current.compare(models)
+
+
+def _as_it_is(source: PathLike) -> Artifact | Path:
+    spec = specs.parse(str(source))
+    if spec.kind == "artifact":
+        assert spec.path is not None
+        return artifact.read(spec.path)
+    if spec.kind == "onnx":
+        assert spec.path is not None
+        return spec.path
+    raise InputError(
+        f"a {spec.kind} is not compared directly",
+        where=str(source),
+        hint="make it an artifact first: compress export does (with --arch for a state dict)",
+    )
 
 
 def _role_of(network: Artifact) -> Role:
@@ -359,18 +404,19 @@ def _role_of(network: Artifact) -> Role:
     return next((role for role in pipeline.ROLES if role == network.manifest.role), "student")
 
 
-def _adopt(source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, command: str) -> Artifact:
+def _adopt(
+    source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
+) -> Artifact:
     specs.parse(str(source))
     if "data" not in raw:
         raise InputError("which data does it know?", where=str(source), hint="add --data D (compress list formats)")
-    teacher = {"model": str(source)} | ({"arch": arch} if arch else {}) | raw.get("teacher", {})
-    recipe = {
+    own = {
         "name": _name_of(source),
         "runs": str(runs),
         "stages": ["export"],
-        **raw,
-        "teacher": teacher,
+        "teacher": {"model": str(source)} | ({"arch": arch} if arch else {}),
     }
+    recipe = recipes.override({**own, **raw}, assignments)
     found = pipeline.check(recipe)
     if found:
         raise RecipeError(found, source="command line")
@@ -379,11 +425,15 @@ def _adopt(source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Pat
         return current.make_teacher()
 
 
-def _network_in(run_folder: Path) -> Path:
-    for name in ("distill", "train", "teacher"):
-        if artifact.is_artifact(run_folder / name):
-            return run_folder / name
-    raise InputError("neither an artifact nor a run folder", where=str(run_folder), hint="compress list artifacts")
+def _network_of_run(sources: Sequence[PathLike]) -> Path | None:
+    """The network that stands for a run, when one source is a run's folder or a network in it."""
+    if len(sources) != 1:
+        return None
+    folder = Path(sources[0])
+    for name in (".", "distill", "train", "teacher"):
+        if artifact.is_artifact(folder / name) and artifact.read(folder / name).manifest.kind == "torch":
+            return folder / name
+    return None
 
 
 def _add_relatives(current: Run) -> None:

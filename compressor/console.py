@@ -84,8 +84,8 @@ class TrainingProgress(Protocol):
         """A step is done."""
         ...
 
-    def epoch(self, *, epoch: int, of: int, line: str) -> None:
-        """An epoch is done."""
+    def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
+        """An epoch is done; `score` is the validation metric in words, or nothing."""
         ...
 
 
@@ -96,12 +96,13 @@ def training(title: str, *, epochs: int, steps: int, first_step: int = 0) -> Ite
         yield _Silent()
     elif _stderr().is_terminal:
         from rich import progress as rich
+        from rich.table import Column
 
         bar = rich.Progress(
-            rich.TextColumn("{task.description}"),
-            rich.BarColumn(bar_width=24),
-            rich.TextColumn("{task.fields[status]}"),
+            rich.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            rich.BarColumn(bar_width=10),
             rich.TimeRemainingColumn(),
+            rich.TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
             console=_stderr(),
             transient=True,
         )
@@ -116,7 +117,7 @@ class _Silent:
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
         pass
 
-    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+    def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
         pass
 
 
@@ -128,9 +129,9 @@ class _Lines:
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
         pass
 
-    def epoch(self, *, epoch: int, of: int, line: str) -> None:
+    def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
         elapsed = time.monotonic() - self.started
-        note(f"{self.title}  epoch {epoch + 1}/{of}  {line}  {elapsed:.0f} s")
+        note(f"{self.title}  {_epoch_line(epoch, of, losses, score, images_per_s)}  {elapsed:.0f} s")
 
 
 @dataclass
@@ -139,16 +140,23 @@ class _Bar:
     task: TaskID
     title: str
     epochs: int
-    last: str = ""
+    score: str = ""
 
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
-        parts = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        status = f"epoch {epoch + 1}/{self.epochs}  {parts}  {images_per_s:.0f} img/s  {self.last}"
-        self.bar.update(self.task, completed=done, total=of, status=status)
+        parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        shown = [f"{epoch + 1}/{self.epochs}", parts, self.score, f"{images_per_s:.0f} img/s"]
+        self.bar.update(self.task, completed=done, total=of, status="  ".join(part for part in shown if part))
 
-    def epoch(self, *, epoch: int, of: int, line: str) -> None:
-        self.last = line
-        self.bar.console.print(f"{self.title}  epoch {epoch + 1}/{of}  {line}", highlight=False, markup=False)
+    def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
+        self.score = score
+        line = _epoch_line(epoch, of, losses, score, images_per_s)
+        self.bar.console.print(f"{self.title}  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _epoch_line(epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> str:
+    parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+    shown = [f"epoch {epoch + 1}/{of}", parts, score, f"{images_per_s:.0f} img/s"]
+    return "  ".join(part for part in shown if part)
 
 
 def _stdout() -> Console:

@@ -15,7 +15,7 @@ Each has a key: the hash of everything that goes in. A link whose key has not ch
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +27,7 @@ from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
 from compressor.errors import ArtifactError, CompressError, Fault, InputError, ModelError, ParityError
 from compressor.models import spec as specs
-from compressor.recipe import DataSettings, ModelSettings, Recipe, TeacherSettings
+from compressor.recipe import ModelSettings, Recipe, TeacherSettings
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -246,7 +246,6 @@ class Run:
 
     def bench(self) -> Artifact:
         """Measure every role this run has."""
-        from compressor.measure import machine
         from compressor.stages import bench as stage
 
         candidates = [self._candidate(role) for role in ROLES if role in self.artifacts]
@@ -259,9 +258,40 @@ class Run:
                 candidates, self.recipe.bench, base=base, dataset=self.dataset, task=self.task, target=target
             )
 
-        here = machine.describe()
-        settings = self._settings(bench=self.recipe.bench, cpu=here["cpu"], cores=here["cores"])
+        settings = self._settings(bench=self.recipe.bench, **_this_machine())
         self.measurements = self._link("bench", "bench", "bench", settings, make, parents=parents)
+        return self.measurements
+
+    def compare(self, sources: Mapping[str, Artifact | Path]) -> Artifact:
+        """Measure models against the first of them, each in the form it has.
+
+        Args:
+            sources: A network's artifact, or an ONNX file or artifact, by title.
+        """
+        from compressor.stages import bench as stage
+        from compressor.stages.bench import Candidate
+
+        titles = list(sources)
+        candidates = [
+            Candidate(
+                _role_in_comparison(position, len(titles), title),
+                title,
+                torch=source if isinstance(source, Artifact) and source.manifest.kind == "torch" else None,
+                onnx=_onnx_form(source),
+                why_no_onnx="it was given as a network",
+            )
+            for position, (title, source) in enumerate(sources.items())
+        ]
+
+        def make(target: Target) -> Artifact:
+            base = candidates[0].role
+            return stage.bench(
+                candidates, self.recipe.bench, base=base, dataset=self.dataset, task=self.task, target=target
+            )
+
+        known = {title: _content_key(source) for title, source in sources.items()}
+        settings = self._settings(bench=self.recipe.bench, compared=known, **_this_machine())
+        self.measurements = self._link("bench", "bench", "bench", settings, make)
         return self.measurements
 
     def _candidate(self, role: Role) -> Any:
@@ -379,32 +409,58 @@ def export_all(current: Run) -> None:
             current.export(role, required=role == shipped)
 
 
-def reopen(source: Artifact, *, overrides: Mapping[str, Any], data: DataSettings | None, command: str = "") -> Run:
-    """A run around an artifact that is there already, with the data it was made with unless other data is given.
+def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[str], command: str = "") -> Run:
+    """A run around an artifact that is there already, with the data it was made with unless `raw` names other data.
 
     Args:
         source: A network, or an export of one.
-        overrides: Sections of the recipe that differ from the defaults (`export`, `bench`).
-        data: Other data to use.
+        raw: Sections of the recipe that differ from the artifact's own or the defaults (`data`, `export`, `bench`).
+        assignments: `a.b=value` overrides of all of it.
         command: What the user types to do this again.
 
     Raises:
         InputError: The artifact does not say which data it was made with, and none is given.
+        RecipeError: The settings have faults.
     """
     kept = source.manifest.settings
-    if data is None and "data" not in kept:
+    if "data" not in kept and "data" not in raw:
         raise InputError("does not say which data it was made with", where=str(source.path), hint="add --data D")
-    raw = {
+    own = {
         "name": source.path.resolve().parent.name,
         "runs": str(source.path.parent.parent),
         "seed": source.manifest.seed,
         "stages": ["export"],
         "teacher": {"model": str(source.path)},
-        "data": data.model_dump() if data is not None else kept["data"],
+        "data": kept.get("data"),
         "task": kept.get("task", {}),
-        **overrides,
     }
-    return Run(recipes.parse(raw, source="command line"), command)
+    resolved = recipes.override({**own, **raw}, assignments)
+    return Run(recipes.parse(resolved, source="command line"), command)
+
+
+def _this_machine() -> dict[str, Any]:
+    """What measurements depend on beside their settings."""
+    from compressor.measure import machine
+
+    here = machine.describe()
+    return {"cpu": here["cpu"], "cores": here["cores"]}
+
+
+def _role_in_comparison(position: int, count: int, title: str) -> str:
+    """The first of several is what the others are held against; the last is the one that matters."""
+    if position == count - 1:
+        return "student"
+    return "teacher" if position == 0 else title
+
+
+def _onnx_form(source: Artifact | Path) -> Path | None:
+    if isinstance(source, Path):
+        return source
+    return source.path if source.manifest.kind == "onnx" else None
+
+
+def _content_key(source: Artifact | Path) -> str:
+    return artifact.sha256(source) if isinstance(source, Path) else source.manifest.key
 
 
 def _unchanged(folder: Path, key: str) -> Artifact | None:

@@ -222,7 +222,7 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
         path, separator, text = assignment.partition("=")
         if not separator or not path:
             raise InputError(f"'{assignment}' is not an assignment", where="--set", hint="write --set a.b=value")
-        _assign(changed, path.strip().split("."), _value(text.strip()), assignment)
+        _assign(changed, [part.strip() for part in path.split(".")], _value(text.strip()), assignment)
     return changed
 
 
@@ -369,7 +369,7 @@ def _fault(details: Sequence[Mapping[str, Any]]) -> Fault:
 def _wanted(detail: Mapping[str, Any]) -> str:
     """What pydantic would have taken, to stand after "should"."""
     named = {
-        "string_pattern_mismatch": "begin with a letter or digit, and hold letters, digits, '.', '_' and '-' only",
+        "string_pattern_mismatch": "begin with a letter or digit, then letters, digits, '.', '_' or '-'",
         "string_type": "be text",
         "model_type": "be a table",
         "dict_type": "be a table",

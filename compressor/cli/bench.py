@@ -11,8 +11,11 @@ from compressor.cli import _options as options
 
 
 def bench(
-    source: Annotated[
-        str | None, typer.Argument(help="A run folder or an artifact in it; by default the newest network below runs/.")
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A run folder, or models to compare (the first is the base); by default the newest network."
+        ),
     ] = None,
     profiles: Annotated[str | None, typer.Option("--profiles", help="edge, server or your own; comma between.")] = None,
     runtimes: Annotated[str | None, typer.Option("--runtimes", help="compress list runtimes; comma between.")] = None,
@@ -20,11 +23,12 @@ def bench(
     max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Budget: the student's p50.")] = None,
     max_size_mb: Annotated[float | None, typer.Option("--max-size-mb", help="Budget: size of the ONNX file.")] = None,
     data: options.OtherData = None,
+    name: Annotated[str, typer.Option("--name", help="Folder of a comparison.")] = "bench",
     runs: options.Runs = Path("runs"),
     assignments: options.Assignments = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a run's student against its teacher and control; exports what is not exported yet.
+    """Measure a run's student against its teacher and control; or any models, ONNX files too, against the first.
 
     Ends with 1 when a budget is stated and missed.
 
@@ -34,8 +38,9 @@ def bench(
     from compressor.cli import _results
 
     made = api.bench(
-        source,
+        *(sources or ()),
         data=data,
+        name=name,
         runs=runs,
         options=options.given(
             profiles=profiles.split(",") if profiles else None,

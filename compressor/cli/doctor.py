@@ -169,4 +169,4 @@ def _machine_rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _install_line(extra: str, present: bool) -> str:
-    return "" if present else f"pip install 'compressor[{extra}]'"
+    return "" if present else f"pip install {extra}"

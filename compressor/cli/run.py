@@ -32,8 +32,12 @@ def run(
         options.trusted((raw.get(role, {}).get("model") for role in ("teacher", "student")), trust=True)
     done = api.run(recipe, assignments=assignments or (), command=options.command_line())
     if done.measurements is None:
-        for role, made in (done.onnx or done.artifacts).items():
-            console.show(f"{role}: {made.path}")
+        made = {f"{role} network": str(each.path) for role, each in done.artifacts.items()}
+        made |= {f"{role} onnx": str(each.path) for role, each in done.onnx.items()}
+        if as_json:
+            console.as_json(made)
+        else:
+            console.table(["made", "in"], list(made.items()))
         return
     page = done.report.file("report.html") if done.report else None
     _results.show_measurements(done.measurements, report=page, as_json=as_json)

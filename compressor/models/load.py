@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _tensors(spec: ModelSpec) -> object:
             return load_file(spec.path)
         if spec.kind == "state_dict":
             return whole_file.plain(spec.path)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, *FOREIGN_FAULTS) as fault:
+    except (SafetensorError, pickle.UnpicklingError, struct.error, EOFError, *FOREIGN_FAULTS) as fault:
         reason = str(fault).partition("WeightsUnpickler error:")[2] or str(fault) or type(fault).__name__
         first = reason.strip().split("\n")[0]
         raise ModelError(f"damaged checkpoint: {first}", where=spec.text, hint="copy or save it again") from fault

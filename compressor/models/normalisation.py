@@ -67,6 +67,7 @@ def stated(mean: Sequence[float], std: Sequence[float], *, channels: int) -> Nor
         raise ModelError(
             f"{len(mean)} means and {len(std)} standard deviations for {channels} channels", where="normalise"
         )
-    if min(std) <= 0:
-        raise ModelError(f"a standard deviation of {min(std)} is not positive", where="normalise")
+    for value in std:
+        if not value > 0:
+            raise ModelError(f"a standard deviation of {value} is not positive", where="normalise")
     return Normalisation("stated", tuple(mean), tuple(std))

@@ -76,7 +76,7 @@ class ModelSpec:
         if self.path is not None:
             stem = self.path.name if self.kind == "artifact" else self.path.stem
             return self.attr if self.attr and self.attr != "build" else stem
-        return (self.attr or self.name or self.text).rsplit(".", 1)[-1]
+        return self.attr or (self.name or self.text).partition(".")[0]  # timm's pretrained tags follow a dot
 
     @property
     def is_built(self) -> bool:
@@ -213,7 +213,7 @@ def _library(text: str, scheme: str, name: str) -> ModelSpec:
     if scheme == "timm" and importlib.util.find_spec("timm") is None:
         from compressor.errors import MissingExtraError
 
-        raise MissingExtraError("timm is not installed", where=text, hint="pip install 'compressor[timm]'")
+        raise MissingExtraError("timm is not installed", where=text, hint="pip install timm")
     return ModelSpec(text, "timm" if scheme == "timm" else "torchvision", name=name)
 
 

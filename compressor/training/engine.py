@@ -236,10 +236,9 @@ class _Run:
                 "images_per_s": rate,
             }
         )
-        parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
         primary = self.job.task.primary
-        scored = f"  val {primary} {100 * val[primary]:.2f} %" if val else ""
-        progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, line=f"{parts}{scored}  {rate:.0f} img/s")
+        score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
+        progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, losses=losses, score=score, images_per_s=rate)
         position.epoch, position.batch, self.sums = position.epoch + 1, 0, {}
 
     def _validate(self, samples: Samples | None) -> dict[str, float] | None:

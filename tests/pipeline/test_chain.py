@@ -203,3 +203,46 @@ def test_faults_are_found_before_anything_is_written(tmp_path):
     with pytest.raises(RecipeError, match="2 faults"):
         api.run(raw)
     assert not (project / "runs").exists()
+
+
+def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
+    project, done = finished
+    big = tmp_path / "big.onnx"
+    small = tmp_path / "small.onnx"
+    big.write_bytes(done.onnx["teacher"].file("model.onnx").read_bytes())
+    small.write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    made = api.bench(big, small, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
+    results = api.measurements_of(made)
+    assert [entry["title"] for entry in results["candidates"]] == ["big", "small"]
+    assert results["timings"][1]["speedup"]["against"] == "teacher"
+    assert api.report(made.path).file("report.html").is_file()
+
+
+def test_one_onnx_file_alone_is_measured(finished, tmp_path):
+    project, done = finished
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    file = done.onnx["student"].file("model.onnx")
+    made = api.bench(file, data=f"npz:{project / 'data.npz'}", runs=tmp_path / "runs", options=quick)
+    (candidate,) = api.measurements_of(made)["candidates"]
+    assert candidate["accuracy"][0]["metrics"]["accuracy"] > 0.9
+    assert api.report(made.path).file("report.html").is_file()
+
+
+def test_a_model_exported_without_its_normalisation_says_so_and_is_measured_right(finished):
+    _, done = finished
+    source = done.artifacts["student"]
+    made = api.export(source.path, options={"normalise": False})
+    assert made.manifest.details["input_contract"]["normalisation"]["baked_in"] is False
+    bare = api.evaluate(made.path)["metrics"]["accuracy"]
+    assert bare == api.evaluate(source.path)["metrics"]["accuracy"]
+    api.export(source.path)
+
+
+def test_set_reaches_the_data_of_an_artifact(finished):
+    _, done = finished
+    source = done.artifacts["teacher"]
+    made = api.export(source.path, assignments=["data.val_share=0.2", "export.samples=7"])
+    assert made.manifest.details["parity"]["samples"] == 7
+    assert made.manifest.settings["data"]["val_share"] == 0.2
+    api.export(source.path)

@@ -1,0 +1,146 @@
+"""What every member of every family must keep to; a new file joins by existing."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compressor import registry
+from compressor.batch import Batch, Outputs
+from compressor.teachers._contract import Teacher
+
+MEMBERS = [member for family in registry.FAMILIES for member in registry.members(family)]
+LOSSES, TEACHERS, TASKS = (registry.members(family) for family in ("losses", "teachers", "tasks"))
+B, K = 6, 3
+
+
+def named(member: registry.Member) -> str:
+    return f"{member.family}-{member.name}"
+
+
+@pytest.mark.parametrize("family", registry.FAMILIES)
+def test_a_family_has_members_whose_names_are_unique(family: str) -> None:
+    names = [member.name for member in registry.members(family)]
+
+    assert names
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and name == name.lower() for name in names)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=named)
+def test_a_member_is_one_public_class_or_function_in_a_file_of_its_own(member: registry.Member) -> None:
+    tree = ast.parse(member.file.read_text())
+    defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+    assert [name for name in defined if not name.startswith("_")] == [member.attr]
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=named)
+def test_a_member_says_in_one_line_what_it_is(member: registry.Member) -> None:
+    assert 10 < len(member.summary) <= 120
+    assert member.summary.endswith((".", ")."))
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=named)
+def test_the_options_read_from_source_are_those_of_the_real_signature(member: registry.Member) -> None:
+    parameters = list(inspect.signature(member.load()).parameters.values())
+    options = {option.name: option for option in (*member.positional, *member.options)}
+
+    assert [p.name for p in parameters] == list(options)
+    for parameter in parameters:
+        option = options[parameter.name]
+        assert option.required == (parameter.default is parameter.empty)
+        assert option.annotation == str(parameter.annotation)
+        if option.default is not None:
+            assert ast.literal_eval(option.default) == parameter.default
+
+
+@pytest.mark.parametrize("member", [m for m in MEMBERS if m.options], ids=named)
+def test_every_option_is_explained(member: registry.Member) -> None:
+    assert all(option.help for option in member.options)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=named)
+def test_a_member_is_found_by_its_name(member: registry.Member) -> None:
+    assert registry.find(member.family, member.name.replace("_", "-")) == member
+
+
+def small_network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, K))
+
+
+def small_batch(task: registry.Member) -> Batch:
+    torch.manual_seed(2)
+    return Batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task.load()())
+
+
+def made(member: registry.Member, network: nn.Module) -> Teacher:
+    """A teacher around a small network, or without one if it takes none."""
+    offered: dict[str, Any] = {"network": network}
+    teacher: Teacher = member.load()(*(offered[option.name] for option in member.positional if option.required))
+    return teacher
+
+
+PAIRS = [
+    (loss, teacher)
+    for loss, teacher in itertools.product(LOSSES, TEACHERS)
+    if loss.name == "hard" or teacher.name != "none"
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=named)
+@pytest.mark.parametrize(("loss", "teacher"), PAIRS, ids=lambda member: member.name)
+def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
+    loss: registry.Member, teacher: registry.Member, task: registry.Member
+) -> None:
+    batch, student, frozen = small_batch(task), small_network(0), small_network(1)
+    answer = made(teacher, frozen).answer(batch)
+
+    value = loss.load()()(Outputs(student(batch.inputs)), answer, batch)
+    value.backward()
+
+    assert value.shape == ()
+    assert torch.isfinite(value)
+    gradients = [parameter.grad for parameter in student.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients if gradient is not None)
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+
+
+def test_every_loss_meets_a_teacher() -> None:
+    assert {loss.name for loss, _ in PAIRS} == {loss.name for loss in LOSSES}
+
+
+@pytest.mark.parametrize("member", TEACHERS, ids=named)
+def test_a_teacher_answers_each_sample_without_gradients_and_the_same_each_time(member: registry.Member) -> None:
+    batch, network = small_batch(TASKS[0]), small_network(1)
+    teacher = made(member, network)
+
+    first, second = teacher.answer(batch), teacher.answer(batch)
+
+    assert len(first.logits) == B
+    assert not first.logits.requires_grad
+    assert torch.equal(first.logits, second.logits)
+
+
+@pytest.mark.parametrize("member", TEACHERS, ids=named)
+def test_a_teacher_says_what_it_gives_and_moves_to_the_batches(member: registry.Member) -> None:
+    teacher = made(member, small_network(1))
+
+    teacher.to(torch.device("cpu"), torch.channels_last)
+
+    assert {type(getattr(teacher, name)) for name in ("gives_features", "needs_labels", "trainable")} == {bool}
+
+
+def test_a_frozen_network_gives_the_features_it_is_asked_for() -> None:
+    batch = small_batch(TASKS[0])
+    teacher = registry.find("teachers", "network").load()(small_network(1), taps=("0",))
+
+    assert teacher.answer(batch).features["0"].shape == (B, 4, 3, 3)

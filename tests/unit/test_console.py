@@ -1,0 +1,105 @@
+"""What is written where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from compressor import console
+from compressor.errors import BudgetMissedError, InputError, InterruptedRunError
+
+
+@pytest.fixture(autouse=True)
+def _loud_again() -> Iterator[None]:
+    yield
+    console.be_quiet(False)
+
+
+def test_results_go_out_and_notes_to_the_side(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show("a result [bold]")
+    console.note("a note [1/2]")
+
+    assert capsys.readouterr() == ("a result [bold]\n", "a note [1/2]\n")
+
+
+def test_quiet_keeps_results_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    console.be_quiet()
+
+    console.show("result")
+    console.note("note")
+    console.error(InputError("wrong"))
+
+    assert capsys.readouterr() == ("result\n", "error: wrong\n")
+
+
+def test_an_error_has_its_place_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+    console.error(InputError("no [loss] is called 'x'", where="distill.losses.0", hint="did you mean [kd]?"))
+
+    assert capsys.readouterr().err == "error: distill.losses.0: no [loss] is called 'x'\n  try: did you mean [kd]?\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"), [(BudgetMissedError("slow"), "missed"), (InterruptedRunError("x"), "stopped")]
+)
+def test_what_is_no_error_is_not_called_one(fault: Exception, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(fault, BudgetMissedError | InterruptedRunError)
+
+    console.error(fault)
+
+    assert capsys.readouterr().err.startswith(f"{word}: ")
+
+
+def test_tables_show_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table(["name", "p50 [ms]"], [["[red]net[/red]", 1.5]], title="latency [ms]")
+
+    out = capsys.readouterr().out
+    assert "latency [ms]" in out
+    assert "p50 [ms]" in out
+    assert "[red]net[/red]" in out
+
+
+def test_columns_of_equal_name_are_judged_by_their_own_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table(["x", "x"], [["12", "longer words"], ["1", "b"]])
+
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[1][0].startswith(" 1")
+    assert rows[1][1].startswith(" b")
+
+
+def test_json_holds_null_for_what_json_cannot_say(capsys: pytest.CaptureFixture[str]) -> None:
+    console.as_json({"a": float("nan"), "b": [float("inf"), (1.5, -float("inf"))], "c": "é"})
+
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, [1.5, None]], "c": "é"}
+
+
+def test_training_prints_one_line_an_epoch_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.training("student", epochs=2, steps=4) as progress:
+        progress.step(epoch=0, done=1, of=4, losses={"kd": 1.0}, images_per_s=10)
+        progress.epoch(epoch=0, of=2, losses={"kd": 1.0}, score="val accuracy 50 %", images_per_s=10)
+
+    assert capsys.readouterr() == ("", "student  epoch 1/2  kd 1.0000  val accuracy 50 %  10 img/s  0 s\n")
+
+
+def test_training_is_silent_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    console.be_quiet()
+
+    with console.training("student", epochs=1, steps=1) as progress:
+        progress.step(epoch=0, done=1, of=1, losses={}, images_per_s=1)
+        progress.epoch(epoch=0, of=1, losses={}, score="", images_per_s=1)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_training_draws_a_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    with console.training("student", epochs=1, steps=2) as progress:
+        progress.step(epoch=0, done=1, of=2, losses={"kd": 1.0}, images_per_s=10)
+        progress.epoch(epoch=0, of=1, losses={"kd": 1.0}, score="[1]", images_per_s=10)
+
+    assert "student  epoch 1/1  kd 1.0000  [1]  10 img/s" in capsys.readouterr().err

@@ -1,0 +1,225 @@
+"""Recipes: every fault at once, in words, at the key the user wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compressor import recipe
+from compressor.errors import InputError, RecipeError
+
+GOOD: dict[str, Any] = {
+    "name": "digits",
+    "data": {"source": "digits"},
+    "teacher": {"model": "zoo:resnet8"},
+    "student": {"model": "zoo:resnet8"},
+    "train": {},
+    "distill": {"losses": [{"name": "kd", "temperature": 2.0}]},
+}
+
+
+def told(*assignments: str) -> list[str]:
+    """The faults of the good recipe with some settings changed."""
+    return [str(fault) for fault in recipe.faults(recipe.override(GOOD, assignments))]
+
+
+def test_a_good_recipe_has_no_fault() -> None:
+    assert told() == []
+    assert recipe.parse(GOOD, source="here").stage_order() == ("train", "distill", "export", "bench", "report")
+
+
+def test_the_losses_keep_their_own_options() -> None:
+    distill = recipe.parse(GOOD, source="here").distill
+
+    assert distill is not None
+    assert distill.losses[0].options == {"temperature": 2.0}
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.parse(GOOD, source="here").seed = 3
+
+
+def test_all_faults_come_at_once() -> None:
+    found = told("seed=-1", "distill.lr=x", "distill.losses.0.name=kdd", "bench.runtimes=['ort']", "data.sauce=1")
+
+    assert [fault.partition(":")[0] for fault in found] == [
+        "seed",
+        "data.sauce",
+        "distill.lr",
+        "distill.losses.0.name",
+        "bench.runtimes.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("distill.lr=x", "distill.lr: 'x' is not allowed: should be a number or 'auto'"),
+        ("data.views.crop=x", "data.views.crop: 'x' is not allowed: should be an integer or 'auto'"),
+        ("data.views.flip=3", "data.views.flip: 3 is not allowed: should be true or false or 'auto'"),
+        ("distill.epochs=many", "distill.epochs: 'many' is not allowed: should be an integer"),
+        ("distill.epochs=1.5", "distill.epochs: 1.5 is not allowed: should be an integer"),
+        ("distill.epochs=0", "distill.epochs: 0 is not allowed: should be greater than or equal to 1"),
+        ("export.normalise=perhaps", "export.normalise: 'perhaps' is not allowed: should be true or false"),
+        ("student.model=3", "student.model: 3 is not allowed: should be text"),
+        ("student=x", "student: 'x' is not allowed: should be a table"),
+        ("bench.profiles=3", "bench.profiles: 3 is not allowed: should be a list"),
+        ("student.normalise=[[1.0], 3]", "student.normalise.1: 3 is not allowed: should be a list"),
+        ("distill.losses=[]", "distill.losses: [] is not allowed: should have at least 1 item"),
+        ("distill.losses.0.weight=0", "distill.losses.0.weight: 0 is not allowed: should be greater than 0"),
+        ("distill.optimizer=adam", "distill.optimizer: 'adam' is not allowed: should be 'adamw' or 'sgd'"),
+        (
+            "name=a b",
+            "name: 'a b' is not allowed: should begin with a letter or digit, then letters, digits, '.', '_' or '-'",
+        ),
+        ("distill.epoch=3", "distill.epoch: no setting is called 'epoch' — did you mean 'epochs'?"),
+        ("distil={}", "distil: no setting is called 'distil' — did you mean 'distill'?"),
+        ("distill.losses.0.temprature=3", "distill.losses.0.temprature: kd has no option 'temprature'"
+            " — did you mean 'temperature'?"),
+        ("data.source=digit", "data.source: no data format is called 'digit' — did you mean 'digits'?"
+            " (compress list formats)"),
+        ("data.source=digits:here", "data.source: 'digits' takes no place — write digits"),
+        ("data.source=idx", "data.source: 'idx' needs a place — write idx:PATH"),
+        ("task.name=clasification", "task.name: no task is called 'clasification' — did you mean 'classification'?"
+            " (compress list tasks)"),
+        ("task.options.smoothing=1", "task.options.smoothing: classification has no option 'smoothing'"
+            " — did you mean 'label_smoothing'?"),
+        ("teacher.kind=netwrk", "teacher.kind: no teacher is called 'netwrk' — did you mean 'network'?"
+            " (compress list teachers)"),
+        ("bench.profiles=['egde']", "bench.profiles.0: no profile is called 'egde' — did you mean 'edge'?,"
+            " or add [bench.profile.egde]"),
+        ("stages=['distill', 'distill']", "stages: 'distill' stands twice"),
+        ("stages=['distill', 'train']", "stages: ['distill', 'train'] cannot run in this order"
+            " — write stages = ['train', 'distill']"),
+        ("stages=['bnch']", "stages.0: 'bnch' is not allowed: should be 'train', 'distill', 'export', 'bench' or 'report'"),
+    ],
+)  # fmt: skip
+def test_one_wrong_key_gives_one_fault_in_words(assignment: str, expected: str) -> None:
+    assert told(assignment) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("section", "stage", "hint"),
+    [
+        ("data", "train", "add [data] with source = ..."),
+        ("student", "distill", "add [student] with model = ..."),
+        ("teacher", "train", "add [teacher] with model = ..."),
+    ],
+)
+def test_a_missing_section_is_asked_for(section: str, stage: str, hint: str) -> None:
+    raw = {key: value for key, value in GOOD.items() if key != section}
+
+    assert f"{stage}: cannot run without a missing section — {hint}" in [str(fault) for fault in recipe.faults(raw)]
+
+
+def test_a_missing_key_is_asked_for_where_it_belongs() -> None:
+    assert told("teacher={}") == ['teacher.model: must be given — write model = "..." in [teacher]']
+
+
+def test_a_profile_of_ones_own_is_known() -> None:
+    raw = recipe.override(GOOD, ["bench.profiles=['mine']", "bench.profile.mine.threads=2"])
+
+    assert recipe.parse(raw, source="here").bench.profile_named("mine").threads == 2
+
+
+def test_a_recipe_error_names_its_source() -> None:
+    with pytest.raises(RecipeError, match=r"r\.toml: seed: -1 is not allowed"):
+        recipe.parse({"seed": -1}, source="r.toml")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("a=0.4", {"a": 0.4}),
+        ("a=true", {"a": True}),
+        ("a=[1, 2]", {"a": [1, 2]}),
+        ('a="3"', {"a": "3"}),
+        ("a=resnet", {"a": "resnet"}),
+        ("a=images:a=b", {"a": "images:a=b"}),
+        ("a=", {"a": ""}),
+        ("a.b.c=1", {"a": {"b": {"c": 1}}}),
+        (" a . b = 1 ", {"a": {"b": 1}}),
+        ("distill.losses.0.alpha=1", {"distill": {"losses": [{"alpha": 1}]}}),
+    ],
+)
+def test_an_assignment_is_read_as_toml_and_else_as_text(assignment: str, expected: dict[str, Any]) -> None:
+    assert recipe.override({}, [assignment]) == expected
+
+
+def test_the_last_assignment_wins_and_the_recipe_stays_as_it_was() -> None:
+    raw = {"distill": {"losses": [{"name": "kd"}, {"name": "hard"}]}}
+
+    changed = recipe.override(raw, ["distill.losses.1.weight=2", "distill.losses.1.weight=3"])
+
+    assert changed == {"distill": {"losses": [{"name": "kd"}, {"name": "hard", "weight": 3}]}}
+    assert raw == {"distill": {"losses": [{"name": "kd"}, {"name": "hard"}]}}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("seed", "'seed' is not an assignment — write --set a.b=value"),
+        ("=3", "is not an assignment"),
+        ("name.deep=3", "'name' is not a table"),
+        ("name.deep.er=3", "'name' is not a table"),
+        ("distill.losses.first.alpha=3", "'first' is no position in this list"),
+        ("distill.losses.7.alpha=3", "'7' is no position"),
+        ("distill.losses.².alpha=3", "'²' is no position"),
+    ],
+)
+def test_an_assignment_that_leads_nowhere_says_why(assignment: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipe.override(GOOD, [assignment])
+
+
+def test_dates_survive_an_assignment(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text("seed = 2024-01-01")
+
+    raw = recipe.override(recipe.read_file(file), ["name='x'"])
+
+    assert [fault.where for fault in recipe.faults(raw)] == ["seed"]
+
+
+def test_a_recipe_is_called_after_its_file_or_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    (tmp_path / "night.toml").write_text("")
+
+    assert recipe.read_file(tmp_path / "recipe.toml")["name"] == tmp_path.name
+    assert recipe.read_file(tmp_path / "night.toml")["name"] == "night"
+
+
+def test_what_a_run_keeps_reads_back_equal(tmp_path: Path) -> None:
+    kept = recipe.parse(GOOD, source="here")
+    (tmp_path / "recipe.json").write_text(kept.model_dump_json())
+
+    assert recipe.parse(recipe.read_file(tmp_path / "recipe.json"), source="there") == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.toml", b"a = 1\nb = \n", "not valid TOML.*line 2"),
+        ("r.toml", b"\xff", "cannot be read"),
+        ("r.json", b'{"a":\n}', "not valid JSON.*line 2"),
+        ("r.json", b"[1]", "holds a list, not the tables"),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(InputError, match=said):
+        recipe.read_file(tmp_path / name)
+
+
+def test_a_recipe_that_is_not_there_is_told_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such recipe — compress init DIR"):
+        recipe.read_file(tmp_path / "recipe.toml")
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        recipe.read_file(tmp_path)
