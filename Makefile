@@ -41,7 +41,7 @@ docs: $(STAMP)            ## write docs/cli.md anew from --help
 	$(BIN)/python docs/generate_cli.py
 
 benchmarks-summary: $(STAMP)
-	$(BIN)/python benchmarks/summary.py
+	$(BIN)/python -m benchmarks.summary
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

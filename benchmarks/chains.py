@@ -1,6 +1,9 @@
-"""The whole chain on a real data set: `python benchmarks/chains.py cifar10|fashion|flowers --data D [--teacher T]`.
+"""The whole chain on a real data set, from the recipe of its name in benchmarks/recipes/, and what came of it.
 
-Runs the recipe in `benchmarks/recipes/` (links that are done already are skipped) and states what came of it.
+python -m benchmarks.chains cifar10 --data data/cifar-10-batches-py --teacher data/resnet56-4bfd9763.th
+python -m benchmarks.chains fashion --data data/fashion-mnist
+python -m benchmarks.chains flowers --data data/flowers
+python -m benchmarks.chains cifar10 --run runs/cifar10    # measure again what has been trained
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 
 from benchmarks import result
 from benchmarks.result import Claim
-from compressor import api
+from compressor import api, artifact
 
 RECIPES = Path(__file__).parent / "recipes"
 GOALS = {  # the least speed-up of the student over its teacher on the edge profile
@@ -23,26 +26,38 @@ GOALS = {  # the least speed-up of the student over its teacher on the edge prof
 
 def main() -> None:
     """Run one chain and write its result file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chain", choices=sorted(GOALS))
-    parser.add_argument("--data", required=True, help="folder of the data set")
+    parser.add_argument("--data", help="folder of the data set")
     parser.add_argument("--teacher", help="the teacher's checkpoint (cifar10)")
     parser.add_argument("--runs", default="runs")
+    parser.add_argument("--run", type=Path, help="a run that has been trained: measure it again, train nothing")
     given = parser.parse_args()
+    if given.run is not None:
+        measured = api.bench(given.run)
+        exported = artifact.read(given.run / "export")
+    elif given.data is not None:
+        measured, exported = _run(given)
+    else:
+        parser.error("give --data, or --run")
+    results, parity = api.measurements_of(measured), exported.manifest.details["parity"]
+    trained = {
+        role: {"elapsed_s": made.manifest.elapsed_s, "curve": made.manifest.details["curve"]}
+        for role in ("teacher", "control", "student")
+        if (made := measured.parent(role)) is not None and "curve" in made.manifest.details
+    }
+    samples = {"measurements": results, "parity": parity, "training": trained}
+    print(result.write(f"chain_{given.chain}", claims(given.chain, results, parity), samples=samples))
+
+
+def _run(given: argparse.Namespace) -> tuple[artifact.Artifact, artifact.Artifact]:
     formats = {"cifar10": "cifar", "fashion": "idx", "flowers": "images"}
     assignments = [f"runs={given.runs}", f"data.source={formats[given.chain]}:{given.data}"]
     if given.teacher:
         assignments.append(f"teacher.model={given.teacher}")
     finished = api.run(RECIPES / f"{given.chain}.toml", assignments=assignments)
     assert finished.measurements is not None
-    measured = api.measurements_of(finished.measurements)
-    parity = finished.onnx["student"].manifest.details["parity"]
-    file = result.write(
-        f"chain_{given.chain}",
-        claims(given.chain, measured, parity),
-        samples={"measurements": measured, "parity": parity},
-    )
-    print(file)
+    return finished.measurements, finished.onnx["student"]
 
 
 def claims(chain: str, measured: dict[str, Any], parity: dict[str, Any]) -> list[Claim]:

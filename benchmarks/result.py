@@ -68,7 +68,7 @@ def write(name: str, claims: Sequence[Claim], *, samples: Mapping[str, Any], fol
     result = {
         "schema": SCHEMA,
         "benchmark": name,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _command(),
         "date": date.isoformat(timespec="seconds"),
         "versions": library_versions() | {"python": platform.python_version()},
         "machine": here,
@@ -80,3 +80,10 @@ def write(name: str, claims: Sequence[Claim], *, samples: Mapping[str, Any], fol
     file = folder / f"{name}_{cpu}-{here['cores']}-cores_{date:%Y-%m-%d}.json"
     file.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
     return file
+
+
+def _command() -> str:
+    """What was typed, without the paths of this machine in front."""
+    script = Path(sys.argv[0])
+    start = f"-m benchmarks.{script.stem}" if script.parent.name == "benchmarks" else script.name
+    return f"python {start} {shlex.join(sys.argv[1:])}".strip()

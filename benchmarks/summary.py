@@ -1,4 +1,4 @@
-"""Print every claim of every benchmark with its newest value: `python benchmarks/summary.py [--json]`."""
+"""Print every claim of every benchmark with its newest value: `python -m benchmarks.summary [--json]`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from compressor import artifact, console, pipeline
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
-from compressor.errors import InputError, RecipeError
+from compressor.errors import InputError, ModelError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
@@ -183,7 +183,7 @@ def bench(
     current = _reopened(of_a_run, section, data, None, Path(runs), assignments, command)
     _add_relatives(current)
     with current.working():
-        pipeline.export_all(current)
+        pipeline.export_all(current, reuse=not any(each.startswith("export.") for each in assignments))
         return current.bench()
 
 
@@ -206,7 +206,8 @@ def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = ()
         done = _run(recipe, assignments, command, source="recipe")
     report = None
     if done.measurements is not None and "report" in done.recipe.stage_order():
-        report = reports.write(done.measurements, done.folder / "report")
+        with done.working():
+            report = reports.write(done.measurements, done.folder / "report")
     return Finished(done.folder, dict(done.artifacts), dict(done.onnx), done.measurements, report)
 
 
@@ -224,7 +225,7 @@ def report(source: PathLike | None = None, *, runs: PathLike = "runs", destinati
     from compressor.report import write as reports
 
     if source is None:
-        measured = artifact.newest(Path(runs), kinds=("measurements",))
+        measured = artifact.newest(Path(runs), kind="measurements")
         if measured is None:
             raise InputError("no measurements here", where=str(runs), hint="make some: compress bench")
     else:
@@ -257,22 +258,19 @@ def evaluate(
         CompressError: With the sentence that the command would print.
     """
     from compressor.measure import accuracy
+    from compressor.training.start import require_same_classes
 
-    raw: dict[str, Any] = {"teacher": {"model": str(source)} | ({"arch": arch} if arch else {})}
-    kept = artifact.read(Path(source)).manifest.settings if artifact.is_artifact(Path(source)) else {}
-    if data is None and "data" not in kept:
-        raise InputError("which data?", where=str(source), hint="add --data D (compress list formats)")
-    raw |= {
-        "data": {"source": guess.named(data)} if data is not None else kept["data"],
-        "task": kept.get("task", {}),
-        "stages": ["train"],
-    }
-    settings = recipes.parse(recipes.override(raw | {"train": {}}, assignments), source="command line")
+    made_with = artifact.read(Path(source)) if artifact.is_artifact(Path(source)) else None
+    raw: dict[str, Any] = {"teacher": {"model": str(source)} | ({"arch": arch} if arch else {}), "stages": ["train"]}
+    raw |= {"data": {"source": data}} if data is not None else {}
+    settings = pipeline.settings_for({**raw, "train": {}}, assignments, made_with=made_with)
     current = Run(settings)
     dataset = current.dataset
     samples = {"train": dataset.train, "val": dataset.val, "test": dataset.test}.get(split)
     if samples is None:
         raise InputError(f"there is no split '{split}' here", where="--split", hint="write train, val or test")
+    if made_with is not None:
+        require_same_classes(made_with, dataset, what="network")
     runtime, title, decisions = _runtime_for(settings, current)
     try:
         logits_NK = accuracy.predict(runtime, samples)
@@ -306,6 +304,12 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
         runtime.load(spec.path)
         return runtime, spec.title, []
     loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0)
+    if not loaded.trained:
+        raise ModelError(
+            "an architecture without weights, so there is nothing to evaluate",
+            where=settings.teacher.model,
+            hint="give the weights, and the architecture with --arch",
+        )
     plain = [{"what": d.what, "choice": d.choice, "reason": d.reason} for d in decisions]
     return TorchEager.from_network(loaded.network), loaded.title, plain
 
@@ -334,9 +338,9 @@ def _reopened(
     command: str,
 ) -> Run:
     """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
-    raw = {**sections, **({"data": {"source": guess.named(data)}} if data else {})}
+    raw = {**sections, **({"data": {"source": data}} if data else {})}
     if source is None:
-        found = artifact.newest(runs, kinds=("torch",), stages=("distill", "train", "adopt"))
+        found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
         if found is None:
             raise InputError(
                 "no network here yet", where=str(runs), hint="make one: compress distill, or name a source"
@@ -368,18 +372,16 @@ def _compare(
     models = {Path(source).stem if Path(source).is_file() else str(source): _as_it_is(source) for source in sources}
     if len(models) < len(sources):
         raise InputError("two of the models have one name", where=", ".join(map(str, sources)), hint="rename a file")
-    kept = next((m.manifest.settings for m in models.values() if isinstance(m, Artifact)), {})
-    if data is None and "data" not in kept:
-        raise InputError("which data do they know?", where=str(sources[0]), hint="add --data D (compress list formats)")
-    raw = {
+    made_with = next((model for model in models.values() if isinstance(model, Artifact)), None)
+    raw: dict[str, Any] = {
         "name": name,
         "runs": str(runs),
-        "stages": ["bench"],
-        "data": {"source": guess.named(data)} if data is not None else kept["data"],
-        "task": kept.get("task", {}),
+        "stages": ["export"],
+        "teacher": {"model": "compared"},
         **section,
     }
-    current = Run(recipes.parse(recipes.override(raw, assignments), source="command line"), command)
+    raw |= {"data": {"source": data}} if data is not None else {}
+    current = Run(pipeline.settings_for(raw, assignments, made_with=made_with), command)
     with current.working():
         return current.compare(models)
 
@@ -388,7 +390,12 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
     spec = specs.parse(str(source))
     if spec.kind == "artifact":
         assert spec.path is not None
-        return artifact.read(spec.path)
+        found = artifact.read(spec.path)
+        if found.manifest.kind not in ("torch", "onnx"):
+            raise InputError(
+                f"holds {found.manifest.kind}, no model", where=str(source), hint="name a network or its export"
+            )
+        return found
     if spec.kind == "onnx":
         assert spec.path is not None
         return spec.path
@@ -408,19 +415,17 @@ def _adopt(
     source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
 ) -> Artifact:
     specs.parse(str(source))
-    if "data" not in raw:
-        raise InputError("which data does it know?", where=str(source), hint="add --data D (compress list formats)")
     own = {
         "name": _name_of(source),
         "runs": str(runs),
         "stages": ["export"],
         "teacher": {"model": str(source)} | ({"arch": arch} if arch else {}),
     }
-    recipe = recipes.override({**own, **raw}, assignments)
-    found = pipeline.check(recipe)
+    recipe = pipeline.settings_for({**own, **raw}, assignments, made_with=None)
+    found = pipeline.check(recipe.model_dump(mode="json", exclude_none=True))
     if found:
         raise RecipeError(found, source="command line")
-    current = Run(recipes.parse(recipe, source="command line"), command)
+    current = Run(recipe, command)
     with current.working():
         return current.make_teacher()
 
@@ -442,14 +447,18 @@ def _add_relatives(current: Run) -> None:
     if student is None:
         return
     teacher = student.parent("teacher")
-    if teacher is not None and teacher.manifest.kind == "torch":
+    if teacher is None:
+        console.note(f"the teacher of {student.path} is gone or has changed, so there is nothing to compare with")
+    elif teacher.manifest.kind == "torch":
         current.artifacts["teacher"] = teacher
     beside = student.path.parent / "control"
     if artifact.is_artifact(beside):
         control = artifact.read(beside)
-        if control.manifest.data.get("fingerprint") == student.manifest.data.get("fingerprint"):
+        if pipeline.is_control_of(control, student):
             current.artifacts["control"] = control
+        else:
+            console.note(f"{beside} was trained with another budget or data, so it is no control of this student")
 
 
 def _name_of(model: PathLike) -> str:
-    return specs.parse(str(model)).title.replace(" ", "-")
+    return recipes.safe_name(specs.parse(str(model)).title)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressor.errors import ArtifactError
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -107,7 +110,12 @@ class Artifact:
         return self.path / name
 
     def parent(self, role: str) -> Artifact | None:
-        """The source artifact in `role`, if it is recorded and still where it was."""
+        """The source artifact in `role`, if it is recorded and still the one that stands where it stood."""
+        found = self.standing_for(role)
+        return found if found and found.manifest.key == self.manifest.parents[role]["key"] else None
+
+    def standing_for(self, role: str) -> Artifact | None:
+        """Whatever artifact stands where the source in `role` stood; it may have been made again since."""
         recorded = self.manifest.parents.get(role)
         if recorded is None:
             return None
@@ -118,8 +126,12 @@ class Artifact:
         """Compare every payload file with its recorded hash.
 
         Raises:
-            ArtifactError: A file is missing or differs.
+            ArtifactError: A file is missing, differs, or was not written with the others.
         """
+        for file in sorted(self.path.rglob("*")):
+            name = file.relative_to(self.path).as_posix()
+            if not file.is_dir() and name != MANIFEST and name not in self.manifest.files and "__pycache__" not in name:
+                raise ArtifactError(f"'{name}' was not written with the others", where=str(self.path), hint=_REMAKE)
         for name, expected in self.manifest.files.items():
             file = self.path / name
             if not file.is_file():
@@ -205,11 +217,40 @@ def read(path: Path) -> Artifact:
     return Artifact(path, Manifest(**raw))
 
 
-def newest(runs: Path, *, kinds: tuple[str, ...], stages: tuple[str, ...] = ()) -> Artifact | None:
-    """The most recently created artifact below `runs` of one of the `kinds` (and `stages`, if any are named)."""
-    found = [read(file.parent) for file in runs.glob(f"*/*/{MANIFEST}") if not file.parent.name.startswith(".")]
-    fitting = [a for a in found if a.manifest.kind in kinds and (not stages or a.manifest.stage in stages)]
+def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact | None:
+    """The most recently created artifact of `kind` below `runs` (in one of `roles`, if any are named)."""
+    fitting = [a for a in below(runs) if a.manifest.kind == kind and (not roles or a.manifest.role in roles)]
     return max(fitting, key=lambda a: a.manifest.created, default=None)
+
+
+def below(runs: Path) -> list[Artifact]:
+    """Every artifact that can be read in the run folders below `runs`; a damaged one is told to the log and left out."""
+    found = []
+    for file in sorted(runs.glob(f"*/*/{MANIFEST}")):
+        if not file.parent.name.startswith("."):
+            try:
+                found.append(read(file.parent))
+            except ArtifactError as fault:
+                logger.warning("%s", fault)
+    return found
+
+
+def tidy(run_folder: Path) -> None:
+    """Clear up what processes left that were killed while they wrote; call it only while holding the run.
+
+    An artifact that had just been moved aside for its successor is put back when the successor did not arrive.
+    """
+    for left in sorted(run_folder.glob(".*-*")):
+        name, _, what = left.name.removeprefix(".").rpartition(".")
+        if what.startswith("replaced-") and not (run_folder / name).exists():
+            left.rename(run_folder / name)
+        elif what.startswith(("replaced-", "writing-")):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def content_key(made: Artifact) -> str:
+    """A short hash of what an artifact was made from and of what came of it (a GPU may give other weights each time)."""
+    return key_of(key=made.manifest.key, files=dict(made.manifest.files))
 
 
 @contextmanager

@@ -125,3 +125,19 @@ class InterruptedRunError(CompressError):
     """Stopped by a signal; the state is kept and the hint resumes it."""
 
     exit_code = 130
+
+
+# What a user's own code (a network, a loss, a data function) can raise; turned into one of ours at the edge where it runs.
+FOREIGN_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)

@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from compressor import __version__, artifact, console, registry, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
-from compressor.errors import ArtifactError, CompressError, Fault, InputError, ModelError, ParityError
+from compressor.data import guess
+from compressor.errors import (
+    ArtifactError,
+    CompressError,
+    Fault,
+    InputError,
+    ModelError,
+    ParityError,
+    RecipeError,
+)
 from compressor.models import spec as specs
 from compressor.recipe import ModelSettings, Recipe, TeacherSettings
 
@@ -49,7 +58,7 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     for section in ("teacher", "student"):
         table = raw.get(section)
         if isinstance(table, Mapping) and isinstance(table.get("model"), str):
-            found += _model_faults(section, table, trained="train" in raw or section == "student")
+            found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
     data = raw.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("source"), str):
         found += _data_faults(data["source"])
@@ -69,8 +78,16 @@ def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> l
     where = f"{section}.model"
     try:
         spec = specs.parse(table["model"])
-        if not table.get("arch") and _lacks_architecture(spec):
+        if _lacks_architecture(spec, arch=table.get("arch")):
             raise specs.needs_architecture(spec)
+        if section == "student" and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
+            hint = "give the code that builds it: file.py:callable"
+            return [
+                Fault(where, f"{spec.text} is a whole network in one file, which can teach but not be trained", hint)
+            ]
+        if spec.kind == "artifact" and spec.path is not None and artifact.read(spec.path).manifest.kind != "torch":
+            hint = "name the folder of a network: train, teacher or distill"
+            return [Fault(where, f"{spec.text} holds no network", hint)]
         if spec.kind == "onnx":
             hint = "use it with compress inspect, evaluate or bench"
             return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
@@ -85,10 +102,10 @@ def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> l
     return []
 
 
-def _lacks_architecture(spec: specs.ModelSpec) -> bool:
+def _lacks_architecture(spec: specs.ModelSpec, *, arch: object) -> bool:
     if spec.kind == "pickled" and spec.path is not None:
         return not trust.is_trusted(spec.path)
-    return spec.kind == "state_dict"
+    return spec.kind == "state_dict" and not arch
 
 
 def _brings_weights(table: Mapping[str, Any]) -> bool:
@@ -161,9 +178,10 @@ class Run:
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as fault:
+            except BlockingIOError as fault:
                 hint = "wait for it, or choose another --name"
                 raise ArtifactError("another run is at work here", where=str(self.folder), hint=hint) from fault
+            artifact.tidy(self.folder)
             yield
 
     def record_recipe(self) -> None:
@@ -176,7 +194,7 @@ class Run:
     def make_teacher(self) -> Artifact:
         """Train the teacher, adopt it, or take the artifact that it is."""
         settings = _given(self.recipe.teacher, "teacher")
-        if self.recipe.train is not None and "train" in self.recipe.stage_order():
+        if self.recipe.train is not None:
             self.artifacts["teacher"] = self._trained("train", "teacher", settings, self.recipe.train)
         elif specs.parse(settings.model).kind == "artifact":
             self.artifacts["teacher"] = artifact.read(Path(settings.model))
@@ -186,7 +204,7 @@ class Run:
 
     def make_control(self) -> Artifact:
         """Train the student's architecture with the student's budget and no teacher."""
-        distill = _given(self.recipe.distill, "distill")
+        distill = _given(self.recipe.distillation, "distill")
         budget = recipes.TrainSettings(**distill.model_dump(exclude={"losses", "control"}))
         student = _given(self.recipe.student, "student")
         self.artifacts["control"] = self._trained("control", "control", student, budget)
@@ -194,7 +212,7 @@ class Run:
 
     def make_student(self) -> Artifact:
         """Distil the student from the teacher."""
-        distill = _given(self.recipe.distill, "distill")
+        distill = _given(self.recipe.distillation, "distill")
         student, teacher = _given(self.recipe.student, "student"), self.artifacts["teacher"]
         kind = _given(self.recipe.teacher, "teacher").kind
 
@@ -219,24 +237,32 @@ class Run:
         self.artifacts["student"] = made
         return made
 
-    def export(self, role: Role, *, required: bool = True) -> Artifact | None:
+    def export(self, role: Role, *, required: bool = True, reuse: bool = False) -> Artifact | None:
         """Export a role's network to ONNX.
 
         Args:
             role: Whose network.
             required: Raise when it cannot be exported; otherwise remember why and go on.
+            reuse: Take an export of this very network that is there already, whatever its settings.
         """
         source = self.artifacts[role]
+        there = self.folder / _export_folder(role)
+        if reuse and _is_export_of(there, source):
+            self.onnx[role] = artifact.read(there)
+            console.note(f"{there.name}: taken as it is")
+            return self.onnx[role]
 
         def make(target: Target) -> Artifact:
             from compressor.stages.export import export as stage
 
             return stage(source, self.recipe.export, dataset=self.dataset, task=self.task, target=target)
 
-        name = "export" if role == "student" else f"export-{role}"
+        name = _export_folder(role)
         settings = self._settings(export=self.recipe.export)
         try:
-            self.onnx[role] = self._link(name, "export", f"{role}-onnx", settings, make, parents={"source": source})
+            self.onnx[role] = self._link(
+                name, "export", f"{role}-onnx", settings, make, parents={"source": source}, also=_libraries()
+            )
         except (ModelError, ParityError) as fault:
             if required:
                 raise
@@ -259,7 +285,7 @@ class Run:
             )
 
         settings = self._settings(bench=self.recipe.bench, **_this_machine())
-        self.measurements = self._link("bench", "bench", "bench", settings, make, parents=parents)
+        self.measurements = self._link("bench", "bench", "bench", settings, make, parents=parents, also=_libraries())
         return self.measurements
 
     def compare(self, sources: Mapping[str, Artifact | Path]) -> Artifact:
@@ -271,10 +297,9 @@ class Run:
         from compressor.stages import bench as stage
         from compressor.stages.bench import Candidate
 
-        titles = list(sources)
         candidates = [
             Candidate(
-                _role_in_comparison(position, len(titles), title),
+                _role_in_comparison(position, len(sources)),
                 title,
                 torch=source if isinstance(source, Artifact) and source.manifest.kind == "torch" else None,
                 onnx=_onnx_form(source),
@@ -291,7 +316,7 @@ class Run:
 
         known = {title: _content_key(source) for title, source in sources.items()}
         settings = self._settings(bench=self.recipe.bench, compared=known, **_this_machine())
-        self.measurements = self._link("bench", "bench", "bench", settings, make)
+        self.measurements = self._link("bench", "bench", "bench", settings, make, also=_libraries())
         return self.measurements
 
     def _candidate(self, role: Role) -> Any:
@@ -340,19 +365,22 @@ class Run:
         *,
         identity: ModelSettings | None = None,
         parents: Mapping[str, Artifact] | None = None,
+        also: Mapping[str, Any] | None = None,
     ) -> Artifact:
-        """Make one artifact, or take the one that was made from the very same."""
+        """Make one artifact, or take the one that was made from the very same; `also` goes into its key alone."""
         sources = parents or {}
+        model = _model_key(identity)
         key = artifact.key_of(
             stage=stage,
             version=__version__,
             settings={key: value for key, value in settings.items() if key not in ("data", "model")},
             views=settings["data"]["views"],
-            model=_model_key(identity),
+            model=model,
+            also=also,
             sources=_outside_sources(settings),
             data=self.dataset.fingerprint,
             seed=self.recipe.seed,
-            parents={parent_role: parent.manifest.key for parent_role, parent in sources.items()},
+            parents={parent_role: artifact.content_key(parent) for parent_role, parent in sources.items()},
         )
         folder = self.folder / name
         unchanged = _unchanged(folder, key)
@@ -360,7 +388,10 @@ class Run:
             console.note(f"{name}: unchanged (key {key}), skipped")
             return unchanged
         console.note(f"{name}: starts")
-        return make(Target(folder, stage, role, key, self.recipe.seed, settings, sources, self.command))
+        recorded = settings if model is None else {**settings, "identity": model}
+        made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command))
+        trust.remember_made(made)
+        return made
 
     def _settings(self, **parts: Any) -> dict[str, Any]:
         """Resolved settings as plain data, with the data and the task they were used with."""
@@ -379,7 +410,7 @@ class Run:
 
 
 def run(recipe: Recipe, *, command: str = "") -> Run:
-    """Run a recipe's stages up to the measurements.
+    """Run a recipe up to the measurements; what a wanted stage needs is made too, or skipped if it has not changed.
 
     Raises:
         CompressError: Whatever stopped it; finished links stay.
@@ -388,32 +419,45 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
     order = recipe.stage_order()
     with current.working():
         current.record_recipe()
-        if recipe.teacher is not None and {"train", "distill"} & set(order):
-            current.make_teacher()
-        if "distill" in order:
-            if recipe.distill is not None and recipe.distill.control:
+        current.make_teacher()
+        distillation = recipe.distillation
+        if distillation is not None and set(order) != {"train"}:
+            if distillation.control:
                 current.make_control()
             current.make_student()
-        if "export" in order:
+        if {"export", "bench", "report"} & set(order):
             export_all(current)
-        if "bench" in order:
+        if {"bench", "report"} & set(order):
             current.bench()
     return current
 
 
-def export_all(current: Run) -> None:
+def export_all(current: Run, *, reuse: bool = False) -> None:
     """Export every network of a run; only the one that will be shipped must succeed."""
     shipped: Role = "student" if "student" in current.artifacts else "teacher"
     for role in ROLES:
         if role in current.artifacts:
-            current.export(role, required=role == shipped)
+            current.export(role, required=role == shipped, reuse=reuse)
+
+
+def is_control_of(control: Artifact, student: Artifact) -> bool:
+    """Whether `control` is the same network, trained on the same data with the same budget and seed, but no teacher."""
+    ours, theirs = control.manifest, student.manifest
+    budget = {k: v for k, v in theirs.settings.get("training", {}).items() if k not in ("losses", "control")}
+    return (
+        ours.settings.get("training") == budget
+        and ours.settings.get("identity") == theirs.settings.get("identity")
+        and ours.settings["data"]["views"] == theirs.settings["data"]["views"]
+        and ours.data.get("fingerprint") == theirs.data.get("fingerprint")
+        and ours.seed == theirs.seed
+    )
 
 
 def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[str], command: str = "") -> Run:
-    """A run around an artifact that is there already, with the data it was made with unless `raw` names other data.
+    """A run around a network that is there already, with the data it was made with unless other data is named.
 
     Args:
-        source: A network, or an export of one.
+        source: The network.
         raw: Sections of the recipe that differ from the artifact's own or the defaults (`data`, `export`, `bench`).
         assignments: `a.b=value` overrides of all of it.
         command: What the user types to do this again.
@@ -421,21 +465,72 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
     Raises:
         InputError: The artifact does not say which data it was made with, and none is given.
         RecipeError: The settings have faults.
+        TrustError: The data is read by code that an artifact from elsewhere names.
     """
-    kept = source.manifest.settings
-    if "data" not in kept and "data" not in raw:
-        raise InputError("does not say which data it was made with", where=str(source.path), hint="add --data D")
-    own = {
-        "name": source.path.resolve().parent.name,
-        "runs": str(source.path.parent.parent),
-        "seed": source.manifest.seed,
-        "stages": ["export"],
-        "teacher": {"model": str(source.path)},
-        "data": kept.get("data"),
-        "task": kept.get("task", {}),
-    }
+    folder = source.path.resolve().parent
+    own = {"seed": source.manifest.seed, "stages": ["export"], "teacher": {"model": str(source.path)}}
+    recipe = settings_for({**own, **raw}, assignments, made_with=source)
+    runs = folder.parent.relative_to(Path.cwd()) if folder.parent.is_relative_to(Path.cwd()) else folder.parent
+    current = Run(recipe.model_copy(update={"name": folder.name, "runs": str(runs)}), command)
+    if "data" not in raw and current.dataset.fingerprint != source.manifest.data.get("fingerprint"):
+        console.note(f"the data here is not what {source.path} was made with (its fingerprint differs)")
+    return current
+
+
+def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_with: Artifact | None) -> Recipe:
+    """A recipe from sections and overrides; data and task are those an artifact was made with where none are named.
+
+    Raises:
+        InputError: No data is named, by the user or by the artifact.
+        RecipeError: The settings have faults.
+        TrustError: The artifact names code to read the data or to judge outputs, and has not been trusted.
+    """
+    kept = made_with.manifest.settings if made_with is not None else {}
+    own = {name: kept[name] for name in ("data", "task") if name in kept and name not in raw}
     resolved = recipes.override({**own, **raw}, assignments)
-    return Run(recipes.parse(resolved, source="command line"), command)
+    data, task = resolved.get("data"), resolved.get("task")
+    if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+        where = "--data" if made_with is None else str(made_with.path)
+        raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
+    if (
+        made_with is not None
+        and own.get("data", {}).get("source") == data["source"]
+        and data["source"].startswith("py:")
+    ):
+        trust.require_artifact(made_with, what=f"the data function {data['source']} would run")
+    if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
+        trust.require_artifact(made_with, what="the task it names would run")
+    data["source"] = guess.named(data["source"])
+    found = recipes.faults(resolved) + _data_faults(data["source"])
+    if found:
+        raise RecipeError(found, source="command line")
+    return recipes.parse(resolved, source="command line")
+
+
+def _export_folder(role: Role) -> str:
+    return "export" if role == "student" else f"export-{role}"
+
+
+def _is_export_of(folder: Path, source: Artifact) -> bool:
+    if not artifact.is_artifact(folder):
+        return False
+    there = artifact.read(folder)
+    parent = there.parent("source")
+    return parent is not None and parent.path.resolve() == source.path.resolve() and _is_whole(there)
+
+
+def _is_whole(made: Artifact) -> bool:
+    try:
+        made.verify()
+    except ArtifactError:
+        return False
+    return True
+
+
+def _libraries() -> dict[str, str]:
+    """Versions of what exports and runs models: another one may give another file and another speed."""
+    names = ("torch", "onnx", "onnxscript", "onnxruntime")
+    return {name: version for name, version in artifact.library_versions().items() if name in names}
 
 
 def _this_machine() -> dict[str, Any]:
@@ -446,11 +541,11 @@ def _this_machine() -> dict[str, Any]:
     return {"cpu": here["cpu"], "cores": here["cores"]}
 
 
-def _role_in_comparison(position: int, count: int, title: str) -> str:
+def _role_in_comparison(position: int, count: int) -> str:
     """The first of several is what the others are held against; the last is the one that matters."""
     if position == count - 1:
         return "student"
-    return "teacher" if position == 0 else title
+    return "teacher" if position == 0 else f"model-{position + 1}"
 
 
 def _onnx_form(source: Artifact | Path) -> Path | None:
@@ -484,12 +579,13 @@ def _model_key(model: ModelSettings | None) -> Mapping[str, Any] | None:
     return named | specs.identity(model.model, arch=model.arch)
 
 
-def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, str]:
+def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
     """Hashes of the user's own files that settings name (`mine.py:Loss`), since a change in one is another stage."""
-    training = settings.get("training") or {}
+    training, bench = settings.get("training") or {}, settings.get("bench") or {}
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", settings.get("kind") or ""), ("tasks", settings["task"]["name"])]
-    return {name: artifact.sha256(registry.find(family, name).file) for family, name in named if ":" in name}
+    named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
+    return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
 
 
 def _given(section: _T | None, name: str) -> _T:

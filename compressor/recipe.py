@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +27,7 @@ STAGES: tuple[StageName, ...] = get_args(StageName)
 class Settings(BaseModel):
     """Base of all settings: frozen, and no key that is not known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class ViewSettings(Settings):
@@ -93,12 +93,18 @@ class TrainingSettings(Settings):
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float | Literal["auto"] = Field("auto", description="peak learning rate; auto: 1e-3 (adamw), 0.1 (sgd)")
+    lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
+        "auto", description="peak learning rate; auto: 1e-3 (adamw), 0.1 (sgd)"
+    )
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="sgd only; Nesterov")
-    weight_decay: float | Literal["auto"] = Field("auto", description="auto: 0.05 (adamw), 5e-4 (sgd)")
+    weight_decay: Annotated[float, Field(ge=0.0)] | Literal["auto"] = Field(
+        "auto", description="auto: 0.05 (adamw), 5e-4 (sgd)"
+    )
     schedule: Literal["cosine", "step", "one_cycle", "constant"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0.0, description="linear warm-up (one_cycle: 30 % of the run when larger)")
-    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step schedule: shares of the run at which lr drops")
+    milestones: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
+        (0.5, 0.75), description="step schedule: shares of the run at which lr drops"
+    )
     gamma: float = Field(0.1, gt=0.0, le=1.0, description="step schedule: factor at each milestone")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm")
@@ -146,8 +152,8 @@ DEFAULT_PROFILES: Mapping[str, ProfileSettings] = {
 class BenchSettings(Settings):
     """`[bench]`: what is measured, under which conditions, and what the user will accept."""
 
-    runtimes: tuple[str, ...] = ("torch", "ort_cpu")
-    profiles: tuple[str, ...] = ("edge", "server")
+    runtimes: tuple[str, ...] = Field(("torch", "ort_cpu"), min_length=1)
+    profiles: tuple[str, ...] = Field(("edge", "server"), min_length=1)
     profile: dict[str, ProfileSettings] = Field(default_factory=dict, description="[bench.profile.NAME]: your own")
     min_seconds: float = Field(2.0, gt=0.0, description="timed seconds for each model, runtime and profile")
     min_samples: int = Field(200, ge=20, description="fewest timed runs of each")
@@ -178,11 +184,17 @@ class Recipe(Settings):
     bench: BenchSettings = Field(default_factory=BenchSettings)
 
     def stage_order(self) -> tuple[StageName, ...]:
-        """The stages to run: as stated, or those that the recipe's sections ask for."""
+        """The stages whose results are wanted: as stated, or those that the sections ask for."""
         if self.stages:
             return self.stages
-        asked: list[StageName] = [name for name in ("train", "distill") if getattr(self, name) is not None]
-        return (*asked, "export", "bench", "report")
+        train: tuple[StageName, ...] = () if self.train is None else ("train",)
+        distill: tuple[StageName, ...] = () if self.distillation is None else ("distill",)
+        return (*train, *distill, "export", "bench", "report")
+
+    @property
+    def distillation(self) -> DistillSettings | None:
+        """How the student is distilled: as stated, or by the defaults when there is a student."""
+        return self.distill or (DistillSettings() if self.student is not None else None)
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -204,8 +216,13 @@ def read_file(file: Path) -> dict[str, Any]:
         raise InputError(f"cannot be read: {fault}", where=str(file)) from fault
     if not isinstance(raw, dict):
         raise InputError(f"holds a {type(raw).__name__}, not the tables of a recipe", where=str(file))
-    raw.setdefault("name", file.resolve().parent.name if file.stem == "recipe" else file.stem)
+    raw.setdefault("name", safe_name(file.resolve().parent.name if file.stem == "recipe" else file.stem))
     return raw
+
+
+def safe_name(text: str) -> str:
+    """A name for a run, made from that of a file, a folder or a model."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "run"
 
 
 def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -268,18 +285,16 @@ def _order_faults(recipe: Recipe) -> list[Fault]:
     if ranks != sorted(ranks):
         sensible = [name for name in STAGES if name in order]
         found.append(Fault("stages", f"{list(order)} cannot run in this order", f"write stages = {sensible}"))
-    needs: list[tuple[str, object, str]] = []
-    if "train" in order:
-        needs.append(("train", recipe.teacher, "[teacher] with model = ..."))
+    needs: list[tuple[str, object, str]] = [
+        (order[0], recipe.data, "[data] with source = ..."),
+        (order[0], recipe.teacher, "[teacher] with model = ..."),
+    ]
     if "distill" in order:
-        needs += [("distill", recipe.teacher, "[teacher] with model = ...")]
-        needs += [("distill", recipe.student, "[student] with model = ...")]
-    if {"train", "distill", "export", "bench"} & set(order):
-        needs.append((order[0], recipe.data, "[data] with source = ..."))
-    if "export" in order and recipe.student is None and recipe.teacher is None:
-        needs.append(("export", None, "[student] or [teacher] with model = ..."))
+        needs.append(("distill", recipe.student, "[student] with model = ..."))
     found += [
-        Fault(stage, "cannot run without a missing section", f"add {what}") for stage, has, what in needs if has is None
+        Fault(stage, "cannot run without a missing section", f"add {what}")
+        for stage, section, what in needs
+        if section is None
     ]
     return list(dict.fromkeys(found))
 
@@ -430,7 +445,9 @@ def _step(table: Any, part: str, assignment: str, walked: list[str]) -> Any:
         return table[index]
     if not isinstance(table, dict):
         raise InputError(f"'{'.'.join(walked[:-1])}' is not a table", where=f"--set {assignment}")
-    return table.setdefault(part, [] if part == "losses" else {})
+    if table.get(part) is None:  # absent, or null in a recipe that a run has resolved
+        table[part] = [] if part == "losses" else {}
+    return table[part]
 
 
 def _index(items: list[Any], part: str, assignment: str) -> int:

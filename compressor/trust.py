@@ -2,14 +2,18 @@
 
 Trust is by content: the SHA-256 of a file is remembered in `$COMPRESS_HOME/trusted.json` (default `~/.config/compress`),
 so an edited file must be trusted again. Source that a user names on the command line or in a recipe runs as asked; what
-needs trust is a full pickle, and source that came inside an artifact made elsewhere.
+needs trust is a full pickle, and whatever an artifact made elsewhere would run. An artifact is trusted by its manifest,
+which holds the hashes of all its files.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compressor import artifact
@@ -22,8 +26,8 @@ _this_process: set[str] = set()
 
 def home() -> Path:
     """Where compress keeps what it remembers between runs."""
-    default = Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "compress"
-    return Path(os.environ.get("COMPRESS_HOME", default)).expanduser()
+    default = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "compress"
+    return Path(os.environ.get("COMPRESS_HOME") or default).expanduser().absolute()
 
 
 def require(file: Path, *, what: str) -> None:
@@ -60,18 +64,39 @@ def remember(path: Path) -> list[Path]:
     """
     files = runnable_files(path)
     if not files:
-        raise InputError("holds no Python source and no pickle, so there is nothing to trust", where=str(path))
+        raise InputError("holds no artifact, source or pickle, so there is nothing to trust", where=str(path))
     _add({artifact.sha256(file): str(file.resolve()) for file in files})
     return files
 
 
-def remember_quietly(file: Path) -> None:
-    """Trust source that this machine has just written into an artifact; a read-only home only costs a warning."""
+def remember_made(made: artifact.Artifact) -> None:
+    """Trust an artifact that this machine has just written; a home that cannot be written only costs a warning."""
+    file = made.path / artifact.MANIFEST
     try:
         _add({artifact.sha256(file): str(file.resolve())})
     except InputError as fault:
         _this_process.add(artifact.sha256(file))
         logger.warning("%s; this artifact will need `compress trust` in later runs", fault)
+
+
+def require_artifact(source: artifact.Artifact, *, what: str) -> None:
+    """Refuse to run anything that an artifact carries or names unless the artifact is trusted, and whole.
+
+    Args:
+        source: The artifact whose code would run.
+        what: What would run, in words.
+
+    Raises:
+        TrustError: It was made elsewhere and has not been trusted.
+        ArtifactError: A file differs from what was written, or one lies there that was not.
+    """
+    if not is_trusted(source.path / artifact.MANIFEST):
+        raise TrustError(
+            f"{what}, from an artifact that was not made here",
+            where=str(source.path),
+            hint=f"if you know where it comes from: compress trust {source.path} (or add --trust)",
+        )
+    source.verify()
 
 
 def for_this_process(path: Path) -> None:
@@ -91,10 +116,11 @@ def grant(hashes: list[str]) -> None:
 
 def forget(path: Path) -> int:
     """Take trust back; returns how many entries went."""
-    kept = _read()
     gone = [artifact.sha256(file) for file in runnable_files(path)]
-    left = {digest: name for digest, name in kept.items() if digest not in gone}
-    _write(left)
+    with _locked():
+        kept = _read()
+        left = {digest: name for digest, name in kept.items() if digest not in gone}
+        _write(left)
     return len(kept) - len(left)
 
 
@@ -104,17 +130,31 @@ def entries() -> dict[str, str]:
 
 
 def runnable_files(path: Path) -> list[Path]:
-    """The files below `path` whose content could run: itself, or the sources and pickles of a folder."""
+    """What is trusted with `path`: itself, or the manifests, sources and pickles of a folder."""
     if path.is_file():
         return [path]
     if path.is_dir():
-        suffixes = {".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl", ".pt2"}
+        suffixes = {".json", ".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl", ".pt2"}
         return sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
     raise InputError("no such file or folder", where=str(path))
 
 
 def _add(entries_: dict[str, str]) -> None:
-    _write(_read() | entries_)
+    with _locked():
+        _write(_read() | entries_)
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Hold the list while it is read and written: two runs that end together must not lose each other's entry."""
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        lock = (home() / ".lock").open("w")
+    except OSError as fault:
+        raise InputError(f"the list of trusted files cannot be written: {fault.strerror}", where=str(home())) from fault
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _read() -> dict[str, str]:
@@ -133,7 +173,6 @@ def _read() -> dict[str, str]:
 def _write(known: dict[str, str]) -> None:
     file = home() / "trusted.json"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(known, indent=2, sort_keys=True), encoding="utf-8")
         temporary.replace(file)

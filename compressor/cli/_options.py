@@ -41,6 +41,11 @@ def given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
+def listed(text: str | None) -> list[str] | None:
+    """The words of `a, b`."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
 def trusted(named: Iterable[str | Path | None], *, trust: bool) -> None:
     """With `--trust`, let the code inside the named model files run in this process and those it starts."""
     if not trust:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressor import artifact, console
+from compressor import artifact, console, pipeline
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
@@ -29,6 +29,8 @@ def _compared(made: Artifact) -> list[Artifact]:
     beside = made.path.parent / "control"
     is_student = made.manifest.role == "student"
     control = artifact.read(beside) if is_student and artifact.is_artifact(beside) else None
+    if control is not None and not pipeline.is_control_of(control, made):
+        control = None
     return [each for each in (teacher, control, made) if each is not None]
 
 

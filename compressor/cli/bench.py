@@ -43,8 +43,8 @@ def bench(
         name=name,
         runs=runs,
         options=options.given(
-            profiles=profiles.split(",") if profiles else None,
-            runtimes=runtimes.split(",") if runtimes else None,
+            profiles=options.listed(profiles),
+            runtimes=options.listed(runtimes),
             max_drop=max_drop,
             max_latency_ms=max_latency_ms,
             max_size_mb=max_size_mb,

@@ -28,8 +28,9 @@ def run(
     if trust:
         from compressor import recipe as recipes
 
-        raw = recipes.read_file(recipe)
-        options.trusted((raw.get(role, {}).get("model") for role in ("teacher", "student")), trust=True)
+        raw = recipes.override(recipes.read_file(recipe), assignments or ())
+        tables = [table for role in ("teacher", "student") if isinstance(table := raw.get(role), dict)]
+        options.trusted((str(table.get("model")) for table in tables), trust=True)
     done = api.run(recipe, assignments=assignments or (), command=options.command_line())
     if done.measurements is None:
         made = {f"{role} network": str(each.path) for role, each in done.artifacts.items()}

@@ -8,6 +8,8 @@ from torch import Tensor
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 
+_DEVIATION_FLOOR = 0.001
+
 
 class KD:
     """Soft targets at a temperature, beside the labels (Hinton et al. 2015).
@@ -46,7 +48,7 @@ class KD:
         soft = self.soft_loss(student_NK, teacher_NK)
         if self.alpha == 1:
             return soft
-        return self.alpha * soft + (1 - self.alpha) * batch.task.hard_loss(student.logits, batch.labels)
+        return self.alpha * soft + (1 - self.alpha) * batch.task.hard_loss(student.logits.float(), batch.labels)
 
     def soft_loss(self, student_NK: Tensor, teacher_NK: Tensor) -> Tensor:
         """T² · KL(teacher_T ‖ student_T), mean over N."""
@@ -59,5 +61,6 @@ class KD:
 
 
 def _standardised(logits_NK: Tensor) -> Tensor:
-    deviation_N1 = logits_NK.std(dim=1, keepdim=True)
-    return (logits_NK - logits_NK.mean(dim=1, keepdim=True)) / (deviation_N1 + 1e-7)
+    # The floor under the deviation keeps gradients finite for logits that are all alike, as those of a new network can be.
+    deviation_N1 = (logits_NK.var(dim=1, keepdim=True) + _DEVIATION_FLOOR**2).sqrt()
+    return (logits_NK - logits_NK.mean(dim=1, keepdim=True)) / deviation_N1

@@ -44,7 +44,7 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
     if loaded.trained and loaded.pretrained is not None and len(loaded.pretrained.mean) == channels:
         loaded.network.set_normalisation(loaded.pretrained)
         return (_decided(loaded.pretrained, "the network's source states it"),)
-    if loaded.trained and dataset.is_image:
+    if loaded.trained:
         return (_measured(loaded, dataset=dataset, task=task, statistics=statistics),)
     chosen = normalisation.named("data", channels=channels, statistics=statistics)
     loaded.network.set_normalisation(chosen)
@@ -55,7 +55,7 @@ def _measured(
     loaded: Loaded, *, dataset: Dataset, task: Task, statistics: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> Decision:
     channels = dataset.sample_shape[0]
-    names = [name for name in _TRIED if name != "imagenet" or channels == 3]
+    names = [name for name in _TRIED if name != "imagenet" or channels == 3] if dataset.is_image else ["none", "data"]
     spaced = np.linspace(0, len(dataset.train) - 1, min(_MOST_SAMPLES, len(dataset.train))).astype(np.int64)
     samples = SubsetSamples(dataset.train, np.unique(spaced))
     scores: dict[str, float] = {}
@@ -66,12 +66,12 @@ def _measured(
     best = max(scores, key=lambda name: scores[name])
     chosen = normalisation.named(best, channels=channels, statistics=statistics)
     loaded.network.set_normalisation(chosen)
-    chance = 1 / len(dataset.classes)
-    if scores[best] < 1.5 * chance:
+    chance = float(np.bincount(samples.labels).max() / len(samples))
+    if scores[best] <= chance + 3 * (chance * (1 - chance) / len(samples)) ** 0.5:
         tried = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
         raise ModelError(
             f"the network knows next to nothing of this data under any common normalisation ({tried}; "
-            f"guessing gives {100 * chance:.1f} %)",
+            f"the most frequent class alone gives {100 * chance:.1f} %)",
             where=loaded.origin,
             hint="are the classes the same and in the same order? else state it: normalise = [means, stds]",
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compressor.tasks._contract import Task
 
 _WORST_KEPT = 5
+_ROUNDING = 1e-9  # one of a thousand is allowed to be one of a thousand
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ParityReport:
             )
         if not self.agreement >= min_agreement:
             found.append(f"decisions agree on {self.agreement:.2%} of the samples; at least {min_agreement:.2%} must")
-        if not abs(self.metric_candidate - self.metric_reference) <= max_metric_change:
+        if not abs(self.metric_candidate - self.metric_reference) <= max_metric_change + _ROUNDING:
             found.append(
                 f"{self.metric_name} goes from {self.metric_reference:.4f} to {self.metric_candidate:.4f}; "
                 f"a change of {max_metric_change:g} is allowed"

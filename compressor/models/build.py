@@ -14,25 +14,10 @@ import torch
 from torch import nn
 
 from compressor import registry
-from compressor.errors import ModelError
+from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec, local_sources
-
-# What a network built or loaded by somebody else's code can raise; turned into a ModelError at this edge.
-FOREIGN_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
 
 WEIGHTS = "weights.safetensors"
-_CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".zip", ".egg")
 
 
 def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
@@ -40,8 +39,6 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         name = Path("source") / file.relative_to(builder.root)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
-        if file.suffix == ".py":
-            trust.remember_quietly(folder / name)
         sources.append(name.as_posix())
     if builder.form != "file":
         save_file(_plain_state(loaded.network.module), folder / WEIGHTS)
@@ -69,16 +66,21 @@ def load(artifact: Artifact) -> Loaded:
     """
     if artifact.manifest.kind != "torch":
         raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
+    details = artifact.manifest.details["network"]
+    if not _runs_no_code(details):
+        trust.require_artifact(artifact, what="the code that builds its network would run")
     artifact.verify()
-    return read(artifact.path, artifact.manifest.details["network"])
+    strange = [name for name in details["sources"] if name not in artifact.manifest.files]
+    if strange:
+        raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
+    return read(artifact.path, details)
 
 
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
-    """The network whose files lie in `folder` and whose reference is `details` (see `write`)."""
+    """The network whose files lie in `folder` and whose reference is `details` (see `write`); asks for no trust."""
     fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
-    _require_trust(builder.root)
     if builder.form == "file":
         module = whole_file.load(sources[0], kind=builder.target)
     else:
@@ -120,14 +122,11 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _require_trust(source: Path) -> None:
-    """Refuse code that came inside an artifact, named by it or lying beside what is named, unless it is trusted.
-
-    A network file is judged where it is read; cached bytecode is never read (`registry.importable`).
-    """
-    for file in sorted(source.rglob("*")):
-        if file.suffix in _CODE_SUFFIXES and "__pycache__" not in file.parts:
-            trust.require(file, what="Python code that came inside an artifact")
+def _runs_no_code(details: Mapping[str, Any]) -> bool:
+    """Whether a network is made by timm or torchvision, or comes as a file that is judged where it is read."""
+    if details["form"] == "file":
+        return details["target"] in ("torchscript", "exported", "pickled")
+    return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
 
 
 def _rebuild(builder: Builder, fit: Fit) -> nn.Module:
@@ -136,6 +135,11 @@ def _rebuild(builder: Builder, fit: Fit) -> nn.Module:
         return build.from_source(spec, fit=Fit(), options=builder.options)[0]
     scheme, _, name = builder.target.partition(":")
     if scheme in ("timm", "torchvision"):
+        fetched = [option for option in builder.options if option.startswith(("pretrained", "weights", "checkpoint"))]
+        if fetched:
+            raise ArtifactError(
+                f"its builder asks for '{fetched[0]}', which an artifact never does", where=builder.target
+            )
         spec = ModelSpec(builder.target, "timm" if scheme == "timm" else "torchvision", name=name)
         return build.from_library(spec, fit=fit, options=builder.options)[0]
     spec = ModelSpec(builder.target, "module", name=scheme, attr=name)

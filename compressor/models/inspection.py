@@ -220,7 +220,7 @@ def lineage(artifact: Artifact) -> Lineage:
 def _parents(child: Artifact) -> tuple[Lineage, ...]:
     found = []
     for role, recorded in child.manifest.parents.items():
-        parent = child.parent(role)
+        parent = child.standing_for(role)
         if parent is None:
             found.append(Lineage(role, child.path / recorded["path"], None, changed=False, parents=()))
         else:
@@ -286,7 +286,7 @@ def _run_on_zeros(network: nn.Module, input_shape: Sequence[int]) -> None:
 @contextmanager
 def _forward_faults(network: nn.Module, input_shape: Sequence[int]) -> Iterator[None]:
     """What somebody else's forward can raise over an input of the wrong shape, as a ModelError."""
-    from compressor.models.build import FOREIGN_FAULTS
+    from compressor.errors import FOREIGN_FAULTS
 
     try:
         yield

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compressor import artifact, trust
-from compressor.errors import ModelError
+from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models import build, checkpoint, state_dicts, whole_file
 from compressor.models import spec as specs
-from compressor.models.build import FOREIGN_FAULTS, Builder, Fit, Loaded
+from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
@@ -87,7 +87,6 @@ def _with_weights(spec: ModelSpec, *, arch: str | None, fit: Fit, options: Mappi
             spec.text,
             built.builder,
             trained=True,
-            pretrained=built.pretrained,
             steps=steps,
         )
     if spec.kind == "state_dict" or (spec.kind == "pickled" and not trust.is_trusted(spec.path)):

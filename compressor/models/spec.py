@@ -155,7 +155,7 @@ def local_sources(file: Path) -> list[Path]:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names = [node.module]
-            for top in {name.partition(".")[0] for name in names}:
+            for top in sorted({name.partition(".")[0] for name in names}):
                 beside = file.parent / f"{top}.py"
                 package = sorted((file.parent / top).rglob("*.py")) if (file.parent / top).is_dir() else []
                 found += [path for path in ([beside] if beside.is_file() else package) if path not in found]
@@ -171,6 +171,12 @@ def _parsed(file: Path) -> ast.Module:
         raise ModelError(f"cannot be read as Python: {fault}", where=str(file)) from fault
 
 
+def source_hashes(file: Path) -> dict[str, str]:
+    """SHA-256 of a Python file and of what it imports from beside itself, by path relative to it."""
+    root = file.resolve().parent
+    return {each.relative_to(root).as_posix(): artifact.sha256(each) for each in local_sources(file.resolve())}
+
+
 def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
     """What decides which network a spec gives, by content: for the keys of stages.
 
@@ -184,9 +190,12 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
         return known | {"key": artifact.read(spec.path).manifest.key}
     if spec.kind == "python":
         assert spec.path is not None
-        known |= {file.name: artifact.sha256(file) for file in local_sources(spec.path.resolve())}
+        known |= source_hashes(spec.path)
     elif spec.path is not None:
         known |= {"file": artifact.sha256(spec.path)}
+    if spec.kind == "pickled" and spec.path is not None and spec.pickled_class is not None:
+        beside = spec.path.parent / f"{spec.pickled_class.partition('.')[0]}.py"
+        known |= source_hashes(beside) if beside.is_file() else {}
     if arch is not None:
         known |= {f"arch.{key}": value for key, value in identity(arch).items()}
     return known

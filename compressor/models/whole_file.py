@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from compressor import trust
-from compressor.errors import ModelError
-from compressor.models.build import FOREIGN_FAULTS
+from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models.spec import local_sources
 from compressor.registry import importable
 

@@ -22,7 +22,7 @@ def chain(bench: Artifact) -> tuple[tuple[Artifact, ...], tuple[Missing, ...]]:
             continue
         found[current.path.resolve()] = current
         for role, recorded in current.manifest.parents.items():
-            parent = current.parent(role)
+            parent = current.standing_for(role)
             if parent is None:
                 gone.append(Missing(f"the artifact of {role}", f"no longer at {_place(current, recorded['path'])}"))
             elif parent.manifest.key != recorded["key"]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from compressor import artifact
-from compressor.errors import MeasurementError, ModelError
-from compressor.models.build import FOREIGN_FAULTS
+from compressor.errors import FOREIGN_FAULTS, MeasurementError, ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,6 +31,7 @@ from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings
 from compressor.runtimes._contract import Runtime
 from compressor.tasks._contract import Task
+from compressor.training.start import require_same_classes
 
 SCHEMA = 1
 _INPUTS_KEPT = 64
@@ -87,6 +88,9 @@ def bench(
         MeasurementError: A model fails under a runtime that it has a form for.
     """
     started = time.perf_counter()
+    for candidate in candidates:
+        if candidate.torch is not None:
+            require_same_classes(candidate.torch, dataset, what=candidate.title)
     missing = _missing(candidates, settings)
     answers = _answers(candidates, settings, dataset)
     measured = [_measure(candidate, answers, base=base, dataset=dataset, task=task) for candidate in candidates]
@@ -336,7 +340,7 @@ def _budgets(
             found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
 
     drop = None
-    if teacher is not None and teacher["accuracy"] and student["accuracy"]:
+    if teacher is not None and teacher is not student and teacher["accuracy"] and student["accuracy"]:
         drop = 100 * (_deployed(teacher)["metrics"][metric] - _deployed(student)["metrics"][metric])
     judge("max_drop", settings.max_drop, drop, "points")
     deployed = [

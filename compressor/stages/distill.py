@@ -5,13 +5,13 @@ from __future__ import annotations
 from compressor import registry
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
-from compressor.errors import ModelError
 from compressor.models import checkpoint
 from compressor.recipe import DataSettings, DistillSettings, LossSettings, ModelSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training.engine import WeightedLoss
 from compressor.training.produce import produce
+from compressor.training.start import require_same_classes
 
 
 def distill(
@@ -63,14 +63,7 @@ def _losses(entries: tuple[LossSettings, ...]) -> tuple[WeightedLoss, ...]:
 
 
 def _teacher(kind: str, source: Artifact, dataset: Dataset) -> Teacher:
-    knows = tuple(source.manifest.data.get("classes", ()))
-    if knows != dataset.classes:
-        raise ModelError(
-            f"the teacher knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "
-            f"the data has {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...)",
-            where=str(source.path),
-            hint="teacher and data need the same classes in the same order",
-        )
+    require_same_classes(source, dataset, what="teacher")
     make = registry.find("teachers", kind).load()
     teacher: Teacher = make(checkpoint.load(source).network)
     return teacher

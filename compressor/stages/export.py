@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
-from compressor.errors import CompressError, ModelError, ParityError
+from compressor.errors import FOREIGN_FAULTS, MeasurementError, ModelError, ParityError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, predict
 from compressor.models import checkpoint
-from compressor.models.build import FOREIGN_FAULTS
-from compressor.models.network import Network
+from compressor.models.network import Network, logits_of
 from compressor.recipe import ExportSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.runtimes.torch import TorchEager
 from compressor.tasks._contract import Task
+from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
 _NATIVE_OPSET = 18
@@ -47,6 +47,7 @@ def export(source: Artifact, settings: ExportSettings, *, dataset: Dataset, task
         ParityError: The exported model answers differently; names the worst samples, leaves no artifact.
     """
     started = time.perf_counter()
+    require_same_classes(source, dataset, what="network")
     network = checkpoint.load(source).network
     contract = input_contract(settings, network=network, dataset=dataset)
     opset, why_opset = _opset(settings)
@@ -115,6 +116,17 @@ class _FromCamera(nn.Module):
         return self.network(image.permute(0, 3, 1, 2).to(torch.float32) / 255)  # type: ignore[no-any-return]
 
 
+class _Bare(nn.Module):
+    """A network without its normalisation: it takes inputs that are normalised already."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.module = network.module
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return logits_of(self.module(inputs))
+
+
 def _front(network: Network, settings: ExportSettings) -> nn.Module:
     if settings.input == "uint8-nhwc":
         if not settings.normalise:
@@ -124,7 +136,7 @@ def _front(network: Network, settings: ExportSettings) -> nn.Module:
                 hint="leave normalise on, or take input = float-nchw",
             )
         return _FromCamera(network).eval()
-    return network if settings.normalise else network.module.eval()
+    return network if settings.normalise else _Bare(network).eval()
 
 
 def _example(dataset: Dataset, settings: ExportSettings) -> Tensor:
@@ -250,7 +262,7 @@ def _gate(
             predict(reference, samples), predict(runtime, samples), task=task, labels=samples.labels
         )
         single = runtime(samples.fetch(np.zeros(1, dtype=np.int64)))
-    except CompressError as fault:
+    except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
     finally:
         runtime.close()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from compressor.batch import Batch, Outputs
 from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Dataset, Samples
 from compressor.data.views import Views
-from compressor.errors import InterruptedRunError
+from compressor.errors import FOREIGN_FAULTS, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
 from compressor.models.network import Network
 from compressor.recipe import TrainingSettings
@@ -97,6 +98,23 @@ def fit(job: Job) -> Trained:
     return _Run(job).to_the_end()
 
 
+@contextmanager
+def _foreign_code(batch_size: int) -> Iterator[None]:
+    """Networks and losses of the user's raise what they like; turned into one of ours at this edge.
+
+    Raises:
+        ModelError: With what was raised.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as fault:
+        hint = f"take smaller steps: --batch-size {max(2, batch_size // 2)}"
+        raise ModelError("the device has not enough memory for a training step", where="training", hint=hint) from fault
+    except FOREIGN_FAULTS as fault:
+        text = str(fault).strip().split("\n")[0]
+        raise ModelError(f"a training step fails: {type(fault).__name__}: {text}", where="training") from fault
+
+
 class _Run:
     """One training run in progress."""
 
@@ -115,9 +133,11 @@ class _Run:
         self.peak_lr = lr
         if self.conditions.memory_format is torch.channels_last:
             job.network.to(memory_format=torch.channels_last)
-        learning = [part.loss for part in job.losses if isinstance(part.loss, nn.Module)]
+        learning = [part.loss.to(self.fabric.device) for part in job.losses if isinstance(part.loss, nn.Module)]
         optimizer, why_decay = optimizers.make(settings, [job.network, *learning], lr=lr)
         self.model, self.optimizer = self.fabric.setup(job.network, optimizer)
+        if self.fabric.device.type == "cuda":
+            torch.cuda.set_device(self.fabric.device)  # its random state is the one that is kept
         job.teacher.to(self.fabric.device, self.conditions.memory_format)
         self.average = AveragedWeights(job.network, decay=settings.ema_decay) if settings.ema_decay else None
         self.loader = Loader(
@@ -168,16 +188,17 @@ class _Run:
         self._finish_epoch(progress, lr=lr, rate=(len(self.loader) - first) * self.job.settings.batch_size / trained_s)
         position.elapsed_s += time.perf_counter() - started
         self._keep()
-        if stop and position.epoch < self.job.settings.epochs:
+        if stop:
             self._interrupt(stop)
 
     def _step(self, batch: Batch, lr: float) -> dict[str, float]:
         job = self.job
         optimizers.set_lr(self.optimizer, lr)
-        with self.fabric.autocast():
-            answer = job.teacher.answer(batch)
-        student = Outputs(self.model(batch.inputs))
-        weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
+        with _foreign_code(job.settings.batch_size):
+            with self.fabric.autocast():
+                answer = job.teacher.answer(batch)
+            student = Outputs(self.model(batch.inputs))
+            weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
         total = torch.stack(list(weighted.values())).sum()
         for name, value in weighted.items():
             self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -185,7 +206,10 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         if job.settings.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=job.settings.clip_norm)
+            # an infinite gradient is left to the scaler of 16-bit training, else to the check at the end of the epoch
+            self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=job.settings.clip_norm, error_if_nonfinite=False
+            )
         self.optimizer.step()
         if self.average is not None:
             self.average.update(job.network, step=self.position.step)
@@ -221,8 +245,19 @@ class _Run:
             inputs = inputs.contiguous(memory_format=self.conditions.memory_format)
         return Batch(inputs, labels.to(device, non_blocking=True), sample_ids, view, self.job.task)
 
+    def _check_weights(self, lr: float) -> None:
+        """A step that broke the weights after the last look at the losses must not be kept.
+
+        Raises:
+            DivergenceError: A weight is not finite.
+        """
+        for name, parameter in self.job.network.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                self.health.broken_weight(name, step=self.position.step - 1, lr=lr)
+
     def _finish_epoch(self, progress: console.TrainingProgress, *, lr: float, rate: float) -> None:
         position = self.position
+        self._check_weights(lr)
         counted = position.batch
         losses = {name: float(total) / counted for name, total in self.sums.items()}
         val = self._validate(self.job.dataset.val)
@@ -267,6 +302,11 @@ class _Run:
         )
 
     def _keep(self) -> None:
+        """Write the state.
+
+        Raises:
+            ArtifactError: The disk is full, or not ours to write.
+        """
         self.position.sums = {name: float(total) for name, total in self.sums.items()}
         self.position.scaler = dict(self.fabric.strategy.precision.state_dict())
         resume.save(self.job.state, self.position, modules=self.modules, optimizer=self.optimizer.optimizer)
@@ -274,7 +314,7 @@ class _Run:
     def _interrupt(self, stop: StopRequest) -> None:
         self._keep()
         raise InterruptedRunError(
-            f"stopped by {stop.signal_name} in epoch {self.position.epoch + 1} of {self.job.settings.epochs}; "
+            f"stopped by {stop.signal_name} after {self.position.step} of {self.total_steps} steps; "
             f"the state is kept in {self.job.state}",
             hint=self.job.resume_line,
         )

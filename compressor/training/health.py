@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NoReturn
 
 from compressor.errors import DivergenceError
 
@@ -54,6 +55,16 @@ class Health:
                 where="training",
                 hint=_advice(None, lr),
             )
+
+    def broken_weight(self, name: str, *, step: int, lr: float) -> NoReturn:
+        """A weight was found not to be finite after optimiser step `step`.
+
+        Raises:
+            DivergenceError: Always.
+        """
+        raise DivergenceError(
+            f"the weight '{name}' is not finite after step {step}", where="training", hint=_advice(None, lr)
+        )
 
 
 def _advice(cause: str | None, lr: float) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
 from compressor.artifact import Artifact, Target
 from compressor.data import views
+from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
+from compressor.errors import ModelError
+from compressor.models import checkpoint
+from compressor.models.build import Loaded
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
-from compressor.training.start import network_for
+from compressor.training.start import fit_of, network_for
 
 
 def produce(
@@ -32,6 +42,7 @@ def produce(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded, why_network = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    _require_keepable(loaded, dataset)
     shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
     trained = engine.fit(
         engine.Job(
@@ -60,3 +71,22 @@ def produce(
     )
     resume.discard(target.state)
     return kept
+
+
+def _require_keepable(loaded: Loaded, dataset: Dataset) -> None:
+    """Refuse, before anything is spent, a network that could be trained but not kept.
+
+    Raises:
+        ModelError: It comes whole in a file, so there is no code to put other weights into.
+        ArtifactError: Its builder does not build the same network again.
+    """
+    if loaded.builder.form == "file":
+        raise ModelError(
+            f"a {loaded.builder.target} file can teach but not be trained: there is no code to put other weights into",
+            where=loaded.origin,
+            hint="give the code that builds it: file.py:callable",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        details = checkpoint.write(Path(folder), loaded, fit=fit_of(dataset))
+        some = to_float(torch.from_numpy(dataset.train.fetch(np.arange(2, dtype=np.int64))))
+        checkpoint.compare_read_back(Path(folder), details, network=loaded.network, inputs=some)

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compressor.errors import ArtifactError
+
 TENSORS, POSITION = "state.safetensors", "state.json"
 
 
@@ -52,7 +54,11 @@ class Position:
 def save(
     folder: Path, position: Position, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the state, replacing the one before it in one step."""
+    """Write the state, replacing the one before it in one step.
+
+    Raises:
+        ArtifactError: It cannot be written; the one before it stays.
+    """
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     tensors |= _optimizer_tensors(optimizer)
     tensors["random/cpu"] = torch.get_rng_state()
@@ -60,12 +66,19 @@ def save(
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     temporary = folder.with_name(folder.name + f".writing-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file({key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}, temporary / TENSORS)
-    (temporary / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
-    for name in (TENSORS, POSITION):
-        with (temporary / name).open("rb") as stream:
-            os.fsync(stream.fileno())
+    try:
+        temporary.mkdir(parents=True)
+        plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+        save_file(plain, temporary / TENSORS)
+        (temporary / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
+        for name in (TENSORS, POSITION):
+            with (temporary / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+    except (OSError, SafetensorError) as fault:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise ArtifactError(
+            f"the state of the run cannot be written: {fault}", where=str(folder), hint="is the disk full?"
+        ) from fault
     retired = folder.with_name(folder.name + ".replaced")
     shutil.rmtree(retired, ignore_errors=True)
     if folder.exists():
@@ -126,9 +139,12 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     filled = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
             _, index, name = key.split("/", 2)
-            state.setdefault(int(index), {})[name] = value
+            like = parameters[int(index)]
+            laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
+            state.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": filled["param_groups"]})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from compressor.artifact import Decision
+from compressor.artifact import Artifact, Decision
 from compressor.data.samples import Dataset
+from compressor.errors import ModelError
 from compressor.measure import normalisation
 from compressor.models import load
 from compressor.models.build import Fit, Loaded
@@ -16,6 +17,22 @@ from compressor.tasks._contract import Task
 def fit_of(dataset: Dataset) -> Fit:
     """What a network must take and give to fit a data set."""
     return Fit(num_classes=len(dataset.classes), sample_shape=dataset.sample_shape)
+
+
+def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> None:
+    """Refuse data whose classes are not those that a network knows, in the same order.
+
+    Raises:
+        ModelError: They differ; names the first ones of both.
+    """
+    knows = tuple(source.manifest.data.get("classes", dataset.classes))
+    if knows != dataset.classes:
+        raise ModelError(
+            f"the {what} knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "
+            f"the data has {len(dataset.classes)} ({', '.join(dataset.classes[:3])}, ...)",
+            where=str(source.path),
+            hint=f"{what} and data need the same classes in the same order",
+        )
 
 
 def network_for(

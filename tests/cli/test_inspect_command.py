@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from torch import nn
 from typer.testing import CliRunner
 
-from compressor import artifact
+from compressor import artifact, trust
 from compressor.cli.inspect import inspect
 from compressor.errors import CompressError, InputError, ModelError
 
@@ -221,7 +221,8 @@ def torch_artifact(folder: Path, source: Path) -> Path:
         manifest = artifact.Manifest(
             kind="torch", stage="distill", role="student", key="k", seed=0, settings={}, details={"network": network}
         )
-        artifact.seal(temporary, folder, manifest)
+        made = artifact.seal(temporary, folder, manifest)
+    trust.remember_made(made)
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import sys
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_the_options_read_from_source_are_those_of_the_real_signature(member: re
         assert option.required == (parameter.default is parameter.empty)
         assert option.annotation == str(parameter.annotation)
         if option.default is not None:
-            assert ast.literal_eval(option.default) == parameter.default
+            assert eval(option.default, vars(sys.modules[member.load().__module__])) == parameter.default
 
 
 @pytest.mark.parametrize("member", [m for m in MEMBERS if m.options], ids=named)

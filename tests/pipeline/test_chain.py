@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import pytest
 
 from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
-from compressor.errors import ArtifactError, ModelError, RecipeError
+from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from tests.small import recipe, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -246,3 +247,146 @@ def test_set_reaches_the_data_of_an_artifact(finished):
     assert made.manifest.details["parity"]["samples"] == 7
     assert made.manifest.settings["data"]["val_share"] == 0.2
     api.export(source.path)
+
+
+EVIL = """
+from pathlib import Path
+Path("{mark}").touch()
+def build(*arguments, **options): ...
+"""
+
+
+@pytest.mark.parametrize("section", ["data", "task"])
+def test_an_artifact_from_elsewhere_cannot_name_code_to_run(finished, tmp_path, monkeypatch, section):
+    _, done = finished
+    foreign = tmp_path / "foreign" / "distill"
+    shutil.copytree(done.artifacts["student"].path, foreign)
+    (tmp_path / "evil.py").write_text(EVIL.format(mark=tmp_path / "code-has-run"))
+    manifest = json.loads((foreign / "manifest.json").read_text())
+    named = (
+        {"source": f"py:{tmp_path / 'evil.py'}:build"}
+        if section == "data"
+        else {"name": f"{tmp_path / 'evil.py'}:build"}
+    )
+    manifest["settings"][section] |= named
+    (foreign / "manifest.json").write_text(json.dumps(manifest))
+    for call in (api.evaluate, api.export, api.bench):
+        with pytest.raises(TrustError, match="would run"):
+            call(foreign)
+    assert not (tmp_path / "code-has-run").exists()
+
+
+def test_bench_takes_the_export_that_is_there(finished, tmp_path):
+    _, done = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(done.folder, runs / "small")
+    source = runs / "small" / "distill"
+    camera = api.export(source, options={"input": "uint8-nhwc"})
+    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    api.bench(runs / "small", options=quick)
+    again = artifact.read(camera.path)
+    assert again.manifest.details["input_contract"]["layout"] == "NHWC"
+    assert again.manifest.created == camera.manifest.created
+
+
+def test_a_control_of_another_budget_is_no_control(finished, tmp_path, capsys):
+    project, done = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(done.folder, runs / "small")
+    shorter = {"epochs": 1, "batch_size": 32, "lr": 0.01}
+    data = f"npz:{project / 'data.npz'}"
+    api.distill(runs / "small" / "train", project / "student.py", data=data, name="small", runs=runs, options=shorter)
+    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    made = api.bench(runs / "small", options=quick)
+    assert "control" not in {entry["role"] for entry in api.measurements_of(made)["candidates"]}
+    assert "is no control of this student" in notes(capsys)
+
+
+def test_a_retrained_teacher_is_not_taken_for_the_one_a_student_learned_from(finished, tmp_path):
+    project, done = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(done.folder, runs / "small")
+    student = artifact.read(runs / "small" / "distill")
+    assert student.parent("teacher") is not None
+    api.run(recipe(project, runs=str(runs), train={"epochs": 1, "batch_size": 32}, stages=["train"]))
+    assert student.parent("teacher") is None
+
+
+def test_the_newest_network_is_never_the_control(finished):
+    _, done = finished
+    newest = artifact.newest(done.folder.parent, kind="torch", roles=("student", "teacher"))
+    assert newest.manifest.role != "control"
+
+
+def test_stages_make_what_they_need(tmp_path):
+    project = write_project(tmp_path / "p")
+    raw = recipe(project, stages=["export"])
+    raw["train"]["epochs"] = raw["distill"]["epochs"] = 1
+    done = api.run(raw)
+    assert set(done.onnx) == {"teacher", "control", "student"}
+    assert done.measurements is None
+
+
+def test_three_models_are_told_apart(finished, tmp_path):
+    project, done = finished
+    for name in ("a", "teacher", "c"):
+        (tmp_path / f"{name}.onnx").write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    files = [tmp_path / f"{name}.onnx" for name in ("a", "teacher", "c")]
+    made = api.bench(*files, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
+    results = api.measurements_of(made)
+    assert [(t["role"], t["samples"] >= 20) for t in results["timings"]] == [
+        ("teacher", True), ("model-2", True), ("student", True)
+    ]  # fmt: skip
+
+
+def test_a_student_without_its_teacher_cannot_meet_a_budget_of_points(finished, tmp_path):
+    _, done = finished
+    alone = tmp_path / "runs" / "alone" / "distill"
+    shutil.copytree(done.artifacts["student"].path, alone)
+    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    made = api.bench(alone, options=quick | {"max_drop": 0.0})
+    (budget,) = api.measurements_of(made)["budgets"]
+    assert budget == {"budget": "max_drop", "limit": 0.0, "value": None, "unit": "points", "met": False}
+
+
+def test_export_from_inside_the_run_folder_stays_in_it(finished, monkeypatch):
+    _, done = finished
+    monkeypatch.chdir(done.folder)
+    made = api.export("distill")
+    assert made.path.resolve() == (done.folder / "export").resolve()
+
+
+def test_other_classes_than_the_network_knows_are_refused_by_export(finished, tmp_path):
+    project, done = finished
+    with np.load(project / "data.npz") as kept:
+        arrays = dict(kept)
+    arrays["classes"] = arrays["classes"][::-1]
+    np.savez(tmp_path / "reversed.npz", **arrays)
+    with pytest.raises(ModelError, match="the network knows 4 classes"):
+        api.export(done.artifacts["student"].path, data=f"npz:{tmp_path / 'reversed.npz'}")
+
+
+def test_an_architecture_without_weights_is_not_evaluated(finished):
+    project, _ = finished
+    with pytest.raises(ModelError, match="without weights"):
+        api.evaluate(project / "student.py", data=f"npz:{project / 'data.npz'}")
+
+
+def test_leftovers_of_a_killed_process_are_cleared_and_a_moved_artifact_is_put_back(finished, tmp_path):
+    project, done = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(done.folder, runs / "small")
+    (runs / "small" / "train").rename(runs / "small" / ".train.replaced-12345")
+    (runs / "small" / ".distill.writing-12345").mkdir()
+    with pipeline.Run(recipes.parse(recipe(project, runs=str(runs)), source="test")).working():
+        assert artifact.is_artifact(runs / "small" / "train")
+        assert not (runs / "small" / ".distill.writing-12345").exists()
+
+
+def test_a_folder_whose_name_is_no_run_name_can_hold_a_recipe(tmp_path):
+    project = write_project(tmp_path / "my demo")
+    raw = recipe(project)
+    del raw["name"]
+    (project / "recipe.json").write_text(json.dumps(raw))
+    assert recipes.read_file(project / "recipe.json")["name"] == "my-demo"

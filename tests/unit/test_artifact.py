@@ -181,11 +181,20 @@ def test_the_newest_of_a_kind_is_found(tmp_path: Path) -> None:
     write(tmp_path / "b" / "train", key="new")
     write(tmp_path / "b" / "export", key="onnx", kind="onnx")
 
-    found = artifact.newest(tmp_path, kinds=("torch",))
+    found = artifact.newest(tmp_path, kind="torch")
 
     assert found is not None
     assert found.manifest.key == "new"
-    assert artifact.newest(tmp_path, kinds=("torch",), stages=("distill",)) is None
+    assert artifact.newest(tmp_path, kind="torch", roles=("nobody",)) is None
+
+
+def test_a_damaged_artifact_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "a" / "train", key="good")
+    (tmp_path / "b" / "train").mkdir(parents=True)
+    (tmp_path / "b" / "train" / artifact.MANIFEST).write_text("{")
+
+    assert [made.manifest.key for made in artifact.below(tmp_path)] == ["good"]
+    assert "damaged" in caplog.text
 
 
 def test_equal_parts_give_equal_keys_and_other_parts_others() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor import trust
+from compressor import artifact, trust
 from compressor.errors import InputError, TrustError
 
 
@@ -28,7 +28,7 @@ def test_what_is_remembered_stays_trusted(source: Path, isolated_home: Path) -> 
 
     trust.require(source, what="Python source")
     assert list(trust.entries().values()) == [str(source)]
-    assert [file.name for file in isolated_home.iterdir()] == ["trusted.json"]
+    assert {file.name for file in isolated_home.iterdir()} == {"trusted.json", ".lock"}
 
 
 def test_trust_follows_the_content_and_not_the_name(source: Path, tmp_path: Path) -> None:
@@ -107,13 +107,15 @@ def test_a_home_that_cannot_be_written_is_told(source: Path, isolated_home: Path
         trust.remember(source)
 
 
-def test_source_written_here_is_trusted_even_when_the_home_cannot_be(
-    source: Path, isolated_home: Path, caplog: pytest.LogCaptureFixture
+def test_an_artifact_made_here_is_trusted_even_when_the_home_cannot_be_written(
+    tmp_path: Path, isolated_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     isolated_home.mkdir()
     (isolated_home / "trusted.json").mkdir()
+    with artifact.folder_for(tmp_path / "made") as folder:
+        made = artifact.seal(folder, tmp_path / "made", artifact.Manifest("torch", "train", "teacher", "k", 0, {}))
 
-    trust.remember_quietly(source)
+    trust.remember_made(made)
 
     assert "will need `compress trust`" in caplog.text
     assert trust.granted() != []

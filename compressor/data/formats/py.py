@@ -1,7 +1,4 @@
-"""Data from a function of the user's own: the way in for every format that has no file here.
-
-What the function itself raises passes through unchanged, for its traceback is what its author needs.
-"""
+"""Data from a function of the user's own: the way in for every format that has no file here."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import numpy as np
 from compressor import registry
 from compressor.data.arrays import splits_from_arrays
 from compressor.data.samples import Splits
-from compressor.errors import DataError
+from compressor.errors import FOREIGN_FAULTS, CompressError, DataError
 
 
 def py(target: str, *, layout: str = "auto") -> Splits:
@@ -24,7 +21,7 @@ def py(target: str, *, layout: str = "auto") -> Splits:
         layout: NCHW or NHWC for images; auto takes the axis of size 1 or 3 as the channels
 
     Raises:
-        DataError: No such file or function, or it returns something else.
+        DataError: No such file or function, it fails, or it returns something else.
     """
     name, _, attr = target.rpartition(":")
     if not name or not attr:
@@ -35,7 +32,12 @@ def py(target: str, *, layout: str = "auto") -> Splits:
     function = getattr(registry.import_file(file), attr, None)
     if not callable(function):
         raise DataError(f"has no function '{attr}'", where=str(file))
-    returned = function()
+    try:
+        returned = function()
+    except CompressError:
+        raise
+    except FOREIGN_FAULTS as fault:
+        raise DataError(f"{attr}() fails: {type(fault).__name__}: {fault}", where=str(file)) from fault
     if isinstance(returned, Splits):
         return returned
     if not isinstance(returned, Mapping):

@@ -41,7 +41,9 @@ def kept(loaded: Loaded, final: Path) -> Artifact:
         details = checkpoint.write(folder, loaded, fit=FIT)
         checkpoint.compare_read_back(folder, details, network=loaded.network, inputs=INPUTS)
         manifest = Manifest("torch", "train", "teacher", "k", 0, {}, details={"network": details})
-        return artifact.seal(folder, final, manifest)
+        made = artifact.seal(folder, final, manifest)
+    trust.remember_made(made)
+    return made
 
 
 def answers(loaded: Loaded) -> Any:
@@ -195,7 +197,7 @@ def test_source_edited_together_with_its_hash_needs_trust(made: Artifact, mark: 
     file = made.path / "source" / name
     file.write_text(file.read_text() + f"\nopen({str(mark)!r}, 'w').close()\n")
 
-    with pytest.raises(TrustError, match=rf"{name}: Python code that came inside an artifact"):
+    with pytest.raises(TrustError, match="from an artifact that was not made here"):
         checkpoint.load(resealed(made))
 
     assert not mark.exists()
@@ -215,8 +217,41 @@ def test_code_smuggled_beside_trusted_source_is_refused(made: Artifact, name: st
     (made.path / "source" / name).parent.mkdir(exist_ok=True)
     (made.path / "source" / name).write_bytes(b"x")
 
-    with pytest.raises(TrustError, match="came inside an artifact"):
+    with pytest.raises(ArtifactError, match="was not written with the others"):
         checkpoint.load(made)
+
+
+def edited(made: Artifact, **changes: Any) -> Artifact:
+    """The artifact with another builder reference in its manifest, as whoever tampers would leave it."""
+    file = made.path / artifact.MANIFEST
+    raw = json.loads(file.read_text())
+    raw["details"]["network"] |= changes
+    file.write_text(json.dumps(raw))
+    return artifact.read(made.path)
+
+
+@pytest.mark.parametrize("source", ["evil.py", "source/evil.txt", "source/__pycache__/evil.py", "../evil.py"])
+def test_a_manifest_cannot_name_other_files_as_source(made: Artifact, mark: Path, source: str) -> None:
+    (made.path / source).parent.mkdir(exist_ok=True)
+    (made.path / source).write_text(f"open({str(mark)!r}, 'w').close()")
+
+    with pytest.raises(TrustError):
+        checkpoint.load(edited(made, sources=[source]))
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("form", ["library", "file", "source"])
+def test_a_manifest_cannot_call_what_it_likes(made: Artifact, mark: Path, form: str) -> None:
+    with pytest.raises(TrustError):
+        checkpoint.load(edited(made, form=form, target="os:system", options={"command": f"touch {mark}"}, sources=[]))
+
+    assert not mark.exists()
+
+
+def test_a_manifest_cannot_make_a_library_fetch_weights(made: Artifact) -> None:
+    with pytest.raises(ArtifactError, match="asks for 'pretrained'"):
+        checkpoint.load(edited(made, form="library", target="timm:resnet18", options={"pretrained": True}, sources=[]))
 
 
 def test_bytecode_smuggled_beside_trusted_source_does_not_run(made: Artifact, mark: Path) -> None:
@@ -239,8 +274,11 @@ def test_weights_of_another_network_are_refused(made: Artifact, student: Path, t
     wide = kept(load.load(str(student), options={"width": 8}), tmp_path / "run" / "wide")
     shutil.copyfile(wide.file("weights.safetensors"), made.path / "weights.safetensors")
 
+    mixed = resealed(made)
+    trust.remember(mixed.path)
+
     with pytest.raises(ArtifactError, match="the weights do not fit"):
-        checkpoint.load(resealed(made))
+        checkpoint.load(mixed)
 
 
 def test_an_artifact_without_a_network_is_refused(made: Artifact) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from compressor import artifact
+from compressor import artifact, trust
 from compressor.errors import ArtifactError, MeasurementError, ModelError
 from compressor.models import checkpoint
 from compressor.models.build import Fit
@@ -78,7 +78,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, nn.M
     network = load(f"{source}:build")
     with artifact.folder_for(final) as folder:
         details = {"network": checkpoint.write(folder, network, fit=Fit(4, (3, 2, 2)))}
-        artifact.seal(folder, final, manifest("torch", details))
+        made = artifact.seal(folder, final, manifest("torch", details))
+    trust.remember_made(made)
     return final, network.network
 
 

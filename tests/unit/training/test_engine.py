@@ -12,7 +12,7 @@ from torch import nn
 
 from compressor.data import views
 from compressor.data.open import open_dataset
-from compressor.errors import DivergenceError, InterruptedRunError
+from compressor.errors import DivergenceError, InterruptedRunError, ModelError
 from compressor.losses.hard import Hard
 from compressor.losses.kd import KD
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings, ViewSettings
@@ -197,3 +197,34 @@ def test_bfloat16_trains_as_well(job):
     trained = engine.fit(job(epochs=4, precision="bf16"))
     assert trained.curve[-1]["val"]["accuracy"] > 0.9
     assert all(parameter.dtype is torch.float32 for parameter in trained.network.parameters())
+
+
+def test_a_signal_in_the_last_epoch_stops_too(job):
+    last = 3 * 7 - 1
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(last, signal.SIGTERM)),)))
+    assert len(engine.fit(job()).curve) == 3
+
+
+def test_a_network_that_fails_while_training_is_a_sentence(job):
+    class Failing(Hard):
+        def __call__(self, student, teacher, batch):
+            raise ValueError("no good")
+
+    with pytest.raises(ModelError, match="a training step fails: ValueError: no good"):
+        engine.fit(job(losses=(engine.WeightedLoss("failing", 1.0, Failing()),)))
+
+
+def test_weights_broken_by_the_last_step_are_not_kept(job):
+    class LastStepBreaks(Hard):
+        calls = 0
+
+        def __call__(self, student, teacher, batch):
+            self.calls += 1
+            loss = super().__call__(student, teacher, batch)
+            if self.calls == 7:
+                loss.register_hook(lambda gradient: gradient * float("nan"))
+            return loss
+
+    with pytest.raises(DivergenceError, match="is not finite after step 6"):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, LastStepBreaks()),), epochs=1))

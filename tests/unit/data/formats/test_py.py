@@ -39,8 +39,8 @@ def test_splits_are_taken_as_they_are(file):
     assert py(f"{file}:splits").fingerprint == "f00d"
 
 
-def test_what_the_function_raises_keeps_its_traceback(file):
-    with pytest.raises(KeyError, match="mine"):
+def test_what_the_function_raises_is_told_with_its_file(file):
+    with pytest.raises(DataError, match=r"mine\.py: broken\(\) fails: KeyError: 'mine'"):
         py(f"{file}:broken")
 
 
