@@ -183,7 +183,9 @@ def bench(
     current = _reopened(of_a_run, section, data, None, Path(runs), assignments, command)
     _add_relatives(current)
     with current.working():
-        pipeline.export_all(current, reuse=not any(each.startswith("export.") for each in assignments))
+        if not any(each.startswith("export.") for each in assignments):
+            current = pipeline.as_exported_before(current)
+        pipeline.export_all(current)
         return current.bench()
 
 
@@ -260,6 +262,7 @@ def evaluate(
     from compressor.measure import accuracy
     from compressor.training.start import require_same_classes
 
+    specs.parse(str(source))
     made_with = artifact.read(Path(source)) if artifact.is_artifact(Path(source)) else None
     raw: dict[str, Any] = {"teacher": {"model": str(source)} | ({"arch": arch} if arch else {}), "stages": ["train"]}
     raw |= {"data": {"source": data}} if data is not None else {}

@@ -120,7 +120,8 @@ def _data_faults(source: str) -> list[Fault]:
     except CompressError:
         return []  # already among the recipe's own faults
     if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
-        return [Fault("data.source", f"there is no {target}", f"write {name}:PATH with a path that exists")]
+        near = specs.nearby(Path(target)) or f"write {name}:PATH with a path that exists"
+        return [Fault("data.source", f"there is no {target}", near)]
     if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
         return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
     return []
@@ -237,20 +238,14 @@ class Run:
         self.artifacts["student"] = made
         return made
 
-    def export(self, role: Role, *, required: bool = True, reuse: bool = False) -> Artifact | None:
+    def export(self, role: Role, *, required: bool = True) -> Artifact | None:
         """Export a role's network to ONNX.
 
         Args:
             role: Whose network.
             required: Raise when it cannot be exported; otherwise remember why and go on.
-            reuse: Take an export of this very network that is there already, whatever its settings.
         """
         source = self.artifacts[role]
-        there = self.folder / _export_folder(role)
-        if reuse and _is_export_of(there, source):
-            self.onnx[role] = artifact.read(there)
-            console.note(f"{there.name}: taken as it is")
-            return self.onnx[role]
 
         def make(target: Target) -> Artifact:
             from compressor.stages.export import export as stage
@@ -353,7 +348,11 @@ class Run:
 
             return stage(model, dataset=self.dataset, task=self.task, target=target)
 
-        return self._link("teacher", "adopt", "teacher", self._settings(model=model), make, identity=model)
+        adopted = self._link("teacher", "adopt", "teacher", self._settings(model=model), make, identity=model)
+        for decision in adopted.manifest.decisions:
+            if decision.what == "normalisation":
+                console.note(f"teacher: normalisation {decision.choice} — {decision.reason}")
+        return adopted
 
     def _link(
         self,
@@ -387,7 +386,8 @@ class Run:
         if unchanged is not None:
             console.note(f"{name}: unchanged (key {key}), skipped")
             return unchanged
-        console.note(f"{name}: starts")
+        replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
+        console.note(f"{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
         made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command))
         trust.remember_made(made)
@@ -432,12 +432,24 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
     return current
 
 
-def export_all(current: Run, *, reuse: bool = False) -> None:
+def export_all(current: Run) -> None:
     """Export every network of a run; only the one that will be shipped must succeed."""
-    shipped: Role = "student" if "student" in current.artifacts else "teacher"
     for role in ROLES:
         if role in current.artifacts:
-            current.export(role, required=role == shipped, reuse=reuse)
+            current.export(role, required=role == _shipped(current))
+
+
+def as_exported_before(current: Run) -> Run:
+    """The run with the settings its shipped network was exported with, if it was, so that all are exported alike."""
+    folder = current.folder / _export_folder(_shipped(current))
+    if not _is_export_of(folder, current.artifacts[_shipped(current)]):
+        return current
+    kept = recipes.ExportSettings.model_validate(artifact.read(folder).manifest.settings["export"])
+    return replace(current, recipe=current.recipe.model_copy(update={"export": kept}))
+
+
+def _shipped(current: Run) -> Role:
+    return "student" if "student" in current.artifacts else "teacher"
 
 
 def is_control_of(control: Artifact, student: Artifact) -> bool:

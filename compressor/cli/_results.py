@@ -18,6 +18,8 @@ def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
         return
     rows = [_row(each) for each in _compared(made)]
     console.table(["", "parameters", "val accuracy", "test accuracy"], rows)
+    if len(_compared(made)) == 3:
+        console.show(f"\n{_gain(*_compared(made)[1:])}")
     console.show(f"\n{made.path}")
     if then:
         console.note(f"next: {then}")
@@ -32,6 +34,16 @@ def _compared(made: Artifact) -> list[Artifact]:
     if control is not None and not pipeline.is_control_of(control, made):
         control = None
     return [each for each in (teacher, control, made) if each is not None]
+
+
+def _gain(control: Artifact, student: Artifact) -> str:
+    """What the teacher was worth, in words, and whether the test set is large enough to tell."""
+    ours, theirs = student.manifest.metrics["test"], control.manifest.metrics["test"]
+    points = 100 * (ours["metrics"][ours["primary"]] - theirs["metrics"][theirs["primary"]])
+    noise = 50 * max(high - low for low, high in (ours["interval"], theirs["interval"]))
+    if abs(points) <= noise:
+        return f"Whether the teacher helped cannot be told: {points:+.2f} points to the control, within the noise."
+    return f"The teacher {'helped' if points > 0 else 'hurt'}: {points:+.2f} points to the control."
 
 
 def _row(made: Artifact) -> list[str]:
@@ -69,6 +81,8 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
     columns, rows = summary_rows(data)
     console.table(columns, rows)
     console.show(f"\n{data.headline.sentence}")
+    if data.headline.gain_sentence:
+        console.show(data.headline.gain_sentence)
     if report is not None:
         console.show(f"report: {report}")
 

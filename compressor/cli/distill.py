@@ -15,7 +15,7 @@ def distill(
     student: Annotated[str, typer.Option("--student", help="s.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME.")],
     data: options.Data,
     teacher_arch: Annotated[
-        str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
+        str | None, typer.Option("--teacher-arch", "--arch", help="The architecture of a teacher that is a state dict.")
     ] = None,
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")

@@ -12,6 +12,7 @@ from compressor.errors import InputError, ModelError, TrustError
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
+    from compressor.models.build import Loaded
     from compressor.models.inspection import Lineage, TapPoint
     from compressor.models.spec import ModelSpec
 
@@ -89,7 +90,7 @@ def _network(
         "loading": list(loaded.steps),
         "parameters": inspection.count_parameters(module),
         "size_bytes": spec.path.stat().st_size if spec.path is not None and not spec.is_built else None,
-        "normalisation": loaded.network.normalisation.name,
+        "normalisation": _known_normalisation(loaded),
     }
     side = 224 if "torchvision" in (spec.kind, (arch or "").partition(":")[0]) else 32
     tried = shape or inspection.likely_input_shape(module, side=side)
@@ -276,3 +277,12 @@ def _count(number: int) -> str:
 
 def _shape(sizes: Sequence[object]) -> str:
     return " x ".join(str(size) for size in sizes)
+
+
+def _known_normalisation(loaded: Loaded) -> str:
+    """What is known of a network's input normalisation; a checkpoint does not say, and nothing is measured here."""
+    if loaded.network.normalisation.mean:
+        return str(loaded.network.normalisation)
+    if loaded.trained:
+        return "not stated by the file; compress evaluate finds it by measuring"
+    return "chosen when it is trained"

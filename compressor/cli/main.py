@@ -86,6 +86,9 @@ def main() -> None:
         from compressor import console
 
         console.error(fault)
+        if "--json" in sys.argv and fault.exit_code != 1:  # a missed budget has printed its result already
+            told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
+            console.as_json({"error": told})
         sys.exit(fault.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say to it

@@ -114,7 +114,7 @@ def parse(text: str) -> ModelSpec:
         raise ModelError(
             f"'{path.suffix or path.name}' is no model file that compress knows", where=text, hint=_FORMS_HELP
         )
-    raise ModelError("no such model", where=text, hint=_nearby(path) or _FORMS_HELP)
+    raise ModelError("no such model", where=text, hint=nearby(path) or _FORMS_HELP)
 
 
 def zoo_folder() -> Path:
@@ -205,14 +205,14 @@ def needs_architecture(spec: ModelSpec) -> ModelError:
     """The answer to a checkpoint that came without the architecture it needs: what it is, and what to add."""
     if spec.kind == "pickled":
         return ModelError(
-            f"a pickle ({spec.pickled_class}), not plain weights; reading it runs code that it carries",
+            f"a whole network, pickled (class {spec.pickled_class}): reading it runs code that it carries",
             where=spec.text,
-            hint=f"compress trust {spec.path}, or give the code that builds it: --teacher-arch file.py:callable",
+            hint=f"if you know where it comes from: compress trust {spec.path} (or add --trust)",
         )
     return ModelError(
         "a state dict: weights without the network they belong to",
         where=spec.text,
-        hint="add the code that builds it: --teacher-arch file.py:callable (or timm:NAME, torchvision:NAME, zoo:NAME)",
+        hint="add the code that builds it: --arch file.py:callable (or zoo:NAME, timm:NAME, torchvision:NAME)",
     )
 
 
@@ -228,11 +228,12 @@ def _library(text: str, scheme: str, name: str) -> ModelSpec:
 
 def _existing(path: Path, text: str) -> Path:
     if not path.is_file():
-        raise ModelError("no such file", where=text, hint=_nearby(path))
+        raise ModelError("no such file", where=text, hint=nearby(path))
     return path
 
 
-def _nearby(path: Path) -> str | None:
+def nearby(path: Path) -> str | None:
+    """A hint with the file beside `path` whose name is nearest, if one is near."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent} here either"
     close = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)

@@ -56,7 +56,7 @@ def load(path: Path, *, kind: str) -> nn.Module:
         raise ModelError(
             f"the pickle holds a {type(network).__name__}, not a network",
             where=str(path),
-            hint="if it holds weights, give the code that builds their network: --teacher-arch file.py:callable",
+            hint="if it holds weights, give the code that builds their network: --arch file.py:callable",
         )
     return network
 
@@ -125,7 +125,7 @@ def _unpickled(path: Path) -> object:
         raise ModelError(
             f"the pickled network needs code that is not here: {fault}",
             where=str(path),
-            hint="put its source beside the file, or give the architecture: --teacher-arch file.py:callable",
+            hint="put its source beside the file, or give the architecture: --arch file.py:callable",
         ) from fault
     except (pickle.UnpicklingError, EOFError, *FOREIGN_FAULTS) as fault:
         raise ModelError(f"the pickle cannot be read: {fault}", where=str(path)) from fault

@@ -237,6 +237,7 @@ def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset
     told = {
         "classes": list(dataset.classes),
         "input": contract,
+        "output": {"name": "logits", "shape": ["batch", len(dataset.classes)], "apply": "softmax for probabilities"},
         "provenance": {"key": source.manifest.key, "stage": source.manifest.stage, "data": dataset.fingerprint},
     }
     for name, value in told.items():

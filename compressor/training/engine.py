@@ -314,7 +314,7 @@ class _Run:
     def _interrupt(self, stop: StopRequest) -> None:
         self._keep()
         raise InterruptedRunError(
-            f"stopped by {stop.signal_name} after {self.position.step} of {self.total_steps} steps; "
+            f"by {stop.signal_name} after {self.position.step} of {self.total_steps} steps; "
             f"the state is kept in {self.job.state}",
             hint=self.job.resume_line,
         )

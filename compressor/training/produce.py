@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compressor import console
 from compressor.artifact import Artifact, Target
 from compressor.data import views
 from compressor.data.loader import to_float
@@ -21,6 +22,8 @@ from compressor.teachers._contract import Teacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
 from compressor.training.start import fit_of, network_for
+
+_FEW_STEPS = 200
 
 
 def produce(
@@ -43,6 +46,9 @@ def produce(
     """
     loaded, why_network = network_for(model, dataset=dataset, task=task, seed=target.seed)
     _require_keepable(loaded, dataset)
+    steps = settings.epochs * max(1, len(dataset.train) // settings.batch_size)
+    if steps < _FEW_STEPS:
+        console.note(f"{target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more")
     shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
     trained = engine.fit(
         engine.Job(

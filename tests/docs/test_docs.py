@@ -72,7 +72,7 @@ def test_every_command_has_help_with_an_example():
 
 def test_every_command_of_the_readme_exists():
     known = {command.name for command in app.registered_commands}
-    named = set(re.findall(r"^(?:\$ )?compress (\w+)", "\n".join(blocks(README, "")), flags=re.MULTILINE))
+    named = set(re.findall(r"^(?:\$ )?compress (\w+)", "\n".join(blocks(README, "sh")), flags=re.MULTILINE))
     assert named
     assert named <= known
 

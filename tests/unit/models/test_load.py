@@ -59,7 +59,7 @@ def test_what_scripts_keep_beside_weights_does_not_matter(student: Path, network
 
 
 def test_weights_without_an_architecture_say_what_to_add(saved: Path) -> None:
-    with pytest.raises(ModelError, match=r"a state dict: .*--teacher-arch file\.py:callable"):
+    with pytest.raises(ModelError, match=r"a state dict: .*--arch file\.py:callable"):
         load.load(str(saved))
 
 
