@@ -86,4 +86,9 @@ def _command() -> str:
     """What was typed, without the paths of this machine in front."""
     script = Path(sys.argv[0])
     start = f"-m benchmarks.{script.stem}" if script.parent.name == "benchmarks" else script.name
-    return f"python {start} {shlex.join(sys.argv[1:])}".strip()
+    return f"python {start} {shlex.join(_without_root(argument) for argument in sys.argv[1:])}".strip()
+
+
+def _without_root(argument: str) -> str:
+    """An absolute path as its last two parts: where a machine keeps its files is nobody's business."""
+    return "/".join(Path(argument).parts[-2:]) if argument.startswith("/") else argument
