@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline
+from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
@@ -321,7 +321,7 @@ def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, so
     resolved = recipes.override(raw, assignments)
     if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get("source"), str):
         resolved["data"]["source"] = guess.named(resolved["data"]["source"])
-    found = pipeline.check(resolved, file=Path(source) if Path(source).is_file() else None)
+    found = preflight.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)
     return pipeline.run(recipes.parse(resolved, source=source), command=command)
@@ -425,7 +425,7 @@ def _adopt(
         "teacher": {"model": str(source)} | ({"arch": arch} if arch else {}),
     }
     recipe = pipeline.settings_for({**own, **raw}, assignments, made_with=None)
-    found = pipeline.check(recipe.model_dump(mode="json", exclude_none=True))
+    found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
     if found:
         raise RecipeError(found, source="command line")
     current = Run(recipe, command)

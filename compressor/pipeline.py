@@ -22,14 +22,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from compressor import __version__, artifact, console, registry, trust
+from compressor import __version__, artifact, console, preflight, registry, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
 from compressor.data import guess
 from compressor.errors import (
     ArtifactError,
-    CompressError,
-    Fault,
     InputError,
     ModelError,
     ParityError,
@@ -45,86 +43,6 @@ if TYPE_CHECKING:
 Role = Literal["teacher", "control", "student"]
 _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")
-
-
-def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
-    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are.
-
-    Args:
-        raw: The recipe as plain data.
-        file: Where it was read from; paths in it start in the working directory, which a hint says when that is another.
-    """
-    found = recipes.faults(raw)
-    for section in ("teacher", "student"):
-        table = raw.get(section)
-        if isinstance(table, Mapping) and isinstance(table.get("model"), str):
-            found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
-    data = raw.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("source"), str):
-        found += _data_faults(data["source"])
-    elsewhere = file is not None and file.resolve().parent != Path.cwd()
-    return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
-
-
-def _with_place(fault: Fault, folder: Path) -> Fault:
-    """A fault about a path that would be right beside the recipe says so."""
-    if "no such file" in fault.message or fault.message.startswith("there is no"):
-        return replace(fault, hint=f"paths start in the working directory: cd {folder}")
-    return fault
-
-
-def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> list[Fault]:
-    """Faults in a model's spec: is the file there, is it what its use needs?"""
-    where = f"{section}.model"
-    try:
-        spec = specs.parse(table["model"])
-        if _lacks_architecture(spec, arch=table.get("arch")):
-            raise specs.needs_architecture(spec)
-        if section == "student" and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
-            hint = "give the code that builds it: file.py:callable"
-            return [
-                Fault(where, f"{spec.text} is a whole network in one file, which can teach but not be trained", hint)
-            ]
-        if spec.kind == "artifact" and spec.path is not None and artifact.read(spec.path).manifest.kind != "torch":
-            hint = "name the folder of a network: train, teacher or distill"
-            return [Fault(where, f"{spec.text} holds no network", hint)]
-        if spec.kind == "onnx":
-            hint = "use it with compress inspect, evaluate or bench"
-            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
-        if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
-            hint = "add a [train] section, or give its checkpoint"
-            return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
-        if table.get("arch"):
-            where = f"{section}.arch"
-            specs.parse(table["arch"])
-    except CompressError as fault:
-        return [Fault(where, f"{fault.where + ': ' if fault.where else ''}{fault.message}", fault.hint)]
-    return []
-
-
-def _lacks_architecture(spec: specs.ModelSpec, *, arch: object) -> bool:
-    if spec.kind == "pickled" and spec.path is not None:
-        return not trust.is_trusted(spec.path)
-    return spec.kind == "state_dict" and not arch
-
-
-def _brings_weights(table: Mapping[str, Any]) -> bool:
-    options = table.get("options")
-    return isinstance(options, Mapping) and bool(options.get("pretrained") or options.get("weights"))
-
-
-def _data_faults(source: str) -> list[Fault]:
-    name, target = recipes.split_source(source)
-    try:
-        member = registry.find("formats", name)
-    except CompressError:
-        return []  # already among the recipe's own faults
-    if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
-        near = specs.nearby(Path(target)) or f"write {name}:PATH with a path that exists"
-        return [Fault("data.source", f"there is no {target}", near)]
-    if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
-        return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
-    return []
 
 
 @dataclass
@@ -513,7 +431,7 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
         trust.require_artifact(made_with, what="the task it names would run")
     data["source"] = guess.named(data["source"])
-    found = recipes.faults(resolved) + _data_faults(data["source"])
+    found = recipes.faults(resolved) + preflight.data_faults(data["source"])
     if found:
         raise RecipeError(found, source="command line")
     return recipes.parse(resolved, source="command line")

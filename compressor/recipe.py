@@ -2,7 +2,7 @@
 
 A recipe names the data, the networks and the stages; flags of a stage command give the same settings. Unknown keys,
 wrong types, out-of-range values, unknown names of losses, tasks, formats and runtimes, and impossible orders are found
-here without torch. What only a file's content can tell (is `t.pt` a pickle?) is found by `pipeline.check`.
+here without torch. What only a file's content can tell (is `t.pt` a pickle?) is found by `preflight.check`.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ def check(
 
     Example: compress check recipe.toml
     """
-    from compressor import console, pipeline
+    from compressor import console, preflight
     from compressor import recipe as recipes
     from compressor.errors import RecipeError
 
     raw = recipes.override(recipes.read_file(recipe), assignments or ())
-    faults = pipeline.check(raw, file=recipe)
+    faults = preflight.check(raw, file=recipe)
     if as_json:
         console.as_json(
             {

@@ -1,0 +1,98 @@
+"""Every fault of a recipe that can be found before anything is spent: `compress check`, and the first thing of every run.
+
+The recipe's own faults (names, options, ranges, order) are found by `recipe.faults`; here come those that only the files
+can tell: is it there, what is it, and is that what its use needs? Without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from compressor import artifact, registry, trust
+from compressor import recipe as recipes
+from compressor.errors import CompressError, Fault
+from compressor.models import spec as specs
+
+
+def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
+    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are.
+
+    Args:
+        raw: The recipe as plain data.
+        file: Where it was read from; paths in it start in the working directory, which a hint says when that is another.
+    """
+    found = recipes.faults(raw)
+    for section in ("teacher", "student"):
+        table = raw.get(section)
+        if isinstance(table, Mapping) and isinstance(table.get("model"), str):
+            found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
+    data = raw.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("source"), str):
+        found += data_faults(data["source"])
+    elsewhere = file is not None and file.resolve().parent != Path.cwd()
+    return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
+
+
+def _with_place(fault: Fault, folder: Path) -> Fault:
+    """A fault about a path that would be right beside the recipe says so."""
+    if "no such file" in fault.message or fault.message.startswith("there is no"):
+        return replace(fault, hint=f"paths start in the working directory: cd {folder}")
+    return fault
+
+
+def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> list[Fault]:
+    """Faults in a model's spec: is the file there, is it what its use needs?"""
+    where = f"{section}.model"
+    try:
+        spec = specs.parse(table["model"])
+        if _lacks_architecture(spec, arch=table.get("arch")):
+            raise specs.needs_architecture(spec)
+        if section == "student" and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
+            hint = "give the code that builds it: file.py:callable"
+            return [
+                Fault(where, f"{spec.text} is a whole network in one file, which can teach but not be trained", hint)
+            ]
+        if spec.kind == "artifact" and spec.path is not None and artifact.read(spec.path).manifest.kind != "torch":
+            hint = "name the folder of a network: train, teacher or distill"
+            return [Fault(where, f"{spec.text} holds no network", hint)]
+        if spec.kind == "onnx":
+            hint = "use it with compress inspect, evaluate or bench"
+            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
+        if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
+            hint = "add a [train] section, or give its checkpoint"
+            return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
+        if table.get("arch"):
+            where = f"{section}.arch"
+            specs.parse(table["arch"])
+    except CompressError as fault:
+        return [Fault(where, f"{fault.where + ': ' if fault.where else ''}{fault.message}", fault.hint)]
+    return []
+
+
+def _lacks_architecture(spec: specs.ModelSpec, *, arch: object) -> bool:
+    if spec.kind == "pickled" and spec.path is not None:
+        return not trust.is_trusted(spec.path)
+    return spec.kind == "state_dict" and not arch
+
+
+def _brings_weights(table: Mapping[str, Any]) -> bool:
+    options = table.get("options")
+    return isinstance(options, Mapping) and bool(options.get("pretrained") or options.get("weights"))
+
+
+def data_faults(source: str) -> list[Fault]:
+    """Faults in where the data is said to be."""
+    name, target = recipes.split_source(source)
+    try:
+        member = registry.find("formats", name)
+    except CompressError:
+        return []  # already among the recipe's own faults
+    if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
+        near = specs.nearby(Path(target)) or f"write {name}:PATH with a path that exists"
+        return [Fault("data.source", f"there is no {target}", near)]
+    if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
+        return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
+    return []
