@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compressor import trust
-from compressor.artifact import Artifact
+from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
 from compressor.models import build, whole_file
 from compressor.models.build import Builder, Fit, Loaded
@@ -73,6 +73,8 @@ def load(artifact: Artifact) -> Loaded:
     strange = [name for name in details["sources"] if name not in artifact.manifest.files]
     if strange:
         raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
+    if trust.is_trusted(artifact.path / MANIFEST):
+        trust.grant([artifact.manifest.files[name] for name in details["sources"]])
     return read(artifact.path, details)
 
 

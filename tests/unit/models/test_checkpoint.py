@@ -221,6 +221,18 @@ def test_code_smuggled_beside_trusted_source_is_refused(made: Artifact, name: st
         checkpoint.load(made)
 
 
+def test_a_whole_network_in_an_artifact_made_here_needs_no_trust_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = torch.export.export(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), (INPUTS,))
+    torch.export.save(program, tmp_path / "t.pt2")
+    trust.for_this_process(tmp_path / "t.pt2")
+    made = kept(load.load(str(tmp_path / "t.pt2")), tmp_path / "run" / "teacher")
+    monkeypatch.setattr(trust, "_this_process", set())
+
+    assert answers(checkpoint.load(made))
+
+
 def edited(made: Artifact, **changes: Any) -> Artifact:
     """The artifact with another builder reference in its manifest, as whoever tampers would leave it."""
     file = made.path / artifact.MANIFEST
