@@ -69,7 +69,7 @@ def train(
         "teacher": {"model": str(model)},
         "train": dict(options or {}),
     }
-    return _network(_run(raw, assignments, command), "teacher")
+    return _run(raw, assignments, command).artifacts["teacher"]
 
 
 def distill(
@@ -117,7 +117,7 @@ def distill(
         "student": {"model": str(student)},
         "distill": section,
     }
-    return _network(_run(raw, assignments, command), "student")
+    return _run(raw, assignments, command).artifacts["student"]
 
 
 def export(
@@ -184,7 +184,7 @@ def bench(
     _add_relatives(current)
     with current.working():
         if not any(each.startswith("export.") for each in assignments):
-            current = pipeline.as_exported_before(current)
+            pipeline.export_as_before(current)
         pipeline.export_all(current)
         return current.bench()
 
@@ -325,10 +325,6 @@ def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, so
     if found:
         raise RecipeError(found, source=source)
     return pipeline.run(recipes.parse(resolved, source=source), command=command)
-
-
-def _network(done: Run, role: Role) -> Artifact:
-    return done.artifacts[role]
 
 
 def _reopened(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -38,6 +38,7 @@ from compressor.recipe import ModelSettings, Recipe, TeacherSettings
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
+    from compressor.stages.bench import Candidate
     from compressor.tasks._contract import Task
 
 Role = Literal["teacher", "control", "student"]
@@ -185,21 +186,10 @@ class Run:
 
     def bench(self) -> Artifact:
         """Measure every role this run has."""
-        from compressor.stages import bench as stage
-
         candidates = [self._candidate(role) for role in ROLES if role in self.artifacts]
-        base = candidates[0].role
         parents: dict[str, Artifact] = {role: self.artifacts[role] for role in ROLES if role in self.artifacts}
         parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
-
-        def make(target: Target) -> Artifact:
-            return stage.bench(
-                candidates, self.recipe.bench, base=base, dataset=self.dataset, task=self.task, target=target
-            )
-
-        settings = self._settings(bench=self.recipe.bench, **_this_machine())
-        self.measurements = self._link("bench", "bench", "bench", settings, make, parents=parents, also=_libraries())
-        return self.measurements
+        return self._measured(candidates, parents=parents)
 
     def compare(self, sources: Mapping[str, Artifact | Path]) -> Artifact:
         """Measure models against the first of them, each in the form it has.
@@ -207,7 +197,6 @@ class Run:
         Args:
             sources: A network's artifact, or an ONNX file or artifact, by title.
         """
-        from compressor.stages import bench as stage
         from compressor.stages.bench import Candidate
 
         candidates = [
@@ -220,19 +209,31 @@ class Run:
             )
             for position, (title, source) in enumerate(sources.items())
         ]
+        known = {title: _content_key(source) for title, source in sources.items()}
+        return self._measured(candidates, compared=known)
+
+    def _measured(
+        self, candidates: Sequence[Candidate], *, parents: Mapping[str, Artifact] | None = None, **settings: Any
+    ) -> Artifact:
+        """The measurements of `candidates` against the first of them."""
 
         def make(target: Target) -> Artifact:
-            base = candidates[0].role
-            return stage.bench(
-                candidates, self.recipe.bench, base=base, dataset=self.dataset, task=self.task, target=target
+            from compressor.stages.bench import bench as stage
+
+            return stage(
+                candidates,
+                self.recipe.bench,
+                base=candidates[0].role,
+                dataset=self.dataset,
+                task=self.task,
+                target=target,
             )
 
-        known = {title: _content_key(source) for title, source in sources.items()}
-        settings = self._settings(bench=self.recipe.bench, compared=known, **_this_machine())
-        self.measurements = self._link("bench", "bench", "bench", settings, make, also=_libraries())
+        resolved = self._settings(bench=self.recipe.bench, **settings, **_this_machine())
+        self.measurements = self._link("bench", "bench", "bench", resolved, make, parents=parents, also=_libraries())
         return self.measurements
 
-    def _candidate(self, role: Role) -> Any:
+    def _candidate(self, role: Role) -> Candidate:
         from compressor.stages.bench import Candidate
 
         onnx = self.onnx.get(role)
@@ -357,13 +358,13 @@ def export_all(current: Run) -> None:
             current.export(role, required=role == _shipped(current))
 
 
-def as_exported_before(current: Run) -> Run:
-    """The run with the settings its shipped network was exported with, if it was, so that all are exported alike."""
+def export_as_before(current: Run) -> None:
+    """Give the run the settings its shipped network was exported with, if it was, so that all are exported alike."""
     folder = current.folder / _export_folder(_shipped(current))
     if not _is_export_of(folder, current.artifacts[_shipped(current)]):
-        return current
+        return
     kept = recipes.ExportSettings.model_validate(artifact.read(folder).manifest.settings["export"])
-    return replace(current, recipe=current.recipe.model_copy(update={"export": kept}))
+    current.recipe = current.recipe.model_copy(update={"export": kept})
 
 
 def _shipped(current: Run) -> Role:

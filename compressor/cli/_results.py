@@ -9,6 +9,7 @@ from compressor import artifact, console, pipeline
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
+    from compressor.report.facts import Accuracy as AccuracyFact
 
 
 def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
@@ -16,34 +17,40 @@ def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
     if as_json:
         console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
         return
-    rows = [_row(each) for each in _compared(made)]
-    console.table(["", "parameters", "val accuracy", "test accuracy"], rows)
-    if len(_compared(made)) == 3:
-        console.show(f"\n{_gain(*_compared(made)[1:])}")
+    teacher, control = made.parent("teacher"), _control_of(made)
+    compared = [each for each in (teacher, control, made) if each is not None]
+    console.table(["", "parameters", "val accuracy", "test accuracy"], [_row(each) for each in compared])
+    if control is not None:
+        console.show(f"\n{_gain(control, made)}")
     console.show(f"\n{made.path}")
     if then:
         console.note(f"next: {then}")
 
 
-def _compared(made: Artifact) -> list[Artifact]:
-    """The artifact, below its teacher and its control where it has them."""
-    teacher = made.parent("teacher")
+def _control_of(made: Artifact) -> Artifact | None:
+    """The control beside a student, if there is one of its own budget and data."""
     beside = made.path.parent / "control"
-    is_student = made.manifest.role == "student"
-    control = artifact.read(beside) if is_student and artifact.is_artifact(beside) else None
-    if control is not None and not pipeline.is_control_of(control, made):
-        control = None
-    return [each for each in (teacher, control, made) if each is not None]
+    if made.manifest.role != "student" or not artifact.is_artifact(beside):
+        return None
+    control = artifact.read(beside)
+    return control if pipeline.is_control_of(control, made) else None
 
 
 def _gain(control: Artifact, student: Artifact) -> str:
-    """What the teacher was worth, in words, and whether the test set is large enough to tell."""
-    ours, theirs = student.manifest.metrics["test"], control.manifest.metrics["test"]
-    points = 100 * (ours["metrics"][ours["primary"]] - theirs["metrics"][theirs["primary"]])
-    noise = 50 * max(high - low for low, high in (ours["interval"], theirs["interval"]))
-    if abs(points) <= noise:
-        return f"Whether the teacher helped cannot be told: {points:+.2f} points to the control, within the noise."
-    return f"The teacher {'helped' if points > 0 else 'hurt'}: {points:+.2f} points to the control."
+    """What the teacher was worth, in the words of the report."""
+    from compressor.report.headline import gain_over_control
+
+    metric = student.manifest.metrics["test"]["primary"]
+    return gain_over_control(_tested(student), _tested(control), metric=metric)
+
+
+def _tested(made: Artifact) -> AccuracyFact:
+    """A network's score on the test set as the report knows scores."""
+    from compressor.report.facts import Accuracy
+
+    scored = made.manifest.metrics["test"]
+    low, high = scored["interval"]
+    return Accuracy("torch", "test", scored["samples"], scored["metrics"], (low, high), (), None)
 
 
 def _row(made: Artifact) -> list[str]:

@@ -106,6 +106,11 @@ def judge(
     )
 
 
+def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
+    """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
+    return _gain_sentence(_difference(student, control, metric))
+
+
 def deployed_runtime(candidate: Candidate) -> str:
     """The runtime a candidate is judged on: the first that runs the exported file, else the first measured."""
     runtimes = [entry.runtime for entry in candidate.accuracy]

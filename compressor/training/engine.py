@@ -9,6 +9,7 @@ Not covered: what is trained and why (`stages/`), and what becomes of the result
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -224,7 +225,7 @@ class _Run:
             return {}
         parts = {name: float(value.detach()) for name, value in weighted.items()}
         suspects: dict[str, bool] = {}
-        if not all(value == value and abs(value) != float("inf") for value in parts.values()):
+        if not all(math.isfinite(value) for value in parts.values()):
             suspects = {
                 "the inputs": not bool(torch.isfinite(batch.inputs).all()),
                 "the teacher's logits": not bool(torch.isfinite(answer.logits).all()),
