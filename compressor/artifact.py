@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+_POLL_S = 0.2
 Kind = Literal["torch", "onnx", "measurements", "report"]
 
 _RECORDED_LIBRARIES = (
@@ -156,6 +158,7 @@ class Target:
         settings: The resolved settings, as plain data.
         parents: Source artifacts by role.
         command: What the user types to do this again, or to go on after an interruption.
+        decisions: What was chosen before the stage began.
     """
 
     folder: Path
@@ -166,6 +169,7 @@ class Target:
     settings: Mapping[str, Any]
     parents: Mapping[str, Artifact] = field(default_factory=dict)
     command: str = ""
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -215,6 +219,16 @@ def read(path: Path) -> Artifact:
     except TypeError as fault:
         raise ArtifactError("manifest.json is damaged: decisions", where=str(path), hint=_REMAKE) from fault
     return Artifact(path, Manifest(**raw))
+
+
+def await_other(folder: Path, *, key: str) -> Artifact:
+    """The artifact under `key` that another process is about to put at `folder`; a launcher ends both if it fails."""
+    while True:
+        if is_artifact(folder):
+            there = read(folder)
+            if there.manifest.key == key:
+                return there
+        time.sleep(_POLL_S)
 
 
 def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact | None:

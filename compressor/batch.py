@@ -20,9 +20,26 @@ class TaskInBatch(Protocol):
         """Loss against the labels alone; a scalar, mean over the batch."""
         ...
 
+    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The same for each sample, `[B]`; what is weighted where samples are mixed."""
+        ...
+
     def decisions(self, logits: Tensor) -> Tensor:
         """Rows of decisions `[N, K]` that logit losses compare."""
         ...
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What each sample of a batch was mixed with (mixup, CutMix).
+
+    Attributes:
+        labels: `[B]`, of the partner.
+        share: `[B]` float32 in 0–1, of the sample itself; the rest is the partner's.
+    """
+
+    labels: Tensor
+    share: Tensor
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Batch:
         sample_ids: `[B]` position of each sample in its split; what a teacher cache and a view are keyed by.
         view: Number of the view that `inputs` shows; -1 for the plain, unaugmented sample.
         task: What the outputs mean.
+        mixed: What each sample was mixed with, where views mix.
     """
 
     inputs: Tensor
@@ -42,6 +60,19 @@ class Batch:
     sample_ids: Tensor
     view: int
     task: TaskInBatch
+    mixed: Mixed | None = None
+
+    def hard_loss(self, logits: Tensor) -> Tensor:
+        """The task's loss against the labels, a scalar; each label in its share where samples are mixed.
+
+        Zhang et al. 2018 (mixup, arXiv 1710.09412) mix one-hot labels; for losses that are linear in the label, such as
+        cross-entropy, that is the same as mixing the losses.
+        """
+        if self.mixed is None:
+            return self.task.hard_loss(logits, self.labels)
+        own_B = self.task.hard_losses(logits, self.labels)
+        partner_B = self.task.hard_losses(logits, self.mixed.labels)
+        return (self.mixed.share * own_B + (1 - self.mixed.share) * partner_B).mean()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from compressor import processes
 from compressor.errors import CompressError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _State:
-    quiet: bool = False
+    quiet: bool = not processes.is_main()  # one process of a job talks for all
 
 
 _state = _State()
@@ -30,7 +31,7 @@ _state = _State()
 
 def be_quiet(quiet: bool = True) -> None:
     """Silence progress and notes; errors and results still show."""
-    _state.quiet = quiet
+    _state.quiet = quiet or not processes.is_main()
 
 
 def note(text: str) -> None:
@@ -41,6 +42,8 @@ def note(text: str) -> None:
 
 def show(text: str) -> None:
     """One line of result on standard output."""
+    if not processes.is_main():
+        return
     _stdout().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -49,6 +52,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
+    if not processes.is_main():
+        return
     grid = Table(title=None if title is None else Text(title), title_justify="left", show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_looks_numeric(row[index]) for row in rows)
@@ -60,6 +65,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
 def as_json(result: object) -> None:
     """A result as JSON on standard output; NaN and infinities become null, as JSON knows none."""
+    if not processes.is_main():
+        return
     sys.stdout.write(json.dumps(_plain(result), indent=2, default=str) + "\n")
 
 

@@ -12,6 +12,7 @@
     ├── DivergenceError              3   training met NaN or exploded
     ├── ParityError                  3   an exported model does not do what its source does
     ├── MeasurementError             3   a model could not be timed
+    ├── ProcessLostError             3   another process of a distributed job has gone; the state is kept
     ├── BudgetMissedError            1   all ran, but a budget the user stated was missed
     └── InterruptedRunError        130   stopped by a signal; the state is kept
 
@@ -113,6 +114,10 @@ class ParityError(CompressError):
 
 class MeasurementError(CompressError):
     """A model could not be run or timed under a profile."""
+
+
+class ProcessLostError(CompressError):
+    """Another process of a distributed training job has gone; the hint goes on from the kept state."""
 
 
 class BudgetMissedError(CompressError):

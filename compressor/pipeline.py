@@ -22,9 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from compressor import __version__, artifact, console, preflight, registry, trust
+from compressor import __version__, artifact, console, preflight, processes, registry, trust
 from compressor import recipe as recipes
-from compressor.artifact import Artifact, Target
+from compressor.artifact import Artifact, Decision, Target
 from compressor.data import guess
 from compressor.errors import (
     ArtifactError,
@@ -34,7 +34,7 @@ from compressor.errors import (
     RecipeError,
 )
 from compressor.models import spec as specs
-from compressor.recipe import ModelSettings, Recipe, TeacherSettings
+from compressor.recipe import DataSettings, ModelSettings, Recipe, TeacherSettings
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 Role = Literal["teacher", "control", "student"]
 _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")
+_SHARED = ("train", "distill")  # stages in which all processes of a job take part
 
 
 @dataclass
@@ -91,6 +92,9 @@ class Run:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not processes.is_main():  # the main process of the job holds the folder for all
+                yield
+                return
             lock = (self.folder / ".lock").open("w")
         except OSError as fault:
             hint = "choose another place with --runs DIR"
@@ -106,6 +110,8 @@ class Run:
 
     def record_recipe(self) -> None:
         """Keep the resolved recipe beside the artifacts."""
+        if not processes.is_main():
+            return
         file = self.folder / "recipe.json"
         temporary = file.with_suffix(".writing")
         temporary.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
@@ -125,9 +131,10 @@ class Run:
     def make_control(self) -> Artifact:
         """Train the student's architecture with the student's budget and no teacher."""
         distill = _given(self.recipe.distillation, "distill")
-        budget = recipes.TrainSettings(**distill.model_dump(exclude={"losses", "control"}))
+        budget = recipes.TrainSettings(**distill.model_dump(exclude=set(recipes.DISTILLATION_ALONE)))
         student = _given(self.recipe.student, "student")
-        self.artifacts["control"] = self._trained("control", "control", student, budget)
+        data, why = self._counted_views()
+        self.artifacts["control"] = self._trained("control", "control", student, budget, data=data, why=why)
         return self.artifacts["control"]
 
     def make_student(self) -> Artifact:
@@ -135,6 +142,7 @@ class Run:
         distill = _given(self.recipe.distillation, "distill")
         student, teacher = _given(self.recipe.student, "student"), self.artifacts["teacher"]
         kind = _given(self.recipe.teacher, "teacher").kind
+        data, why = self._counted_views()
 
         def make(target: Target) -> Artifact:
             from compressor.stages.distill import distill as stage
@@ -144,15 +152,16 @@ class Run:
                 distill,
                 teacher=teacher,
                 kind=kind,
-                data=_given(self.recipe.data, "data"),
+                data=data,
                 dataset=self.dataset,
                 task=self._task(label_smoothing=distill.label_smoothing),
                 target=target,
             )
 
-        settings = self._settings(model=student, training=distill.model_copy(update={"control": False}), kind=kind)
+        training = distill.model_copy(update={"control": False})
+        settings = self._settings(data=data, model=student, training=training, kind=kind)
         made = self._link(
-            "distill", "distill", "student", settings, make, identity=student, parents={"teacher": teacher}
+            "distill", "distill", "student", settings, make, identity=student, parents={"teacher": teacher}, why=why
         )
         self.artifacts["student"] = made
         return made
@@ -246,20 +255,48 @@ class Run:
             why_no_onnx=self.why_no_onnx.get(role, "it was not exported"),
         )
 
-    def _trained(self, name: str, role: Role, model: ModelSettings, training: recipes.TrainSettings) -> Artifact:
+    def _counted_views(self) -> tuple[DataSettings, tuple[Decision, ...]]:
+        """The data settings of student and control, with the number of views settled: both are shown the same ones."""
+        from compressor.data.views import plan
+        from compressor.teachers import _cache
+
+        data, distill = _given(self.recipe.data, "data"), _given(self.recipe.distillation, "distill")
+        count, why = plan.choose_count(
+            data.views.count,
+            epochs=distill.epochs,
+            bytes_per_view=_cache.bytes_per_view(
+                num_samples=len(self.dataset.train), num_classes=len(self.dataset.classes)
+            ),
+            budget_bytes=round(distill.cache_gb * 1e9),
+        )
+        return data.model_copy(update={"views": data.views.model_copy(update={"count": count})}), why
+
+    def _trained(
+        self,
+        name: str,
+        role: Role,
+        model: ModelSettings,
+        training: recipes.TrainSettings,
+        *,
+        data: DataSettings | None = None,
+        why: tuple[Decision, ...] = (),
+    ) -> Artifact:
+        shown = data or _given(self.recipe.data, "data")
+
         def make(target: Target) -> Artifact:
             from compressor.stages.train import train as stage
 
             return stage(
                 model,
                 training,
-                data=_given(self.recipe.data, "data"),
+                data=shown,
                 dataset=self.dataset,
                 task=self._task(label_smoothing=training.label_smoothing),
                 target=target,
             )
 
-        return self._link(name, "train", role, self._settings(model=model, training=training), make, identity=model)
+        settings = self._settings(data=shown, model=model, training=training)
+        return self._link(name, "train", role, settings, make, identity=model, why=why)
 
     def _adopted(self, model: TeacherSettings) -> Artifact:
         def make(target: Target) -> Artifact:
@@ -284,8 +321,12 @@ class Run:
         identity: ModelSettings | None = None,
         parents: Mapping[str, Artifact] | None = None,
         also: Mapping[str, Any] | None = None,
+        why: tuple[Decision, ...] = (),
     ) -> Artifact:
-        """Make one artifact, or take the one that was made from the very same; `also` goes into its key alone."""
+        """Make one artifact, or take the one that was made from the very same; `also` goes into its key alone.
+
+        Of several processes all take part in training; the rest is done by the main one, and the others wait for it.
+        """
         sources = parents or {}
         model = _model_key(identity)
         key = artifact.key_of(
@@ -305,11 +346,14 @@ class Run:
         if unchanged is not None:
             console.note(f"{name}: unchanged (key {key}), skipped")
             return unchanged
+        if stage not in _SHARED and not processes.is_main():
+            return artifact.await_other(folder, key=key)
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
-        made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command))
-        trust.remember_made(made)
+        made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command, why))
+        if processes.is_main():
+            trust.remember_made(made)
         return made
 
     def _settings(self, **parts: Any) -> dict[str, Any]:
@@ -344,6 +388,8 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
             if distillation.control:
                 current.make_control()
             current.make_student()
+        if not processes.is_main():
+            return current  # what is left is for one process
         if {"export", "bench", "report"} & set(order):
             export_all(current)
         if {"bench", "report"} & set(order):
@@ -374,7 +420,7 @@ def _shipped(current: Run) -> Role:
 def is_control_of(control: Artifact, student: Artifact) -> bool:
     """Whether `control` is the same network, trained on the same data with the same budget and seed, but no teacher."""
     ours, theirs = control.manifest, student.manifest
-    budget = {k: v for k, v in theirs.settings.get("training", {}).items() if k not in ("losses", "control")}
+    budget = {k: v for k, v in theirs.settings.get("training", {}).items() if k not in recipes.DISTILLATION_ALONE}
     return (
         ours.settings.get("training") == budget
         and ours.settings.get("identity") == theirs.settings.get("identity")

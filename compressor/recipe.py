@@ -35,6 +35,19 @@ class ViewSettings(Settings):
 
     crop: int | Literal["auto"] = Field("auto", description="pixels of zero padding around a random crop; 0 for none")
     flip: bool | Literal["auto"] = Field("auto", description="mirror left to right for half of the samples")
+    resized_crop: float = Field(
+        0.0, ge=0.0, lt=1.0, description="least share of the area a resized crop keeps; 0: none"
+    )
+    colour_jitter: float = Field(0.0, ge=0.0, le=1.0, description="strength of random brightness, contrast, saturation")
+    rand_augment: int = Field(0, ge=0, le=8, description="random operations for each image; 0: none")
+    magnitude: int = Field(9, ge=0, le=30, description="strength of rand_augment's operations, out of 30")
+    erasing: float = Field(0.0, ge=0.0, le=1.0, description="chance that a random rectangle is erased")
+    mixup: float = Field(0.0, ge=0.0, description="alpha of mixup; 0: none")
+    cutmix: float = Field(0.0, ge=0.0, description="alpha of CutMix; 0: none. With mixup, half of the views have each")
+    count: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="views of each sample, shown in turn; 0: a fresh view in every epoch, and no teacher cache"
+    )
+    seed: int = Field(0, ge=0, description="seed of counted views; the same for every training seed")
 
 
 class DataSettings(Settings):
@@ -112,6 +125,7 @@ class TrainingSettings(Settings):
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: when the steps left repay it")
 
 
 class TrainSettings(TrainingSettings):
@@ -123,6 +137,11 @@ class DistillSettings(TrainingSettings):
 
     losses: tuple[LossSettings, ...] = Field((LossSettings(),), min_length=1)
     control: bool = Field(False, description="also train the same student without the teacher, with the same budget")
+    cache_gb: float = Field(4.0, ge=0.0, description="disk for the teacher's kept answers; 0: keep none")
+
+
+DISTILLATION_ALONE = frozenset({"losses", "control", "cache_gb"})
+"""Settings of `[distill]` that a training without a teacher has no use for."""
 
 
 class ExportSettings(Settings):

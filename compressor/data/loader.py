@@ -1,12 +1,13 @@
 """Batches in a seeded order, fetched ahead by one thread; any epoch can start at any batch.
 
-Memory holds the batch in use and at most two ahead, however large the set is.
+Memory holds the batch in use and at most two ahead, however large the set is. With several processes each reads its own
+rows of every batch, so that all of them together see the very batches that one process sees.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from torch import Tensor
 from compressor.data.samples import Samples
 
 _AHEAD = 2
+Partners = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+"""(positions `[B]`, epoch) -> positions `[B]` of the samples that each is mixed with in that epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +31,25 @@ class LoadedBatch:
         inputs: `[B, C, H, W]` uint8 0–255 or float32 0–1, or `[B, F]` float32.
         labels: `[B]` int64.
         sample_ids: `[B]` int64, position of each sample in the loader's samples.
+        partners: The sample that each one is mixed with, when views mix samples.
+        batch_size: Samples in the whole batch, of which these are the share of one process.
     """
 
     inputs: Tensor
     labels: Tensor
     sample_ids: Tensor
+    partners: LoadedBatch | None = None
+    batch_size: int = 0
+
+    def to(self, device: torch.device) -> LoadedBatch:
+        """The same batch on a device."""
+        return LoadedBatch(
+            self.inputs.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.sample_ids.to(device, non_blocking=True),
+            None if self.partners is None else self.partners.to(device),
+            self.batch_size,
+        )
 
 
 class Loader:
@@ -47,15 +64,34 @@ class Loader:
         seed: Of the order.
         shuffle: A new order each epoch; otherwise the order of `samples`.
         drop_last: Leave out the last batch when it is not full, unless it is the only one.
+        partners: Which sample each one is mixed with; None when none are.
+        rank: Which of `world_size` processes this one is; it reads every `world_size`-th row of each batch.
+        world_size: Processes that share each batch.
+        pin: Put batches where a GPU can fetch them by itself.
     """
 
-    def __init__(self, samples: Samples, *, batch_size: int, seed: int, shuffle: bool, drop_last: bool) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        partners: Partners | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        pin: bool = False,
+    ) -> None:
         assert len(samples) > 0, "a loader needs at least one sample"
         assert batch_size > 0, "a batch needs at least one sample"
         self._samples = samples
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
+        self._partners = partners
+        self._rows = slice(rank, None, world_size)
+        self._pin = pin
         full, left_over = divmod(len(samples), batch_size)
         keeps_last = left_over > 0 and not drop_last and not (shuffle and left_over == 1)
         self._num_batches = max(1, full + keeps_last)
@@ -70,7 +106,7 @@ class Loader:
             return np.arange(len(self._samples), dtype=np.int64)
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._samples)).astype(np.int64)
 
-    def batches(self, epoch: int, *, first: int = 0) -> Iterator[LoadedBatch]:
+    def batches(self, epoch: int, *, first: int = 0) -> Generator[LoadedBatch, None, None]:
         """The batches of an epoch from number `first` on; those before it are not read.
 
         What reading a batch raises is raised here when its turn comes. The thread ends with the iterator, also when
@@ -84,7 +120,7 @@ class Loader:
         def fetch_next() -> None:
             start = next(starts, None)
             if start is not None:
-                coming.append(pool.submit(self._load, order[start : start + self._batch_size]))
+                coming.append(pool.submit(self._load, order[start : start + self._batch_size], epoch))
 
         try:
             for _ in range(_AHEAD):
@@ -96,11 +132,19 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _load(self, positions: NDArray[np.int64]) -> LoadedBatch:
+    def _load(self, whole: NDArray[np.int64], epoch: int) -> LoadedBatch:
+        positions = np.ascontiguousarray(whole[self._rows])
+        partners = None if self._partners is None else self._fetch(self._partners(positions, epoch))
+        own = self._fetch(positions)
+        return LoadedBatch(own.inputs, own.labels, own.sample_ids, partners, len(whole))
+
+    def _fetch(self, positions: NDArray[np.int64]) -> LoadedBatch:
+        inputs = torch.from_numpy(self._samples.fetch(positions))
         return LoadedBatch(
-            inputs=torch.from_numpy(self._samples.fetch(positions)),
+            inputs=inputs.pin_memory() if self._pin else inputs,
             labels=torch.from_numpy(self._samples.labels[positions]),
             sample_ids=torch.from_numpy(positions),
+            batch_size=len(positions),
         )
 
 

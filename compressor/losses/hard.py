@@ -11,5 +11,5 @@ class Hard:
     """The task's own loss against the labels; no teacher is asked."""
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Mean over the batch of the task's loss of `student.logits` against `batch.labels`."""
-        return batch.task.hard_loss(student.logits, batch.labels)
+        """Mean over the batch of the task's loss of `student.logits` against `batch.labels`, mixed as the batch is."""
+        return batch.hard_loss(student.logits)

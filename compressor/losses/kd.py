@@ -48,7 +48,7 @@ class KD:
         soft = self.soft_loss(student_NK, teacher_NK)
         if self.alpha == 1:
             return soft
-        return self.alpha * soft + (1 - self.alpha) * batch.task.hard_loss(student.logits.float(), batch.labels)
+        return self.alpha * soft + (1 - self.alpha) * batch.hard_loss(student.logits.float())
 
     def soft_loss(self, student_NK: Tensor, teacher_NK: Tensor) -> Tensor:
         """T² · KL(teacher_T ‖ student_T), mean over N."""

@@ -25,6 +25,10 @@ class Task(Protocol):
         """Loss against the labels alone; a scalar, mean over the batch."""
         ...
 
+    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The same for each sample, `[B]`, linear in a one-hot label so that views can mix samples."""
+        ...
+
     def decisions(self, logits: Tensor) -> Tensor:
         """Rows of decisions `[N, K]` that logit losses compare."""
         ...

@@ -58,6 +58,13 @@ class Classification:
 
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
+    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each sample `[B]`, mean over its decisions; arguments as for `hard_loss`."""
+        from torch.nn import functional as F
+
+        each = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
+        return each.flatten(1).mean(1) if each.dim() > 1 else each
+
     def decisions(self, logits: Tensor) -> Tensor:
         """`[B, K]` as it is; `[B, K, ...]` as rows `[B × places, K]`."""
         if logits.dim() == 2:

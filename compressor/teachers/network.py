@@ -20,16 +20,20 @@ class FrozenNetwork:
     gives_features = True
     needs_labels = False
     trainable = False
+    keeps_answers = False
 
     def __init__(self, network: nn.Module, *, taps: tuple[str, ...] = ()) -> None:
         self.network = network.eval().requires_grad_(False)
         self.taps = taps
+        self.asked = 0
 
     def answer(self, batch: Batch) -> Outputs:
         """The network's logits and tapped features, without gradients."""
-        with torch.no_grad(), tapped(self.network, self.taps) as features:
+        with torch.inference_mode(), tapped(self.network, self.taps) as features:
             logits_BK = self.network(batch.inputs)
-        return Outputs(logits_BK, dict(features))
+        self.asked += len(batch.inputs)
+        # copies, since autograd may not keep a tensor of inference mode for the backward pass
+        return Outputs(logits_BK.clone(), {path: feature.clone() for path, feature in features.items()})
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network to where the batches are."""

@@ -13,6 +13,9 @@ class NoTeacher:
     gives_features = False
     needs_labels = False
     trainable = False
+    keeps_answers = False
+    asked = 0
+    network = None
 
     def answer(self, batch: Batch) -> Outputs:
         """An empty answer, for losses that ask no teacher."""

@@ -1,7 +1,8 @@
 """The one training loop: view → student's answer, teacher's answer → losses → step; checkpoint; progress.
 
-Everything random is a pure function of the seed (order, views) or kept with the checkpoint (dropout), so a run that was
-interrupted ends with the same weights, bit for bit, on the same machine.
+Everything random is a pure function of the seed: the order of samples and their views by epoch, dropout by step. So a run
+that was interrupted ends with the same weights, bit for bit, on the same machine; and a run of several processes shows
+each step the very samples that a run of one shows.
 
 Not covered: what is trained and why (`stages/`), and what becomes of the result (`training/keep.py`).
 """
@@ -12,35 +13,38 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from compressor import console
+from compressor import console, processes
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
-from compressor.data.loader import Loader, to_float
+from compressor.data.loader import LoadedBatch, Loader, to_float
 from compressor.data.samples import Dataset, Samples
-from compressor.data.views import Views
-from compressor.errors import FOREIGN_FAULTS, InterruptedRunError, ModelError
+from compressor.data.views.plan import ViewPlan
+from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
 from compressor.models.network import Network
 from compressor.recipe import TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
-from compressor.training import optimizers, precision, resume, schedules
+from compressor.training import compiling, optimizers, precision, resume, schedules, together
 from compressor.training.ema import AveragedWeights
+from compressor.training.faults import foreign_code
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests
+from compressor.training.stopwatch import Stopwatch
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces choices that our manifest records
 
 _STEPS_BETWEEN_CHECKS_ON_GPU = 20
+_STEPS_BETWEEN_AGREEMENTS = 10
 _EVALUATION_BATCH = 512
 
 
@@ -62,6 +66,7 @@ class Job:
         key: Key of the stage; a checkpoint under another key is not resumed.
         state: Folder of the checkpoint.
         resume_line: What the user types to go on after an interruption.
+        plan: Which view of each sample an epoch shows.
     """
 
     title: str
@@ -73,20 +78,25 @@ class Job:
     losses: tuple[WeightedLoss, ...]
     task: Task
     dataset: Dataset
-    views: Views
+    plan: ViewPlan
     settings: TrainingSettings
     seed: int
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished run gives: the network on the CPU, its curve, and every automatic choice."""
+    """What a finished run gives: the network on the CPU, its curve, and every automatic choice.
+
+    Attributes:
+        asked: Samples that the teacher answered by computing, over all processes and resumed parts.
+    """
 
     network: Network
     curve: tuple[Mapping[str, Any], ...]
     decisions: tuple[Decision, ...]
     elapsed_s: float
     interruptions: int
+    asked: int
 
 
 def fit(job: Job) -> Trained:
@@ -95,62 +105,49 @@ def fit(job: Job) -> Trained:
     Raises:
         DivergenceError: A loss is not finite or has exploded.
         InterruptedRunError: SIGINT or SIGTERM; the state is kept and the same command goes on.
+        ProcessLostError: Another process of the job has gone.
     """
     return _Run(job).to_the_end()
 
 
-@contextmanager
-def _foreign_code(batch_size: int) -> Iterator[None]:
-    """Networks and losses of the user's raise what they like; turned into one of ours at this edge.
-
-    Raises:
-        ModelError: With what was raised.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as fault:
-        hint = f"take smaller steps: --batch-size {max(2, batch_size // 2)}"
-        raise ModelError("the device has not enough memory for a training step", where="training", hint=hint) from fault
-    except FOREIGN_FAULTS as fault:
-        text = str(fault).strip().split("\n")[0]
-        raise ModelError(f"a training step fails: {type(fault).__name__}: {text}", where="training") from fault
+def profile(job: Job, *, steps: int, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
+    """Time `steps` training steps of a job, after `warm_up` steps; nothing is kept, and `job.network` is left trained on."""
+    return _Run(job, resumes=False).timed(steps, warm_up=warm_up)
 
 
 class _Run:
     """One training run in progress."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, resumes: bool = True) -> None:
         self.job = job
         settings = job.settings
+        together.require_shares(settings.batch_size, num_samples=len(job.dataset.train))
         sample_shape = job.dataset.train.sample_shape
         self.conditions = precision.choose(settings, job.network, sample_shape=sample_shape)
-        self.fabric = Fabric(
-            accelerator=self.conditions.accelerator,
-            devices=[self.conditions.device_index] if self.conditions.accelerator == "cuda" else 1,
-            precision=self.conditions.precision,
-        )
-        torch.manual_seed(job.seed)
+        self.fabric = together.fabric_for(self.conditions)
         lr, why_lr = optimizers.peak_lr(settings)
         self.peak_lr = lr
         if self.conditions.memory_format is torch.channels_last:
             job.network.to(memory_format=torch.channels_last)
+        together.synchronise(job.network, accelerator=self.conditions.accelerator)
         learning = [part.loss.to(self.fabric.device) for part in job.losses if isinstance(part.loss, nn.Module)]
-        optimizer, why_decay = optimizers.make(settings, [job.network, *learning], lr=lr)
+        self.of_losses = [parameter for loss in learning for parameter in loss.parameters()]
+        optimizer, why_decay = optimizers.make(settings, [job.network, *learning], lr=lr, fused=self.conditions.fused)
         self.model, self.optimizer = self.fabric.setup(job.network, optimizer)
         if self.fabric.device.type == "cuda":
-            torch.cuda.set_device(self.fabric.device)  # its random state is the one that is kept
+            torch.cuda.set_device(self.fabric.device)  # where what is allocated without a device goes
         job.teacher.to(self.fabric.device, self.conditions.memory_format)
         self.average = AveragedWeights(job.network, decay=settings.ema_decay) if settings.ema_decay else None
-        self.loader = Loader(
-            job.dataset.train, batch_size=settings.batch_size, seed=job.seed, shuffle=True, drop_last=True
-        )
+        self.loader = self._training_loader()
         self.total_steps = settings.epochs * len(self.loader)
         self.health = Health()
         self.modules: dict[str, nn.Module] = {"network": job.network}
         self.modules |= {part.name: part.loss for part in job.losses if isinstance(part.loss, nn.Module)}
         if self.average is not None:
             self.modules["average"] = self.average.network
-        self.position = self._resumed()
+        self.watch = Stopwatch()
+        self.compiler = compiling.Compiler(settings.compile)
+        self.position = self._resumed() if resumes else resume.Position(job.key)
         self.sums = {name: torch.tensor(value, device=self.fabric.device) for name, value in self.position.sums.items()}
         self.decisions = (*self.conditions.decisions, *why_lr, *why_decay)
 
@@ -161,59 +158,128 @@ class _Run:
             stop_requests() as stop,
             console.training(job.title, epochs=epochs, steps=self.total_steps, first_step=position.step) as progress,
         ):
-            while position.epoch < epochs:
-                self._epoch(progress, stop)
+            try:
+                while position.epoch < epochs:
+                    self._epoch(progress, stop)
+            except FOREIGN_FAULTS as fault:  # in a step they are ours already: this is talk between the processes
+                gone = self._lost(fault)
+                if gone is not None:
+                    raise gone from fault
+                raise
+        compiling.undo(job.network)
         network = self.average.network if self.average is not None else job.network
+        together.separate(network)
         network.to("cpu").to(memory_format=torch.contiguous_format).eval()
-        return Trained(network, tuple(position.curve), self.decisions, position.elapsed_s, position.interruptions)
+        asked = round(together.mean_of(self.fabric, {"": self._asked()})[""] * self.fabric.world_size)
+        kept = tuple(Decision(**each) for each in position.decisions)
+        return Trained(
+            network,
+            tuple(position.curve),
+            (*self.decisions, *kept),
+            position.elapsed_s,
+            position.interruptions,
+            asked,
+        )
+
+    def timed(self, steps: int, *, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
+        """A stopwatch that has seen `steps` steps from the beginning of the run, and what was chosen."""
+        self.model.train()
+        done = 0
+        with console.training(self.job.title, epochs=1, steps=warm_up + steps) as progress:
+            for loaded in self._batches():
+                self._one_step(loaded)
+                self.watch.step(loaded.batch_size)
+                done += 1
+                progress.step(epoch=0, done=done, of=warm_up + steps, losses={}, images_per_s=0.0)
+                if done == warm_up:
+                    device = self.fabric.device
+                    self.watch = Stopwatch(torch.cuda.synchronize if device.type == "cuda" else None)
+                if done == warm_up + steps:
+                    break
+                if self.position.batch == len(self.loader):
+                    self.position.epoch, self.position.batch = self.position.epoch + 1, 0
+        chosen = tuple(Decision(**each) for each in self.position.decisions)
+        return self.watch, (*self.decisions, *chosen)
+
+    def _batches(self) -> Iterator[LoadedBatch]:
+        """Batches from where the run stands on, through all its epochs; waiting for one is timed."""
+        while self.position.epoch < self.job.settings.epochs:
+            epoch = self.position.epoch
+            coming = self.loader.batches(epoch, first=self.position.batch)
+            try:
+                while True:
+                    with self.watch.phase("data"):
+                        loaded = next(coming, None)
+                    if loaded is None:
+                        break
+                    yield loaded
+            finally:
+                coming.close()
+            if self.position.epoch == epoch:
+                return
 
     def _epoch(self, progress: console.TrainingProgress, stop: StopRequest) -> None:
         position, started, first = self.position, time.perf_counter(), self.position.batch
+        batch_size = self.job.settings.batch_size
+        self.watch = Stopwatch()
         self.model.train()
-        lr = self.peak_lr
-        for loaded in self.loader.batches(position.epoch, first=position.batch):
-            lr = self._lr(position.step)
-            batch = self._shown(loaded.inputs, loaded.labels, loaded.sample_ids, view=position.epoch)
-            parts = self._step(batch, lr)
-            position.batch += 1
-            position.step += 1
-            rate = (position.batch - first) * self.job.settings.batch_size / (time.perf_counter() - started)
-            if parts:
-                progress.step(
-                    epoch=position.epoch, done=position.step, of=self.total_steps, losses=parts, images_per_s=rate
-                )
-            if stop and position.batch < len(self.loader):
-                position.elapsed_s += time.perf_counter() - started
-                self._interrupt(stop)
+        for loaded in self._batches():
+            parts = self._one_step(loaded)
+            with self.watch.phase("rest"):
+                self.watch.step(loaded.batch_size)
+                rate = (position.batch - first) * batch_size / (time.perf_counter() - started)
+                if parts:
+                    progress.step(
+                        epoch=position.epoch, done=position.step, of=self.total_steps, losses=parts, images_per_s=rate
+                    )
+                if position.batch < len(self.loader) and self._asked_to_stop(stop):
+                    position.elapsed_s += time.perf_counter() - started
+                    self._interrupt(stop)
         trained_s = time.perf_counter() - started
-        self._finish_epoch(progress, lr=lr, rate=(len(self.loader) - first) * self.job.settings.batch_size / trained_s)
+        self._finish_epoch(progress, rate=(len(self.loader) - first) * batch_size / trained_s)
         position.elapsed_s += time.perf_counter() - started
         self._keep()
-        if stop:
+        if together.any_of(self.fabric, bool(stop)):
             self._interrupt(stop)
 
+    def _one_step(self, loaded: LoadedBatch) -> dict[str, float]:
+        position = self.position
+        torch.manual_seed(_seed_of_step(self.job.seed, position.step))
+        batch = self._shown(loaded, view=self.job.plan.number(position.epoch))
+        self._settle_compiling(batch)
+        parts = self._step(batch, self._lr(position.step))
+        position.batch += 1
+        position.step += 1
+        return parts
+
     def _step(self, batch: Batch, lr: float) -> dict[str, float]:
-        job = self.job
+        job, watch = self.job, self.watch
         optimizers.set_lr(self.optimizer, lr)
-        with _foreign_code(job.settings.batch_size):
-            with self.fabric.autocast():
+        with foreign_code(job.settings.batch_size, lost=self._lost):
+            with watch.phase("teacher"), self.fabric.autocast():
                 answer = job.teacher.answer(batch)
-            student = Outputs(self.model(batch.inputs))
-            weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
-        total = torch.stack(list(weighted.values())).sum()
-        for name, value in weighted.items():
-            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
-        parts = self._checked(weighted, student, answer, batch, lr)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(total)
-        if job.settings.clip_norm is not None:
-            # an infinite gradient is left to the scaler of 16-bit training, else to the check at the end of the epoch
-            self.fabric.clip_gradients(
-                self.model, self.optimizer, max_norm=job.settings.clip_norm, error_if_nonfinite=False
-            )
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update(job.network, step=self.position.step)
+            with watch.phase("student"):
+                student = Outputs(self.model(batch.inputs))
+            with watch.phase("losses"):
+                weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
+                total = torch.stack(list(weighted.values())).sum()
+        with watch.phase("losses"):
+            for name, value in weighted.items():
+                self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
+            parts = self._checked(weighted, student, answer, batch, lr)
+        with watch.phase("backward"), foreign_code(job.settings.batch_size, lost=self._lost):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(total)
+            together.average_gradients(self.fabric, self.of_losses)
+        with watch.phase("optimiser"):
+            if job.settings.clip_norm is not None:
+                # an infinite gradient is left to the scaler of 16-bit training, else to the check at the end of the epoch
+                self.fabric.clip_gradients(
+                    self.model, self.optimizer, max_norm=job.settings.clip_norm, error_if_nonfinite=False
+                )
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update(job.network, step=self.position.step)
         return parts
 
     def _checked(
@@ -234,17 +300,70 @@ class _Run:
         self.health.check(parts, step=step, lr=lr, suspects=suspects)
         return parts
 
-    def _shown(self, inputs: Tensor, labels: Tensor, sample_ids: Tensor, *, view: int) -> Batch:
+    def _shown(self, loaded: LoadedBatch, *, view: int) -> Batch:
         """A loaded batch on the device, as the view shows it; view −1 is the plain sample."""
-        device = self.fabric.device
-        inputs = inputs.to(device, non_blocking=True)
-        sample_ids = sample_ids.to(device, non_blocking=True)
-        if view >= 0:
-            inputs = self.job.views(inputs, sample_ids, view=view, seed=self.job.seed)
-        inputs = to_float(inputs)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=self.conditions.memory_format)
-        return Batch(inputs, labels.to(device, non_blocking=True), sample_ids, view, self.job.task)
+        plan = self.job.plan
+        with self.watch.phase("views") if view >= 0 else nullcontext():
+            loaded = loaded.to(self.fabric.device)
+            inputs, mixed = plan.views.show(loaded, view=view, seed=plan.seed)
+            inputs = to_float(inputs)
+            if inputs.dim() == 4:
+                inputs = inputs.contiguous(memory_format=self.conditions.memory_format)
+            return Batch(inputs, loaded.labels, loaded.sample_ids, view, self.job.task, mixed)
+
+    def _settle_compiling(self, batch: Batch) -> None:
+        """Compile student and teacher when it is time to decide, and it pays."""
+        if self.compiler.settled or not self.compiler.is_time(self.watch):
+            return
+        position, teacher = self.position, self.job.teacher
+        steps_left = self.total_steps - position.step
+        filling = self.job.plan.count * len(self.loader) - position.step if teacher.keeps_answers else steps_left
+        steps_of = {"student": steps_left, "teacher": max(0, min(filling, steps_left))}
+        networks: dict[str, nn.Module] = {"student": self.job.network}
+        if teacher.network is not None:
+            networks["teacher"] = teacher.network
+        trials = {"student": lambda: self._trial(batch), "teacher": lambda: self._teacher_trial(batch)}
+        seconds = together.mean_of(self.fabric, self.compiler.seconds_per_step(self.watch))
+        for name, network in networks.items():
+            if any(each["what"] == f"compile {name}" for each in position.decisions):
+                on = name in position.compiled  # decided before an interruption
+            else:
+                on, why = compiling.choose(
+                    self.job.settings.compile,
+                    name,
+                    network,
+                    seconds_left=seconds.get(name, 0.0) * steps_of[name],
+                    learns=name == "student",
+                    device=self.fabric.device.type,
+                    world_size=self.fabric.world_size,
+                )
+                position.decisions.append(asdict(why))
+            if on:
+                self._compile(name, network, trials[name])
+        self.compiler.settled = True
+
+    def _compile(self, name: str, network: nn.Module, trial: Any) -> None:
+        position = self.position
+        entry = next(each for each in position.decisions if each["what"] == f"compile {name}")
+        try:
+            took_s = compiling.compile_now(network, trial)
+        except ModelError as fault:
+            if self.job.settings.compile is True:
+                raise
+            entry.update(choice="off", reason=f"{entry['reason']}, but {fault.message}")
+            position.compiled = [each for each in position.compiled if each != name]
+            return
+        if name not in position.compiled:
+            position.compiled.append(name)
+            entry["reason"] += f"; it took {took_s:.0f} s"
+
+    def _trial(self, batch: Batch) -> None:
+        self.fabric.backward(self.model(batch.inputs).float().square().mean())
+
+    def _teacher_trial(self, batch: Batch) -> None:
+        assert self.job.teacher.network is not None
+        with torch.inference_mode(), self.fabric.autocast():
+            self.job.teacher.network(batch.inputs)
 
     def _check_weights(self, lr: float) -> None:
         """A step that broke the weights after the last look at the losses must not be kept.
@@ -256,22 +375,27 @@ class _Run:
             if not bool(torch.isfinite(parameter).all()):
                 self.health.broken_weight(name, step=self.position.step - 1, lr=lr)
 
-    def _finish_epoch(self, progress: console.TrainingProgress, *, lr: float, rate: float) -> None:
+    def _finish_epoch(self, progress: console.TrainingProgress, *, rate: float) -> None:
         position = self.position
+        lr = self._lr(position.step - 1)
         self._check_weights(lr)
+        losses = self._mean_losses()
         counted = position.batch
-        losses = {name: float(total) / counted for name, total in self.sums.items()}
+        losses = {name: total / counted for name, total in losses.items()}
         val = self._validate(self.job.dataset.val)
-        position.curve.append(
-            {
-                "epoch": position.epoch,
-                "lr": lr,
-                "losses": losses,
-                "train_loss": sum(losses.values()),
-                "val": val,
-                "images_per_s": rate,
-            }
-        )
+        entry = {
+            "epoch": position.epoch,
+            "lr": lr,
+            "losses": losses,
+            "train_loss": sum(losses.values()),
+            "val": val,
+            "images_per_s": rate,
+        }
+        if (
+            self.fabric.device.type == "cpu"
+        ):  # elsewhere calls return before the work is done: compress bench --training
+            entry["ms_per_step"] = self.watch.ms_per_step()
+        position.curve.append(entry)
         primary = self.job.task.primary
         score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
         progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, losses=losses, score=score, images_per_s=rate)
@@ -280,16 +404,44 @@ class _Run:
     def _validate(self, samples: Samples | None) -> dict[str, float] | None:
         if samples is None:
             return None
-        network = self.average.network if self.average is not None else self.model
+        network = self.average.network if self.average is not None else self.job.network
         network.eval()
-        loader = Loader(samples, batch_size=_EVALUATION_BATCH, seed=0, shuffle=False, drop_last=False)
+        loader = Loader(
+            samples,
+            batch_size=max(_EVALUATION_BATCH, self.fabric.world_size),
+            seed=0,
+            shuffle=False,
+            drop_last=False,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+        )
         answers, labels = [], []
-        with torch.no_grad(), self.fabric.autocast():
+        with torch.no_grad(), self.fabric.autocast(), compiling.eager():
             for loaded in loader.batches(0):
-                batch = self._shown(loaded.inputs, loaded.labels, loaded.sample_ids, view=-1)
-                answers.append(network(batch.inputs).float().cpu())
-                labels.append(loaded.labels)
-        return self.job.task.metrics(torch.cat(answers).numpy(), torch.cat(labels).numpy())
+                batch = self._shown(loaded, view=-1)
+                answers.append(network(batch.inputs).float().cpu().numpy())
+                labels.append(loaded.labels.numpy())
+        answers_NK, labels_N = together.in_order(self.fabric, answers), together.in_order(self.fabric, labels)
+        return self.job.task.metrics(answers_NK, labels_N)
+
+    def _training_loader(self) -> Loader:
+        job, plan = self.job, self.job.plan
+        num_samples = len(job.dataset.train)
+
+        def partners(positions: Any, epoch: int) -> Any:
+            return plan.views.partners(positions, view=plan.number(epoch), seed=plan.seed, num_samples=num_samples)
+
+        return Loader(
+            job.dataset.train,
+            batch_size=job.settings.batch_size,
+            seed=job.seed,
+            shuffle=True,
+            drop_last=True,
+            partners=partners if plan.views.mixes else None,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+            pin=self.fabric.device.type == "cuda",
+        )
 
     def _lr(self, step: int) -> float:
         settings = self.job.settings
@@ -302,23 +454,42 @@ class _Run:
             gamma=settings.gamma,
         )
 
+    def _mean_losses(self) -> dict[str, float]:
+        """The sums of the loss parts over the epoch so far, mean over the processes."""
+        return together.mean_of(self.fabric, {name: float(total) for name, total in self.sums.items()})
+
+    def _asked(self) -> int:
+        return self.position.asked + self.job.teacher.asked
+
     def _keep(self) -> None:
         """Write the state.
 
         Raises:
             ArtifactError: The disk is full, or not ours to write.
         """
-        self.position.sums = {name: float(total) for name, total in self.sums.items()}
+        self.position.sums = self._mean_losses()
         self.position.scaler = dict(self.fabric.strategy.precision.state_dict())
-        resume.save(self.job.state, self.position, modules=self.modules, optimizer=self.optimizer.optimizer)
+        if processes.is_main():
+            now = resume.at(self.position, asked=self._asked())
+            resume.save(self.job.state, now, modules=self.modules, optimizer=self.optimizer.optimizer)
+
+    def _asked_to_stop(self, stop: StopRequest) -> bool:
+        """Whether to stop after this step; processes agree on it now and then, to stop after the same one."""
+        if self.fabric.world_size > 1 and self.position.batch % _STEPS_BETWEEN_AGREEMENTS:
+            return False
+        return together.any_of(self.fabric, bool(stop))
 
     def _interrupt(self, stop: StopRequest) -> None:
         self._keep()
+        self.fabric.barrier()
         raise InterruptedRunError(
-            f"by {stop.signal_name} after {self.position.step} of {self.total_steps} steps; "
-            f"the state is kept in {self.job.state}",
+            f"by {stop.signal_name or 'a signal to another process'} after {self.position.step} of {self.total_steps} "
+            f"steps; the state is kept in {self.job.state}",
             hint=self.job.resume_line,
         )
+
+    def _lost(self, fault: BaseException) -> CompressError | None:
+        return together.lost_process(fault, state=str(self.job.state), resume_line=self.job.resume_line)
 
     def _resumed(self) -> resume.Position:
         """Where to begin: at a kept state that fits, else at the beginning."""
@@ -335,3 +506,8 @@ class _Run:
         if why_not is not None:
             console.note(f"{job.title}: {why_not}")
         return resume.Position(job.key)
+
+
+def _seed_of_step(seed: int, step: int) -> int:
+    """What the random generators of this process start from in a step: dropout is a function of seed, step and process."""
+    return int(np.random.SeedSequence([seed, step, processes.rank()]).generate_state(1, np.uint64)[0] >> 1)

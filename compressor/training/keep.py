@@ -53,7 +53,7 @@ def keep(
             data=dataset.describe(),
             metrics=metrics,
             details={"network": network, **details},
-            decisions=(*dataset.decisions, *decisions),
+            decisions=(*dataset.decisions, *target.decisions, *decisions),
             machine=machine.describe(),
             elapsed_s=elapsed_s,
         )

@@ -27,9 +27,16 @@ def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
 
 
 def make(
-    settings: TrainingSettings, modules: Iterable[nn.Module], *, lr: float
+    settings: TrainingSettings, modules: Iterable[nn.Module], *, lr: float, fused: bool = False
 ) -> tuple[torch.optim.Optimizer, tuple[Decision, ...]]:
-    """The optimiser over all parameters that want gradients; norms and biases (all 1-D parameters) do not decay."""
+    """The optimiser over all parameters that want gradients; norms and biases (all 1-D parameters) do not decay.
+
+    Args:
+        settings: Kind, momentum and decay.
+        modules: Whose parameters.
+        lr: The peak learning rate.
+        fused: One kernel for the whole update; the same arithmetic up to rounding.
+    """
     decay = settings.weight_decay
     decisions: tuple[Decision, ...] = ()
     if decay == "auto":
@@ -45,8 +52,8 @@ def make(
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
-        return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum, nesterov=nesterov), decisions
-    return torch.optim.AdamW(groups, lr=lr), decisions
+        return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum, nesterov=nesterov, fused=fused), decisions
+    return torch.optim.AdamW(groups, lr=lr, fused=fused), decisions
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

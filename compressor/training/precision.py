@@ -25,6 +25,7 @@ class RunConditions:
         device_index: Which one, for GPUs.
         precision: What Fabric calls the precision.
         memory_format: Layout of 4-D tensors.
+        fused: Whether the optimiser updates all weights in one kernel.
         decisions: The choices that were `auto`, and why.
     """
 
@@ -32,6 +33,7 @@ class RunConditions:
     device_index: int
     precision: FabricPrecision
     memory_format: torch.memory_format
+    fused: bool
     decisions: tuple[Decision, ...]
 
 
@@ -52,7 +54,9 @@ def choose(settings: TrainingSettings, network: nn.Module, *, sample_shape: tupl
     if settings.channels_last == "auto":
         decisions.append(Decision("channels_last", str(last).lower(), why_layout))
     layout = torch.channels_last if last else torch.contiguous_format
-    return RunConditions(accelerator, index, precision, layout, tuple(decisions))
+    # the scaler of 16-bit training and a fused optimiser both want to unscale the gradients
+    fused = accelerator in ("cpu", "cuda") and precision != "16-mixed"
+    return RunConditions(accelerator, index, precision, layout, fused, tuple(decisions))
 
 
 def _device(wanted: str) -> tuple[str, int, str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compressor import console
-from compressor.artifact import Artifact, Target
-from compressor.data import views
+from compressor import artifact, console, processes
+from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
+from compressor.data.views import views
+from compressor.data.views.plan import ViewPlan
 from compressor.errors import ModelError
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
@@ -36,8 +37,11 @@ def produce(
     dataset: Dataset,
     task: Task,
     target: Target,
+    why_teacher: tuple[Decision, ...] = (),
 ) -> Artifact:
     """Build `model`, train it on `dataset` with `losses` against `teacher`, and keep its last epoch.
+
+    Of several processes the main one keeps it; the others wait until it is there.
 
     Raises:
         ModelError: The network cannot be built or does not fit the data.
@@ -49,34 +53,59 @@ def produce(
     steps = settings.epochs * max(1, len(dataset.train) // settings.batch_size)
     if steps < _FEW_STEPS:
         console.note(f"{target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more")
-    shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
-    trained = engine.fit(
-        engine.Job(
-            title=target.role,
-            key=target.key,
-            state=target.state,
-            resume_line=target.command,
-            network=loaded.network,
-            teacher=teacher,
-            losses=losses,
-            task=task,
-            dataset=dataset,
-            views=shown,
-            settings=settings,
-            seed=target.seed,
-        )
+    job, why_views = job_for(
+        loaded, settings, teacher=teacher, losses=losses, data=data, dataset=dataset, task=task, target=target
     )
+    trained = engine.fit(job)
+    if not processes.is_main():
+        return artifact.await_other(target.folder, key=target.key)
     kept = keep(
         loaded.with_network(trained.network),
         target=target,
         dataset=dataset,
         task=task,
-        decisions=(*why_network, *why_views, *trained.decisions),
-        details={"curve": trained.curve, "interruptions": trained.interruptions},
+        decisions=(*why_network, *why_views, *why_teacher, *trained.decisions),
+        details={
+            "curve": trained.curve,
+            "interruptions": trained.interruptions,
+            "teacher": {"asked": trained.asked},
+            "processes": processes.world_size(),
+        },
         elapsed_s=trained.elapsed_s,
     )
     resume.discard(target.state)
     return kept
+
+
+def job_for(
+    loaded: Loaded,
+    settings: TrainingSettings,
+    *,
+    teacher: Teacher,
+    losses: tuple[engine.WeightedLoss, ...],
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> tuple[engine.Job, tuple[Decision, ...]]:
+    """What the loop needs to train `loaded`, and why its views are what they are."""
+    shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
+    count = 0 if data.views.count == "auto" else data.views.count
+    job = engine.Job(
+        title=target.role,
+        key=target.key,
+        state=target.state,
+        resume_line=target.command,
+        network=loaded.network,
+        teacher=teacher,
+        losses=losses,
+        task=task,
+        dataset=dataset,
+        plan=ViewPlan(shown, count, seed=data.views.seed if count else target.seed),
+        settings=settings,
+        seed=target.seed,
+    )
+    return job, why_views
 
 
 def _require_keepable(loaded: Loaded, dataset: Dataset) -> None:

@@ -1,7 +1,8 @@
 """What a training run needs to go on where it was: written whole or not at all, without pickle.
 
-Batches and views are pure functions of seed, epoch and sample, and schedules of the step; so the state is the tensors of
-network, losses, optimiser and average, the random generators, and where in which epoch the run stands.
+Batches and views are pure functions of seed, epoch and sample, schedules of the step, and the random generators are
+seeded anew in every step; so the state is the tensors of network, losses, optimiser and average, what was chosen on the
+way, and where in which epoch the run stands.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ class Position:
         elapsed_s: Seconds of training so far, interruptions left out.
         interruptions: How often the run was resumed.
         scaler: State of the gradient scaler of 16-bit training.
+        compiled: Which networks are compiled.
+        decisions: What was chosen while the run was going, as `what`, `choice`, `reason`.
+        asked: Samples that the teacher has answered so far by computing, in the runs before this one.
     """
 
     key: str
@@ -49,6 +53,14 @@ class Position:
     elapsed_s: float = 0.0
     interruptions: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
+    compiled: list[str] = field(default_factory=list)
+    decisions: list[dict[str, str]] = field(default_factory=list)
+    asked: int = 0
+
+
+def at(position: Position, *, asked: int) -> Position:
+    """The position to keep, with what the teacher has been asked up to now."""
+    return replace(position, asked=asked)
 
 
 def save(
@@ -61,9 +73,6 @@ def save(
     """
     tensors = {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     tensors |= _optimizer_tensors(optimizer)
-    tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
     temporary = folder.with_name(folder.name + f".writing-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -115,9 +124,6 @@ def restore(folder: Path, *, modules: Mapping[str, nn.Module], optimizer: torch.
         prefix = f"{name}/"
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     _fill_optimizer(optimizer, tensors)
-    torch.set_rng_state(tensors["random/cpu"])
-    if torch.cuda.is_available() and "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"])
     return None
 
 

@@ -49,7 +49,7 @@ def test_no_pickle_is_ever_written(finished):
 def test_the_control_differs_from_the_student_only_in_its_teacher(finished):
     _, done = finished
     student, control = done.artifacts["student"].manifest, done.artifacts["control"].manifest
-    budget = {k: v for k, v in student.settings["training"].items() if k not in ("losses", "control")}
+    budget = {k: v for k, v in student.settings["training"].items() if k not in recipes.DISTILLATION_ALONE}
     assert control.settings["training"] == budget
     assert control.settings["model"] == student.settings["model"]
     assert control.seed == student.seed

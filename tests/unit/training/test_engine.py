@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.data import views
+from compressor.data.views import views
 from compressor.data.open import open_dataset
+from compressor.data.views.plan import ViewPlan
 from compressor.errors import DivergenceError, InterruptedRunError, ModelError
 from compressor.losses.hard import Hard
 from compressor.losses.kd import KD
@@ -54,7 +55,7 @@ def job(project, dataset, tmp_path):
             losses=losses or (engine.WeightedLoss("hard", 1.0, Hard()),),
             task=Classification(),
             dataset=dataset,
-            views=shown,
+            plan=ViewPlan(shown, 0, seed=3),
             settings=TrainingSettings(**chosen),
             seed=3,
         )

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compressor.artifact import Decision
+from compressor.batch import Mixed
+from compressor.data.loader import LoadedBatch
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 
@@ -56,6 +58,15 @@ class Views:
             flipped_B = (bits_B >> (2 * _OFFSET_BITS)) & 1
             images_BCHW = torch.where(flipped_B.bool()[:, None, None, None], images_BCHW.flip(3), images_BCHW)
         return images_BCHW
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a view of one sample shows another as well."""
+        return False
+
+    def show(self, loaded: LoadedBatch, *, view: int, seed: int) -> tuple[Tensor, Mixed | None]:
+        """A batch as the view shows it."""
+        return self(loaded.inputs, loaded.sample_ids, view=view, seed=seed), None
 
 
 def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:

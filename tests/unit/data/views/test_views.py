@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from compressor.data.views import Views, random_bits, resolve
+from compressor.data.views.views import Views, random_bits, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 

@@ -1,0 +1,1 @@
+"""Views: seeded, batched augmentation, the same on every worker, rank and resume."""

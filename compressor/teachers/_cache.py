@@ -1,0 +1,124 @@
+"""A teacher that answers each view of each sample once, and knows its answers from then on.
+
+With counted views the same views come round again: from the second time on, and in every later run with another loss,
+temperature, student or seed, the teacher costs nothing, and student and teacher still see the same picture (Beyer et al.
+2022, arXiv 2106.05237, "consistent teaching"; Shen and Xing 2021, arXiv 2112.01528, stored soft labels).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from compressor import console
+from compressor.artifact import Decision
+from compressor.batch import Batch, Outputs
+from compressor.teachers._contract import Teacher
+from compressor.teachers._records import AnswerStore, Form
+
+_FEW_CLASSES = 256
+_TOPS = (64, 32, 16)
+
+
+class CachedTeacher:
+    """Answers from what is kept, and asks the teacher behind it for the rest.
+
+    Every answer is given as it is kept (16-bit), the first time too, so that a first, a resumed and a later run see the same
+    numbers. When some of a batch are missing the whole batch is asked for: batches of one size run fastest.
+
+    Args:
+        teacher: Gives logits alone; its answer to a view does not change.
+        store: Where answers are kept.
+    """
+
+    gives_features = False
+    needs_labels = False
+    trainable = False
+    keeps_answers = True
+
+    def __init__(self, teacher: Teacher, store: AnswerStore) -> None:
+        self.teacher = teacher
+        self.store = store
+        self.kept = 0
+        self._keeps = True
+
+    @property
+    def asked(self) -> int:
+        """Samples that the teacher itself has answered."""
+        return self.teacher.asked
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The module that computes answers."""
+        return self.teacher.network
+
+    def answer(self, batch: Batch) -> Outputs:
+        """The teacher's logits, without gradients; the plain sample (view −1) is never kept."""
+        if batch.view < 0:
+            return self.teacher.answer(batch)
+        sample_ids_B = batch.sample_ids.cpu().numpy()
+        known_BK, there_B = self.store.read(batch.view, sample_ids_B)
+        if there_B.all():
+            self.kept += len(there_B)
+            return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+        answer = self.teacher.answer(batch)
+        logits_BK = answer.logits.detach().float().cpu().numpy()
+        if not np.isfinite(logits_BK).all():
+            return answer  # not worth keeping; the loop finds out what is wrong
+        missing_B = ~there_B
+        known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK[missing_B])
+        return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
+        """Move the teacher to where the batches are."""
+        self.teacher.to(device, memory_format)
+
+    def _keep(
+        self, view: int, sample_ids_B: np.ndarray[tuple[int], np.dtype[np.int64]], logits_BK: np.ndarray
+    ) -> np.ndarray:
+        """Keep answers, and give them as they are kept."""
+        if self._keeps:
+            try:
+                return self.store.write(view, sample_ids_B, logits_BK)
+            except OSError as fault:
+                self._keeps = False
+                console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({self.store.folder})")
+        return self.store.form.unpack(self.store.form.pack(logits_BK))
+
+
+def bytes_per_view(*, num_samples: int, num_classes: int) -> int:
+    """Least disk that the answers to one view of every sample take."""
+    return num_samples * min(form.record_bytes for form in _forms(num_classes))
+
+
+def choose_form(*, num_samples: int, num_classes: int, num_views: int, budget_bytes: int) -> tuple[Form, Decision]:
+    """All logits where they are few or fit the budget, else as many of the largest as fit.
+
+    Args:
+        num_samples: Of the training set.
+        num_classes: K.
+        num_views: Views of each sample.
+        budget_bytes: Disk for all of them.
+    """
+    for form in _forms(num_classes):
+        size = num_samples * num_views * form.record_bytes
+        if size <= budget_bytes:
+            break
+    about = f"{num_views} view(s) of {num_samples} samples of {num_classes} classes take {_size(size)}"
+    fits = "fits" if size <= budget_bytes else "is more than"
+    return form, Decision(
+        "teacher cache", str(form), f"{about}, which {fits} distill.cache_gb = {budget_bytes / 1e9:g}"
+    )
+
+
+def _forms(num_classes: int) -> list[Form]:
+    """From the whole answer to the shortest."""
+    whole = Form(num_classes)
+    if num_classes <= _FEW_CLASSES:
+        return [whole]
+    return [whole, *(Form(num_classes, top) for top in _TOPS)]
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
