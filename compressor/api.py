@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,49 @@ def bench(
         return current.bench()
 
 
+def profile(
+    source: PathLike | None = None,
+    *,
+    data: str | None = None,
+    runs: PathLike = "runs",
+    steps: int = 50,
+    assignments: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Where each millisecond of a training step goes: of a recipe before it is run, or of a network that was trained.
+
+    Args:
+        source: A recipe, a run folder or a trained network; by default the newest network below `runs`.
+        data: A data source; by default the one that is named there.
+        runs: Where to look.
+        steps: Timed steps.
+        assignments: `a.b=value` overrides of any recipe setting.
+
+    Returns:
+        For each case (the teacher asked, its answers kept): `title`, `images_per_s`, `ms_per_step` by phase, `advice`, and
+        the `decisions` on the way.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    if source is not None and Path(source).suffix in (".toml", ".json"):
+        raw = recipes.read_file(Path(source))
+    else:
+        folder = _network_of_run([source]) if source is not None else None
+        if source is not None and folder is None:
+            hint = "name a recipe, a run folder or a trained network"
+            raise InputError("is no recipe and holds no network", where=str(source), hint=hint)
+        made = artifact.read(folder) if folder else _newest_network(Path(runs))
+        raw = pipeline.recipe_of(made)
+    if data is not None:
+        raw["data"] = {**raw.get("data", {}), "source": guess.named(data)}
+    resolved = recipes.override(raw, assignments)
+    found = recipes.faults(resolved)
+    if found:
+        raise RecipeError(found, source=str(source or "command line"))
+    timed = Run(recipes.parse(resolved, source=str(source or "command line"))).profile(steps=steps)
+    return [asdict(each) for each in timed]
+
+
 def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = (), command: str = "") -> Finished:
     """Run a whole recipe: teacher, control, student, ONNX, measurements, report; what is unchanged is skipped.
 
@@ -339,12 +382,7 @@ def _reopened(
     """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
     raw = {**sections, **({"data": {"source": data}} if data else {})}
     if source is None:
-        found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
-        if found is None:
-            raise InputError(
-                "no network here yet", where=str(runs), hint="make one: compress distill, or name a source"
-            )
-        console.note(f"takes the newest network: {found.path}")
+        found = _newest_network(runs)
     elif artifact.is_artifact(Path(source)):
         found = artifact.read(Path(source))
         if found.manifest.kind == "onnx":
@@ -356,6 +394,14 @@ def _reopened(
     current = pipeline.reopen(found, raw=raw, assignments=assignments, command=command)
     current.artifacts[_role_of(found)] = found
     return current
+
+
+def _newest_network(runs: Path) -> Artifact:
+    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    if found is None:
+        raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
+    console.note(f"takes the newest network: {found.path}")
+    return found
 
 
 def _compare(

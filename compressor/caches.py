@@ -12,16 +12,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from compressor.errors import ArtifactError
 
 KINDS = ("teacher", "pixels")
-_ABOUT, _USED = "about.json", "used"
+_SCHEMA = 1
+_ABOUT, _USED, _DELETED = "about.json", "used", ".deleted-"
+_TRIES = 10
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own
 
 
@@ -33,14 +35,17 @@ class Cache:
         path: Its folder.
         kind: One of `KINDS`.
         key: Hash of what it follows from.
-        about: What that is, in plain data; empty when its description is damaged.
-        size_bytes: What it takes on the disk.
+        state: `damaged` where its description cannot be read or its deletion was cut short; `foreign` where it has no
+            description at all, so that something else may have made it.
+        about: What it follows from, in plain data; empty unless it is whole.
+        size_bytes: What it takes on the disk; the holes of sparse files take nothing.
         last_used: When it was opened last.
     """
 
     path: Path
     kind: str
     key: str
+    state: Literal["whole", "damaged", "foreign"]
     about: Mapping[str, Any]
     size_bytes: int
     last_used: datetime
@@ -68,24 +73,23 @@ def open_cache(kind: str, key: str, about: Mapping[str, Any]) -> Path:
     """
     assert kind in KINDS, kind
     folder = root() / kind / key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / _ABOUT).is_file():
-            temporary = folder / f".{_ABOUT}-{os.getpid()}"
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            temporary.write_text(json.dumps({"kind": kind, "key": key, "created": created, "about": dict(about)}))
-            temporary.replace(folder / _ABOUT)
-        (folder / _USED).touch()
-    except OSError as fault:
-        hint = "point COMPRESS_CACHE to a folder that can be written"
-        raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(folder), hint=hint) from fault
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            _make(folder, about)
+        except OSError as fault:
+            # another process may have deleted it between two of our steps
+            if tries_left and isinstance(fault, FileNotFoundError | FileExistsError):
+                continue
+            hint = "point COMPRESS_CACHE to a folder that can be written"
+            raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(folder), hint=hint) from fault
+        break
     return folder
 
 
 def all_caches() -> list[Cache]:
-    """Every cache, the one used last first; a damaged one is among them, so that it can be deleted."""
-    found = [_read(folder) for kind in KINDS for folder in sorted((root() / kind).glob("*")) if folder.is_dir()]
-    return sorted(found, key=lambda cache: cache.last_used, reverse=True)
+    """Every cache, the one used last first; what is damaged or foreign is among them, so that it can be deleted."""
+    found = [_read(folder) for kind in KINDS for folder in sorted((root() / kind).glob("*"))]
+    return sorted((cache for cache in found if cache is not None), key=lambda cache: cache.last_used, reverse=True)
 
 
 def delete(cache: Cache) -> None:
@@ -95,8 +99,13 @@ def delete(cache: Cache) -> None:
         ArtifactError: It cannot be removed.
     """
     # moved away first: a process that opens it meanwhile finds all of it or nothing
-    doomed = cache.path.with_name(f".{cache.key}-{os.getpid()}-{time.monotonic_ns()}")
+    doomed = cache.path.with_name(
+        f"{_DELETED}{cache.key.removeprefix(_DELETED)[:40]}-{os.getpid()}-{time.monotonic_ns()}"
+    )
     try:
+        if cache.path.is_symlink():
+            cache.path.unlink()
+            return
         cache.path.rename(doomed)
         shutil.rmtree(doomed)
     except FileNotFoundError:
@@ -105,13 +114,55 @@ def delete(cache: Cache) -> None:
         raise ArtifactError(f"cannot be deleted: {fault.strerror}", where=str(cache.path)) from fault
 
 
-def _read(folder: Path) -> Cache:
+def _make(folder: Path, about: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / _ABOUT
+    if _described(file) is None:
+        temporary = folder / f".{_ABOUT}-{os.getpid()}"
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        content = {
+            "schema": _SCHEMA,
+            "kind": folder.parent.name,
+            "key": folder.name,
+            "created": created,
+            "about": dict(about),
+        }
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        temporary.replace(file)
+    (folder / _USED).touch()
+
+
+def _described(file: Path) -> dict[str, Any] | None:
+    """What a description says that a cache follows from; None where it cannot be read or is that of another folder."""
     try:
-        raw = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        about = dict(raw["about"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        is_its_own = (content["kind"], content["key"]) == (file.parent.parent.name, file.parent.name)
+        return dict(content["about"]) if is_its_own else None
     except (OSError, ValueError, KeyError, TypeError):
-        about = {}
-    used = folder / _USED
-    last_used = datetime.fromtimestamp((used if used.exists() else folder).stat().st_mtime, UTC)
-    size = sum(file.stat().st_blocks * _BLOCK for file in folder.rglob("*") if file.is_file())
-    return Cache(folder, folder.parent.name, folder.name, about, size, last_used)
+        return None
+
+
+def _read(folder: Path) -> Cache | None:
+    """The cache in a folder; None where there is no folder, or none that can be entered."""
+    state: Literal["whole", "damaged", "foreign"] = "whole"
+    try:
+        if not folder.is_dir():
+            return None
+        about = _described(folder / _ABOUT)
+        if about is None:
+            ours = folder.name.startswith(_DELETED) or (folder / _ABOUT).exists()
+            state = "damaged" if ours else "foreign"
+        used = folder / _USED
+        last_used = datetime.fromtimestamp((used if used.exists() else folder).stat().st_mtime, UTC)
+    except OSError:
+        return None
+    return Cache(folder, folder.parent.name, folder.name, state, about or {}, sum(_sizes(folder)), last_used)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(place) / name).lstat().st_blocks * _BLOCK
+            except FileNotFoundError:  # a temporary file of a process at work
+                continue

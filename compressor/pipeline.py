@@ -15,6 +15,7 @@ Each has a key: the hash of everything that goes in. A link whose key has not ch
 from __future__ import annotations
 
 import fcntl
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from compressor.data.samples import Dataset
     from compressor.stages.bench import Candidate
     from compressor.tasks._contract import Task
+    from compressor.training.profile import Profile
 
 Role = Literal["teacher", "control", "student"]
 _T = TypeVar("_T")
@@ -220,6 +222,35 @@ class Run:
         ]
         known = {title: _content_key(source) for title, source in sources.items()}
         return self._measured(candidates, compared=known)
+
+    def profile(self, *, steps: int) -> list[Profile]:
+        """Time training steps of the student, or of the teacher where there is no student; nothing is kept.
+
+        A teacher that has yet to be trained is timed with the weights it begins with.
+        """
+        from compressor.stages.profile import profile_distilling, profile_training
+
+        with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
+            target = Target(Path(folder) / "profile", "profile", "profile", "profile", self.recipe.seed, {})
+            teacher = _given(self.recipe.teacher, "teacher")
+            if self.recipe.distillation is None:
+                training = self.recipe.train or recipes.TrainSettings()
+                task = self._task(label_smoothing=training.label_smoothing)
+                data = _given(self.recipe.data, "data")
+                return profile_training(
+                    teacher, training, data=data, dataset=self.dataset, task=task, target=target, steps=steps
+                )
+            data, _ = self._counted_views()
+            return profile_distilling(
+                _given(self.recipe.student, "student"),
+                self.recipe.distillation,
+                teacher=teacher,
+                data=data,
+                dataset=self.dataset,
+                task=self._task(label_smoothing=self.recipe.distillation.label_smoothing),
+                target=target,
+                steps=steps,
+            )
 
     def _measured(
         self, candidates: Sequence[Candidate], *, parents: Mapping[str, Artifact] | None = None, **settings: Any
@@ -428,6 +459,32 @@ def is_control_of(control: Artifact, student: Artifact) -> bool:
         and ours.data.get("fingerprint") == theirs.data.get("fingerprint")
         and ours.seed == theirs.seed
     )
+
+
+def recipe_of(made: Artifact) -> dict[str, Any]:
+    """The sections of a recipe that a trained network was made by, so that its training can be looked at again.
+
+    Raises:
+        InputError: It was not trained here.
+    """
+    kept = made.manifest.settings
+    if made.manifest.stage not in _SHARED or "training" not in kept:
+        hint = "name a network that compress train or distill has left, or a recipe"
+        raise InputError("was not trained here, so there is no training to time", where=str(made.path), hint=hint)
+    shared = {"data": kept["data"], "task": kept["task"], "seed": made.manifest.seed}
+    if made.manifest.stage == "train":
+        return {**shared, "teacher": kept["model"], "train": kept["training"], "stages": ["train"]}
+    teacher = made.standing_for("teacher")
+    if teacher is None:
+        raise InputError("the teacher of this student is gone", where=str(made.path), hint="name the recipe instead")
+    section = {"model": str(teacher.path), "kind": kept["kind"]}
+    return {
+        **shared,
+        "teacher": section,
+        "student": kept["model"],
+        "distill": kept["training"],
+        "stages": ["distill"],
+    }
 
 
 def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[str], command: str = "") -> Run:

@@ -117,3 +117,21 @@ def _budgets(made: Artifact) -> list[dict[str, Any]]:
 
     budgets: list[dict[str, Any]] = api.measurements_of(made)["budgets"]
     return budgets
+
+
+def show_profile(timed: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Where the milliseconds of a training step go, a column for each case."""
+    from compressor.training.stopwatch import WHAT
+
+    if as_json:
+        console.as_json(timed)
+        return
+    rows: list[list[str]] = []
+    for phase, what in WHAT.items():
+        rows.append([phase, *(f"{case['ms_per_step'][phase]:.2f}" for case in timed), what])
+    rows.append(["a step", *(f"{sum(case['ms_per_step'].values()):.2f}" for case in timed), "all of it"])
+    rows.append(["images/s", *(f"{case['images_per_s']:.0f}" for case in timed), ""])
+    console.table(["ms in a step", *(case["title"] for case in timed), "what"], rows)
+    for case in timed:
+        for line in case["advice"]:
+            console.show(f"{case['title']}: {line}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compressor.cli import _options as options
+from compressor.errors import InputError
 
 
 def bench(
@@ -19,6 +20,10 @@ def bench(
     ] = None,
     profiles: Annotated[str | None, typer.Option("--profiles", help="edge, server or your own; comma between.")] = None,
     runtimes: Annotated[str | None, typer.Option("--runtimes", help="compress list runtimes; comma between.")] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Time the steps of a training instead: of a recipe or a trained network.")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Steps that --training times.", min=5)] = 50,
     max_drop: Annotated[float | None, typer.Option("--max-drop", help="Budget: points below the teacher.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Budget: the student's p50.")] = None,
     max_size_mb: Annotated[float | None, typer.Option("--max-size-mb", help="Budget: size of the ONNX file.")] = None,
@@ -36,6 +41,14 @@ def bench(
     """
     from compressor import api
     from compressor.cli import _results
+
+    if training:
+        if len(sources or ()) > 1:
+            raise InputError("times one training at a time", where="--training", hint="name one recipe or network")
+        source = sources[0] if sources else None
+        timed = api.profile(source, data=data, runs=runs, steps=steps, assignments=assignments or ())
+        _results.show_profile(timed, as_json=as_json)
+        return
 
     made = api.bench(
         *(sources or ()),

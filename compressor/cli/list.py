@@ -12,12 +12,16 @@ from compressor.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
+    from compressor.caches import Cache
     from compressor.registry import Member, Option
+
+_SHORT_KEY = 12
 
 
 def list_(
     family: Annotated[
-        str | None, typer.Argument(help="losses, teachers, tasks, formats, runtimes, models, profiles or artifacts.")
+        str | None,
+        typer.Argument(help="losses, teachers, tasks, formats, runtimes, models, profiles, artifacts or caches."),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder whose artifacts are listed.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the names as JSON.")] = False,
@@ -48,13 +52,68 @@ def list_(
         _result(_profiles(), ("name", "threads", "batch"), as_json)
     elif family == "artifacts":
         _result([_artifact(one) for one in _artifacts(runs)], ("name", "stage", "kind", "created", "metric"), as_json)
+    elif family == "caches":
+        _caches(as_json)
     else:
-        hint = registry.nearest(family, [*registry.FAMILIES, "models", "profiles", "artifacts"], "known:")
+        hint = registry.nearest(family, [*registry.FAMILIES, "models", "profiles", "artifacts", "caches"], "known:")
         raise UnknownNameError(f"no family is called '{family}'", hint=hint)
 
 
+def cache_row(cache: Cache) -> dict[str, Any]:
+    """A cache as plain data."""
+    return {
+        "kind": cache.kind,
+        "key": cache.key,
+        "state": cache.state,
+        "about": dict(cache.about),
+        "size_bytes": cache.size_bytes,
+        "last_used": cache.last_used.isoformat(timespec="seconds"),
+        "path": str(cache.path),
+    }
+
+
+def show_caches(found: Sequence[Cache]) -> None:
+    """Caches as a table."""
+    from compressor import console
+    from compressor.report import format as fmt
+
+    rows = [
+        (
+            cache.kind,
+            cache.key[:_SHORT_KEY],
+            _what_from(cache),
+            fmt.size(cache.size_bytes),
+            f"{cache.last_used.astimezone():%Y-%m-%d %H:%M}",
+        )
+        for cache in found
+    ]
+    if rows:
+        console.table(("kind", "key", "from", "size", "last used"), rows)
+    else:
+        console.show("none")
+
+
+def _caches(as_json: bool) -> None:
+    from compressor import caches, console
+
+    found = caches.all_caches()
+    if as_json:
+        console.as_json([cache_row(cache) for cache in found])
+        return
+    show_caches(found)
+    console.note(f"below {caches.root()}; compress clean deletes them")
+
+
+def _what_from(cache: Cache) -> str:
+    if cache.state == "damaged":
+        return "damaged: its description cannot be read"
+    if cache.state == "foreign":
+        return "unknown: it has no description"
+    return ", ".join(f"{name} {value}" for name, value in cache.about.items())
+
+
 def _families(runs: Path) -> list[dict[str, Any]]:
-    from compressor import registry
+    from compressor import caches, registry
 
     what = {
         "losses": "what the student is compared by: name in [[distill.losses]]",
@@ -69,6 +128,7 @@ def _families(runs: Path) -> list[dict[str, Any]]:
         {"family": "models", "members": len(_models()), "what": "reference networks: model = zoo:NAME"},
         {"family": "profiles", "members": len(_profiles()), "what": "run conditions: profiles in [bench]"},
         {"family": "artifacts", "members": len(_artifacts(runs)), "what": f"what stages left below {runs}"},
+        {"family": "caches", "members": len(caches.all_caches()), "what": "what is kept between runs to save time"},
     ]
 
 

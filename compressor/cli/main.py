@@ -13,6 +13,7 @@ from compressor import __version__
 from compressor.cli import (
     bench,
     check,
+    clean,
     demo,
     distill,
     doctor,
@@ -46,6 +47,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("list")(list_command.list_)
+app.command("clean")(clean.clean)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.command("trust")(trust.trust)

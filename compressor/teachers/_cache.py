@@ -7,13 +7,17 @@ temperature, student or seed, the teacher costs nothing, and student and teacher
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from compressor import console
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
+from compressor.models.eager import as_written
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 
@@ -25,7 +29,7 @@ class CachedTeacher:
     """Answers from what is kept, and asks the teacher behind it for the rest.
 
     Every answer is given as it is kept (16-bit), the first time too, so that a first, a resumed and a later run see the same
-    numbers. When some of a batch are missing the whole batch is asked for: batches of one size run fastest.
+    numbers.
 
     Args:
         teacher: Gives logits alone; its answer to a view does not change.
@@ -62,22 +66,25 @@ class CachedTeacher:
         if there_B.all():
             self.kept += len(there_B)
             return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
-        answer = self.teacher.answer(batch)
-        logits_BK = answer.logits.detach().float().cpu().numpy()
-        if not np.isfinite(logits_BK).all():
-            return answer  # not worth keeping; the loop finds out what is wrong
         missing_B = ~there_B
-        known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK[missing_B])
+        if missing_B.all():
+            answer = self.teacher.answer(batch)
+        else:
+            with as_written(self.network):
+                answer = self.teacher.answer(_rows(batch, missing_B))
+        logits_BK = answer.logits.detach().float().cpu().numpy()
+        known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
+        self.kept += int(there_B.sum())
         return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the teacher to where the batches are."""
         self.teacher.to(device, memory_format)
 
-    def _keep(
-        self, view: int, sample_ids_B: np.ndarray[tuple[int], np.dtype[np.int64]], logits_BK: np.ndarray
-    ) -> np.ndarray:
-        """Keep answers, and give them as they are kept."""
+    def _keep(self, view: int, sample_ids_B: NDArray[np.int64], logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keep answers, and give them as they are kept; those that are not finite are for the loop to find out about."""
+        if not np.isfinite(logits_BK).all():
+            return logits_BK
         if self._keeps:
             try:
                 return self.store.write(view, sample_ids_B, logits_BK)
@@ -85,6 +92,12 @@ class CachedTeacher:
                 self._keeps = False
                 console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({self.store.folder})")
         return self.store.form.unpack(self.store.form.pack(logits_BK))
+
+
+def _rows(batch: Batch, wanted_B: NDArray[np.bool_]) -> Batch:
+    """Some rows of a batch, for a teacher that looks at inputs alone."""
+    rows = torch.from_numpy(np.flatnonzero(wanted_B)).to(batch.inputs.device)
+    return replace(batch, inputs=batch.inputs[rows], labels=batch.labels[rows], sample_ids=batch.sample_ids[rows])
 
 
 def bytes_per_view(*, num_samples: int, num_classes: int) -> int:
@@ -121,4 +134,6 @@ def _forms(num_classes: int) -> list[Form]:
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
+    if num_bytes >= 1e8:
+        return f"{num_bytes / 1e9:.2f} GB"
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"

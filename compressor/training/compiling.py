@@ -10,8 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -96,6 +95,8 @@ def choose(
     cost_s = _cost_s(network, learns=learns)
     saved_s = _TIME_SAVED * seconds_left
     about = f"it would save about {saved_s:.0f} s of the {seconds_left:.0f} s left in it and take about {cost_s:.0f} s"
+    if seconds_left <= 0:
+        about = "no time is left in it"
     if saved_s < _MARGIN * cost_s:
         return False, Decision(f"compile {what}", "off", about)
     missing = _missing_tool(device)
@@ -132,13 +133,6 @@ def compile_now(network: nn.Module, trial: Callable[[], object]) -> float:
 def undo(network: nn.Module) -> None:
     """The network runs as it is written again."""
     network._compiled_call_impl = None
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """Inside, compiled networks run as they are written: for the odd shapes of validation, each of which would compile."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 def _cost_s(network: nn.Module, *, learns: bool) -> float:

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from compressor.data.samples import Dataset, Samples
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
+from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.recipe import TrainingSettings
 from compressor.tasks._contract import Task
@@ -112,7 +113,10 @@ def fit(job: Job) -> Trained:
 
 def profile(job: Job, *, steps: int, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
     """Time `steps` training steps of a job, after `warm_up` steps; nothing is kept, and `job.network` is left trained on."""
-    return _Run(job, resumes=False).timed(steps, warm_up=warm_up)
+    in_an_epoch = max(1, len(job.dataset.train) // job.settings.batch_size)
+    epochs = max(job.settings.epochs, -(-(warm_up + steps) // in_an_epoch))
+    long_enough = replace(job, settings=job.settings.model_copy(update={"epochs": epochs}))
+    return _Run(long_enough, resumes=False).timed(steps, warm_up=warm_up)
 
 
 class _Run:
@@ -416,7 +420,7 @@ class _Run:
             world_size=self.fabric.world_size,
         )
         answers, labels = [], []
-        with torch.no_grad(), self.fabric.autocast(), compiling.eager():
+        with torch.no_grad(), self.fabric.autocast(), as_written(network):
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
                 answers.append(network(batch.inputs).float().cpu().numpy())

@@ -32,4 +32,10 @@ def foreign_code(batch_size: int, *, lost: Callable[[BaseException], CompressErr
         if gone is not None:
             raise gone from fault
         text = str(fault).strip().split("\n")[0]
+        if "finished reduction" in text:  # DDP
+            raise ModelError(
+                "the network has parameters that a step does not use, which several processes cannot train together",
+                where="training",
+                hint="freeze them (requires_grad = False), or train with one process",
+            ) from fault
         raise ModelError(f"a training step fails: {type(fault).__name__}: {text}", where="training") from fault

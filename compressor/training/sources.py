@@ -12,7 +12,9 @@ from compressor.artifact import Artifact, Decision
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
 from compressor.data.views import views
+from compressor.errors import ArtifactError
 from compressor.models import checkpoint, folding
+from compressor.models.network import Network
 from compressor.recipe import DataSettings, DistillSettings
 from compressor.teachers._cache import CachedTeacher, choose_form
 from compressor.teachers._contract import Teacher
@@ -51,13 +53,10 @@ def teacher_of(
     require_same_classes(source, dataset, what="teacher")
     network = checkpoint.load(source).network
     conditions = precision.choose(settings, network, sample_shape=dataset.sample_shape)
-    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
-    folded, why = folding.fold_batch_norm(network, to_float(torch.from_numpy(some)))
-    decisions = [Decision("teacher's BatchNorm folded", "no" if folded is network else "yes", why)]
-    teacher: Teacher = registry.find("teachers", kind).load()(folded)
+    teacher, why_folded = frozen(network, kind=kind, dataset=dataset)
     count = 0 if data.views.count == "auto" else data.views.count
     if count == 0 or settings.cache_gb == 0 or not may_be_kept(teacher):
-        return teacher, tuple(decisions)
+        return teacher, (why_folded,)
     form, why_form = choose_form(
         num_samples=len(dataset.train),
         num_classes=len(dataset.classes),
@@ -69,18 +68,30 @@ def teacher_of(
         teacher={"files": dict(source.manifest.files), "network": source.manifest.details["network"]},
         kind=kind,
         data=dataset.fingerprint,
-        views=asdict(shown) | {"seed": data.views.seed},
+        views=asdict(shown) | {"seed": data.views.seed, "scheme": views.SCHEME},
         precision=conditions.precision,
         form=str(form),
     )
-    about = {"teacher": str(source.path), "data": data.source, "views": count, "precision": conditions.precision}
+    about = {"teacher": str(source.path.resolve()), "data": data.source, "precision": conditions.precision}
+    try:
+        folder = caches.open_cache("teacher", key, about)
+    except ArtifactError as fault:
+        return teacher, (why_folded, Decision("teacher cache", "none", str(fault)))
     store = AnswerStore(
-        caches.open_cache("teacher", key, about),
+        folder,
         key=key,
         num_samples=len(dataset.train),
         form=form,
     )
-    return CachedTeacher(teacher, store), (*decisions, why_form)
+    return CachedTeacher(teacher, store), (why_folded, why_form)
+
+
+def frozen(network: Network, *, kind: str, dataset: Dataset) -> tuple[Teacher, Decision]:
+    """A teacher of a network that no longer changes, with BatchNorm folded in where that changes no answer."""
+    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
+    folded, why = folding.fold_batch_norm(network, to_float(torch.from_numpy(some)))
+    teacher: Teacher = registry.find("teachers", kind).load()(folded)
+    return teacher, Decision("teacher's BatchNorm folded", "no" if folded is network else "yes", why)
 
 
 def may_be_kept(teacher: Teacher) -> bool:

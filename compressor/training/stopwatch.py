@@ -52,7 +52,7 @@ class Stopwatch:
         self.steps += 1
         self.samples += samples
 
-    def ms_per_step(self) -> dict[str, float]:
+    def ms_per_step(self) -> dict[Phase, float]:
         """Milliseconds of a step in each phase; empty before the first step."""
         if not self.steps:
             return {}

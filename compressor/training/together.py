@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from compressor import processes
 from compressor.errors import InputError, ProcessLostError
@@ -33,13 +32,11 @@ def fabric_for(conditions: RunConditions) -> Fabric:
         devices: list[int] | int = [conditions.device_index] if conditions.accelerator == "cuda" else 1
         fabric = Fabric(accelerator=conditions.accelerator, devices=devices, precision=conditions.precision)
     else:
-        # a network may have parameters that a step does not use; alone that works, so it must work together
-        strategy = DDPStrategy(find_unused_parameters=True)
         fabric = Fabric(
             accelerator=conditions.accelerator,
             devices=local,
             num_nodes=world // local,
-            strategy=strategy,
+            strategy=DDPStrategy(),
             precision=conditions.precision,
         )
     fabric.launch()
@@ -162,6 +159,20 @@ def _device_for(fabric: Fabric) -> torch.device:
     return fabric.device if fabric.device.type == "cuda" else torch.device("cpu")
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs, since each one's loss follows from every share."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor) -> Tensor:
+        total = share.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(ctx, gradient)
+
+
 class _SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm over the batch of all processes on the CPU, where `nn.SyncBatchNorm` does not run.
 
@@ -176,7 +187,7 @@ class _SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [axis for axis in range(values.dim()) if axis != 1]
         moments_2C = torch.stack([values.mean(axes), values.square().mean(axes)])
         world = processes.world_size()
-        moments_2C = all_reduce(moments_2C) / world  # type: ignore[no-untyped-call]
+        moments_2C = _SumOverProcesses.apply(moments_2C) / world
         mean_C, var_C = moments_2C[0], moments_2C[1] - moments_2C[0].square()
         self._remember(mean_C.detach(), var_C.detach(), count=values.numel() // values.shape[1] * world)
         shape = (1, -1) + (1,) * (values.dim() - 2)

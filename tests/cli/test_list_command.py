@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from compressor import artifact, registry
+from compressor import artifact, caches, registry
 from compressor.cli.list import list_
 from compressor.errors import CompressError, UnknownNameError
 from compressor.models import spec
@@ -34,7 +34,7 @@ def run_json(*arguments: str) -> Any:
 def test_every_family_is_listed_with_its_count() -> None:
     rows = {row["family"]: row["members"] for row in run_json()}
 
-    assert set(rows) == {*registry.FAMILIES, "models", "profiles", "artifacts"}
+    assert set(rows) == {*registry.FAMILIES, "models", "profiles", "artifacts", "caches"}
     assert rows["losses"] == len(registry.members("losses")) > 0
 
 
@@ -99,6 +99,27 @@ def test_artifacts_are_listed_with_their_key_metric(tmp_path: Path) -> None:
 def test_no_artifacts_is_an_answer(tmp_path: Path) -> None:
     assert run("artifacts", "--runs", str(tmp_path)) == "none\n"
     assert run_json("artifacts", "--runs", str(tmp_path)) == []
+
+
+def test_caches_are_listed_with_what_they_are_from_and_what_they_take() -> None:
+    folder = caches.open_cache("teacher", "0123456789abcdef", {"teacher": "runs/digits/train", "data": "digits"})
+    (folder / "view-00000.bin").write_bytes(b"x" * 200_000)
+
+    (row,) = run_json("caches")
+    (line,) = [line for line in run("caches").splitlines() if "teacher" in line]
+
+    assert (row["kind"], row["key"], row["state"]) == ("teacher", "0123456789abcdef", "whole")
+    assert row["about"] == {"teacher": "runs/digits/train", "data": "digits"}
+    assert 200_000 <= row["size_bytes"] < 230_000
+    assert "0123456789ab " in line
+    assert "teacher runs/digits/train, data digits" in line
+    assert " kB" in line
+    assert next(row for row in run_json() if row["family"] == "caches")["members"] == 1
+
+
+def test_no_caches_is_an_answer() -> None:
+    assert run("caches") == "none\n"
+    assert run_json("caches") == []
 
 
 def test_a_misspelt_family_gets_the_nearest_name() -> None:

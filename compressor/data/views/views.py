@@ -1,79 +1,121 @@
 """Seeded augmentation of a batch: view `v` of sample `i` is a pure function of `(seed, v, i)`.
 
-Random numbers are counted, not drawn: seed and view start a stream, and the sample's number says which of its 64-bit words
-decides crop and flip. So a view is the same in any batch, order, worker, rank or resumed run, on a CPU or a GPU, and a
-teacher's answer to it can be kept. The stream is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
-Generators", OOPSLA 2014; constants of Stafford's variant 13), in 64-bit integers that wrap.
-
-Not covered: augmentation that mixes samples (mixup, CutMix); it has no view of one sample.
+The order is: resized crop, or crop out of a padded image; flip; RandAugment; colour jitter; erasing; and then mixing with
+the same view of another sample. uint8 stays uint8 until samples are mixed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from compressor.artifact import Decision
 from compressor.batch import Mixed
-from compressor.data.loader import LoadedBatch
+from compressor.data.loader import LoadedBatch, to_float
+from compressor.data.views import colour, erasing, geometry, mixing
+from compressor.data.views.rand_augment import rand_augment
+from compressor.data.views.stream import Draw
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 
-_WORD = 2**64
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_OFFSET_BITS = 21
+SCHEME = 1
+"""Raised with any change of what a view shows, since a teacher's kept answers are answers to it."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Random crop out of a zero-padded image, and horizontal flip.
+    """What a view does to a sample; the defaults do nothing.
 
     Attributes:
-        pad: Pixels of zeros on each side before the crop; 0 for none.
+        pad: Pixels of zeros on each side before a random crop; 0 for none.
         flip: Whether half of the samples are mirrored left to right.
+        resized_crop: Least share of the area that a resized crop keeps; 0 for none.
+        colour_jitter: Strength of random brightness, contrast and saturation.
+        rand_augment: Random operations on each image.
+        magnitude: Their strength, out of 30.
+        erasing: Chance that a rectangle is erased.
+        mixup: α of mixup; 0 for none.
+        cutmix: α of CutMix; 0 for none.
     """
 
-    pad: int
-    flip: bool
-
-    def __call__(self, images_BCHW: Tensor, sample_ids_B: Tensor, *, view: int, seed: int) -> Tensor:
-        """View `view` of each sample, in the type and on the device of the images.
-
-        Args:
-            images_BCHW: uint8 or float; vectors `[B, F]` when neither crop nor flip is on.
-            sample_ids_B: int64, position of each sample in its split.
-            view: Number of the view; negative for the plain sample, as in `Batch.view`.
-            seed: Of the run's views.
-        """
-        if view < 0 or (self.pad == 0 and not self.flip):
-            return images_BCHW
-        bits_B = random_bits(sample_ids_B.to(images_BCHW.device), view=view, seed=seed)
-        if self.pad:
-            images_BCHW = _crop(images_BCHW, bits_B, pad=self.pad)
-        if self.flip:
-            flipped_B = (bits_B >> (2 * _OFFSET_BITS)) & 1
-            images_BCHW = torch.where(flipped_B.bool()[:, None, None, None], images_BCHW.flip(3), images_BCHW)
-        return images_BCHW
+    pad: int = 0
+    flip: bool = False
+    resized_crop: float = 0.0
+    colour_jitter: float = 0.0
+    rand_augment: int = 0
+    magnitude: int = 9
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     @property
     def mixes(self) -> bool:
-        """Whether a view of one sample shows another as well."""
-        return False
+        """Whether a view of one sample shows another one as well."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def partners(self, positions_B: NDArray[np.int64], *, view: int, seed: int, num_samples: int) -> NDArray[np.int64]:
+        """Positions of the samples that those at `positions_B` are mixed with."""
+        drawn = mixing.partners(Draw(torch.from_numpy(positions_B), view, seed), num_samples=num_samples)
+        partners_B: NDArray[np.int64] = drawn.numpy()
+        return partners_B
+
+    def __call__(self, images_BCHW: Tensor, sample_ids_B: Tensor, *, view: int, seed: int) -> Tensor:
+        """View `view` of each sample by itself, in the type and on the device of the images.
+
+        Args:
+            images_BCHW: uint8, or float32 in 0–1; vectors `[B, F]` when nothing but mixing is on.
+            sample_ids_B: int64, position of each sample in its split.
+            view: Number of the view; negative for the plain sample, as in `Batch.view`.
+            seed: Of the views.
+        """
+        if view < 0:
+            return images_BCHW
+        draw = Draw(sample_ids_B.to(images_BCHW.device), view, seed)
+        if self.resized_crop:
+            images_BCHW = _in_float(images_BCHW, lambda x: geometry.resized_crop(x, draw, least=self.resized_crop))
+        if self.pad or self.flip:
+            images_BCHW = geometry.crop_and_flip(images_BCHW, draw, pad=self.pad, flip=self.flip)
+        if self.rand_augment:
+            images_BCHW = _in_bytes(
+                images_BCHW,
+                lambda x: rand_augment(x, draw, operations=self.rand_augment, magnitude=self.magnitude),
+            )
+        if self.colour_jitter:
+            images_BCHW = _in_float(images_BCHW, lambda x: colour.jitter(x, draw, strength=self.colour_jitter))
+        if self.erasing:
+            images_BCHW = erasing.erased(images_BCHW, draw, chance=self.erasing)
+        return images_BCHW
 
     def show(self, loaded: LoadedBatch, *, view: int, seed: int) -> tuple[Tensor, Mixed | None]:
-        """A batch as the view shows it."""
-        return self(loaded.inputs, loaded.sample_ids, view=view, seed=seed), None
+        """A batch as the view shows it, and what each sample was mixed with.
+
+        The partner shows the same view of its own, and is then mixed in.
+        """
+        inputs = self(loaded.inputs, loaded.sample_ids, view=view, seed=seed)
+        if view < 0 or not self.mixes:
+            return inputs, None
+        assert loaded.partners is not None, "views that mix need a loader with partners"
+        others = self(loaded.partners.inputs, loaded.partners.sample_ids, view=view, seed=seed)
+        inputs, share_B = mixing.mixed(
+            to_float(inputs),
+            to_float(others),
+            Draw(loaded.sample_ids.to(inputs.device), view, seed),
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+        )
+        return inputs, Mixed(loaded.partners.labels, share_B)
 
 
 def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:
     """The views that settings ask for, every `auto` decided for samples of this shape.
 
     Raises:
-        DataError: Vectors cannot be cropped or flipped, or a crop is negative or as wide as the image.
+        DataError: Vectors cannot be cropped, flipped, ..., or a crop is negative or as wide as the image.
     """
     if len(sample_shape) != 3:
         return _resolve_vectors(settings, sample_shape)
@@ -81,7 +123,7 @@ def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[V
     decisions = []
     pad, flip = settings.crop, settings.flip
     if pad == "auto":
-        pad, reason = _auto_pad(side)
+        pad, reason = _auto_pad(side) if not settings.resized_crop else (0, "there is a resized crop")
         decisions.append(Decision("data.views.crop", f"{pad} px", reason))
     if flip == "auto":
         flip, reason = _auto_flip(sample_shape[0])
@@ -92,27 +134,28 @@ def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[V
             where="data.views.crop",
             hint=f"write 0 to {side - 1}, or auto",
         )
-    return Views(pad=pad, flip=flip), tuple(decisions)
-
-
-def random_bits(sample_ids_B: Tensor, *, view: int, seed: int) -> Tensor:
-    """64 random bits for each sample, as int64 `[B]`: word number `sample id` of the stream of `(seed, view)`."""
-    start = _mix_int(_mix_int(seed + _GOLDEN) + (view + 1) * _GOLDEN)
-    state = (sample_ids_B + 1) * _signed(_GOLDEN) + _signed(start)
-    state = (state ^ _shift(state, 30)) * _signed(_MIX_1)
-    state = (state ^ _shift(state, 27)) * _signed(_MIX_2)
-    return state ^ _shift(state, 31)
+    if settings.rand_augment and sample_shape[0] not in (1, 3):
+        raise DataError(
+            f"its operations are for images of 1 or 3 channels, samples have the shape {sample_shape}",
+            where="data.views.rand_augment",
+            hint="leave out data.views.rand_augment",
+        )
+    same = settings.model_dump(exclude={"crop", "flip", "count", "seed"})
+    return Views(pad=pad, flip=flip, **same), tuple(decisions)
 
 
 def _resolve_vectors(settings: ViewSettings, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:
-    for name, value in (("crop", settings.crop), ("flip", settings.flip)):
+    for name in ("crop", "flip", "resized_crop", "colour_jitter", "rand_augment", "erasing", "cutmix"):
+        value = getattr(settings, name)
         if value not in ("auto", 0):
             raise DataError(
                 f"{value} asks for an image, samples have the shape {sample_shape}",
                 where=f"data.views.{name}",
                 hint=f"leave out data.views.{name}",
             )
-    return Views(pad=0, flip=False), (Decision("data.views", "none", f"samples are vectors {sample_shape}"),)
+    if settings.mixup:
+        return Views(mixup=settings.mixup), ()
+    return Views(), (Decision("data.views", "none", f"samples are vectors {sample_shape}"),)
 
 
 def _auto_pad(side: int) -> tuple[int, str]:
@@ -127,38 +170,19 @@ def _auto_flip(num_channels: int) -> tuple[bool, str]:
     return False, f"with {num_channels} channel(s), images are often signs, and a mirrored digit is another sign"
 
 
-def _crop(images_BCHW: Tensor, bits_B: Tensor, *, pad: int) -> Tensor:
-    """Each sample's window out of the padded image: one gather over a view of all windows, nothing is copied twice."""
-    height, width = images_BCHW.shape[2:]
-    padded_BCHW = F.pad(images_BCHW, (pad, pad, pad, pad))
-    windows = padded_BCHW.unfold(2, height, 1).unfold(3, width, 1)  # [B, C, 2p+1, 2p+1, H, W]
-    rows_B = torch.arange(len(images_BCHW), device=images_BCHW.device)
-    top_B = _offset(bits_B, choices=2 * pad + 1)
-    left_B = _offset(bits_B >> _OFFSET_BITS, choices=2 * pad + 1)
-    cropped: Tensor = windows[rows_B, :, top_B, left_B]
-    return cropped
+def _in_float(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change images in float32; uint8 comes back as uint8, rounded."""
+    if images.dtype != torch.uint8:
+        return change(images)
+    return _to_bytes(change(to_float(images)))
 
 
-def _offset(bits_B: Tensor, *, choices: int) -> Tensor:
-    """A number below `choices` from the low 21 bits; uneven by less than `choices` in two million."""
-    offset_B: Tensor = ((bits_B & (2**_OFFSET_BITS - 1)) * choices) >> _OFFSET_BITS
-    return offset_B
+def _in_bytes(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change images in uint8; float32 comes back as float32, in 256 levels."""
+    if images.dtype == torch.uint8:
+        return change(images)
+    return to_float(change(_to_bytes(images)))
 
 
-def _shift(state: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right; the operator on int64 would drag the sign along."""
-    shifted: Tensor = (state >> bits) & (2 ** (64 - bits) - 1)
-    return shifted
-
-
-def _mix_int(state: int) -> int:
-    """The same mix on one Python integer."""
-    state %= _WORD
-    state = ((state ^ (state >> 30)) * _MIX_1) % _WORD
-    state = ((state ^ (state >> 27)) * _MIX_2) % _WORD
-    return state ^ (state >> 31)
-
-
-def _signed(word: int) -> int:
-    """An unsigned 64-bit word as the int64 with the same bits."""
-    return word - _WORD if word >= _WORD // 2 else word
+def _to_bytes(images: Tensor) -> Tensor:
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)

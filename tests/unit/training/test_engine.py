@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.data.views import views
 from compressor.data.open import open_dataset
+from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import DivergenceError, InterruptedRunError, ModelError
 from compressor.losses.hard import Hard
 from compressor.losses.kd import KD
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings, ViewSettings
 from compressor.tasks.classification import Classification
+from compressor.teachers._cache import CachedTeacher
+from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
 from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
@@ -39,7 +41,7 @@ def dataset(project):
 def job(project, dataset, tmp_path):
     """A job on the small data; every call makes the same network."""
 
-    def make(*, losses=None, teacher=None, file="student.py", **settings):
+    def make(*, losses=None, teacher=None, file="student.py", views_counted=0, **settings):
         loaded, _ = network_for(
             ModelSettings(model=str(project / file)), dataset=dataset, task=Classification(), seed=3
         )
@@ -55,7 +57,7 @@ def job(project, dataset, tmp_path):
             losses=losses or (engine.WeightedLoss("hard", 1.0, Hard()),),
             task=Classification(),
             dataset=dataset,
-            plan=ViewPlan(shown, 0, seed=3),
+            plan=ViewPlan(shown, views_counted, seed=3),
             settings=TrainingSettings(**chosen),
             seed=3,
         )
@@ -229,3 +231,100 @@ def test_weights_broken_by_the_last_step_are_not_kept(job):
 
     with pytest.raises(DivergenceError, match="is not finite after step 6"):
         engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, LastStepBreaks()),), epochs=1))
+
+
+@pytest.fixture(scope="module")
+def teacher_network(project, dataset):
+    """A teacher whose answers differ from sample to sample; it need not be good."""
+    loaded, _ = network_for(
+        ModelSettings(model=str(project / "teacher.py")), dataset=dataset, task=Classification(), seed=9
+    )
+    return loaded.network
+
+
+@pytest.fixture
+def cached(teacher_network, dataset, tmp_path):
+    """A teacher that keeps its answers; every call reads what the one before has kept."""
+
+    def make() -> CachedTeacher:
+        folder = tmp_path / "answers"
+        folder.mkdir(exist_ok=True)
+        store = AnswerStore(folder, key="k", num_samples=len(dataset.train), form=Form(4))
+        return CachedTeacher(FrozenNetwork(teacher_network), store)
+
+    return make
+
+
+KD_ALONE = (engine.WeightedLoss("kd", 1.0, KD(alpha=1.0)),)
+
+
+def test_a_second_run_with_another_temperature_asks_the_teacher_nothing(job, cached, teacher_network):
+    steps, batch = 7, 32
+    first = engine.fit(job(teacher=cached(), losses=KD_ALONE, views_counted=2, epochs=4))
+    assert 2 * steps * batch <= first.asked <= 4 * steps * batch
+    forwards = []
+    handle = teacher_network.register_forward_hook(lambda *_: forwards.append(1))
+    other = (engine.WeightedLoss("kd", 1.0, KD(alpha=1.0, temperature=2.0)),)
+    resume.discard(job().state)
+    second = engine.fit(job(teacher=cached(), losses=other, views_counted=2, epochs=2, batch_size=32))
+    handle.remove()
+    assert second.asked == 0
+    assert forwards == []
+    assert second.curve[-1]["train_loss"] != first.curve[1]["train_loss"]
+
+
+def test_kept_answers_teach_exactly_what_the_first_run_was_taught(job, cached):
+    first = engine.fit(job(teacher=cached(), losses=KD_ALONE, views_counted=2, epochs=4))
+    resume.discard(job().state)
+    again = engine.fit(job(teacher=cached(), losses=KD_ALONE, views_counted=2, epochs=4))
+    assert_equal(weights(first.network), weights(again.network))
+
+
+def test_an_interrupted_run_with_a_cache_counts_what_was_asked_before(job, cached):
+    class Stopping(KD):
+        calls = 0
+
+        def __call__(self, student, teacher, batch):
+            self.calls += 1
+            if self.calls == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__call__(student, teacher, batch)
+
+    with pytest.raises(InterruptedRunError):
+        engine.fit(
+            job(teacher=cached(), losses=(engine.WeightedLoss("kd", 1.0, Stopping(alpha=1.0)),), views_counted=1)
+        )
+    finished = engine.fit(job(teacher=cached(), losses=KD_ALONE, views_counted=1))
+    assert 7 * 32 <= finished.asked <= 234
+
+
+def test_compiled_training_learns_the_same(job):
+    plain = engine.fit(job(epochs=2))
+    resume.discard(job().state)
+    compiled = engine.fit(job(epochs=2, compile=True))
+    assert {d.what: d.choice for d in compiled.decisions}["compile student"] == "on"
+    # dropout is drawn by other kernels, so the two runs are alike and not the same
+    assert compiled.curve[-1]["train_loss"] == pytest.approx(plain.curve[-1]["train_loss"], rel=0.05)
+    assert compiled.network._compiled_call_impl is None
+
+
+def test_every_epoch_says_where_its_milliseconds_went(job):
+    trained = engine.fit(job(epochs=2))
+    for entry in trained.curve:
+        assert entry["ms_per_step"]["backward"] > 0
+        assert entry["ms_per_step"]["teacher"] < entry["ms_per_step"]["backward"]
+
+
+def test_dropout_does_not_depend_on_what_was_drawn_before(job):
+    first = engine.fit(job(file="teacher.py", epochs=2))
+    resume.discard(job().state)
+    torch.rand(1000)
+    again = engine.fit(job(file="teacher.py", epochs=2))
+    assert_equal(weights(first.network), weights(again.network))
+
+
+def test_timing_steps_keeps_nothing(job):
+    watch, _ = engine.profile(job(epochs=1), steps=10, warm_up=5)
+    assert watch.steps == 10
+    assert watch.ms_per_step()["student"] > 0
+    assert not job().state.exists()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from compressor.data.views.views import Views, random_bits, resolve
+from compressor.data.views.stream import random_bits
+from compressor.data.views.views import Views, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 

@@ -1,0 +1,190 @@
+"""Distillation side by side: the usual hand-written loop, torchdistill, ours, and ours with no teacher.
+
+    python -m benchmarks.peers.training --data D --teacher T
+    python -m benchmarks.peers.training --data D --teacher T --students resnet8 --accuracy-epochs 3 --seeds 3
+
+CIFAR-10, ResNet-56 → ResNet-20 and ResNet-8, batch 128, the same samples, loss, optimiser and schedule for all. The first
+form measures speed: the peers over a bounded number of steps, ours over one epoch that fills the teacher cache and two that
+read it. Neither the peers' steps nor ours change from epoch to epoch, so the whole run is start-up + compiling + epochs ×
+the time of an epoch, which the claims call projected. The second form trains all of them to the end of a short
+schedule and compares their accuracy; it does not mind other load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import result
+from benchmarks.peers.contender import BATCH_SIZE
+from benchmarks.result import Claim
+
+GOALS = {"resnet20": 5.0, "resnet8": 8.0}
+PEERS = {"usual_loop": "the usual loop", "with_torchdistill": "torchdistill"}
+_ROUNDS = 2
+
+
+def main() -> None:
+    """Run the contenders and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder of the CIFAR-10 batches")
+    parser.add_argument("--teacher", required=True, help="ResNet-56 checkpoint")
+    parser.add_argument("--students", default="resnet20,resnet8")
+    parser.add_argument("--epochs", type=int, default=30, help="of the whole run that is projected")
+    parser.add_argument("--peer-steps", type=int, default=100, help="steps of a peer in each of two rounds")
+    parser.add_argument("--accuracy-epochs", type=int, help="compare accuracy after so many epochs instead of speed")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    students = given.students.split(",")
+    with tempfile.TemporaryDirectory(prefix="compress-peers-") as folder:
+        if given.accuracy_epochs:
+            runs = {student: _accuracy_runs(student, given, Path(folder)) for student in students}
+            claims = [claim for student in students for claim in accuracy_claims(student, runs[student])]
+            print(result.write("training_accuracy", claims, samples=runs))
+        else:
+            runs = {student: _speed_runs(student, given, Path(folder)) for student in students}
+            claims = [claim for student in students for claim in speed_claims(student, runs[student], given.epochs)]
+            print(result.write("training_peers", claims, samples=runs))
+
+
+def _speed_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Peers and ours in turns, so that a machine that changes meanwhile changes for all."""
+    runs: dict[str, Any] = {peer: [] for peer in PEERS}
+    ours = ["--epochs", "3", "--views", "1", "--compile", "true"]
+    for round_ in range(_ROUNDS):
+        for peer in PEERS:
+            steps = ["--epochs", str(given.epochs), "--max-steps", str(given.peer_steps)]
+            runs[peer].append(_run(peer, student, given, folder, f"{peer}-{round_}", steps))
+        if round_ == 0:
+            runs["ours"] = _run("ours", student, given, folder, "cold", ours)
+            runs["alone"] = _run("ours", student, given, folder, "alone", [*ours, "--alone"])
+        else:
+            runs["warm"] = _run("ours", student, given, folder, "warm", [*ours, "--temperature", "2"])
+    runs["live"] = _run("ours", student, given, folder, "live", ["--epochs", "1", "--views", "0", "--compile", "true"])
+    return runs
+
+
+def _accuracy_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[str, list[Any]]:
+    runs: dict[str, list[Any]] = {name: [] for name in (*PEERS, "ours", "alone")}
+    for seed in range(given.seeds):
+        flags = ["--epochs", str(given.accuracy_epochs), "--seed", str(seed)]
+        for peer in PEERS:
+            runs[peer].append(_run(peer, student, given, folder, f"{peer}-{seed}", flags))
+        runs["ours"].append(_run("ours", student, given, folder, f"ours-{seed}", flags))
+        runs["alone"].append(_run("ours", student, given, folder, f"alone-{seed}", [*flags, "--alone"]))
+    return runs
+
+
+def _run(
+    module: str, student: str, given: argparse.Namespace, folder: Path, name: str, flags: Sequence[str]
+) -> dict[str, Any]:
+    out = folder / f"{student}-{name}.json"
+    command = [sys.executable, "-m", f"benchmarks.peers.{module}", "--data", given.data, "--teacher", given.teacher]
+    command += ["--student", student, "--out", str(out), *flags]
+    if module == "ours":
+        command += ["--runs", str(folder / "runs")]
+    environment = os.environ | {
+        "COMPRESS_CACHE": str(folder / "caches"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / f"compiled-{student}-{name}"),  # every run pays for its compiling
+    }
+    print(f"{student}: {name}", file=sys.stderr, flush=True)
+    subprocess.run(command, check=True, env=environment)
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+def speed_claims(student: str, runs: Mapping[str, Any], epochs: int) -> list[Claim]:
+    """What the issue of speed sets out to show, for one student."""
+    usual, torchdistill = (steady_of_peer(runs[peer]) for peer in PEERS)
+    steady = runs["ours"]["images_per_s"][-1]
+    whole = whole_run_s(runs["ours"], views=-(-epochs // 4), epochs=epochs)
+    projected = f"(whole run of {epochs} epochs, projected)"
+    return [
+        Claim(f"{student}: steady images per second against the usual loop", GOALS[student], steady / usual, "×"),
+        Claim(f"{student}: steady images per second against torchdistill", GOALS[student], steady / torchdistill, "×"),
+        *(
+            Claim(
+                f"{student}: wall time against {title} {projected}",
+                4.0,
+                peer_run_s(runs[peer], epochs=epochs) / whole,
+                "×",
+            )
+            for peer, title in PEERS.items()
+        ),
+        Claim(
+            f"{student}: time of an epoch with a warm teacher cache against training alone",
+            1.05,
+            runs["alone"]["images_per_s"][-1] / runs["warm"]["images_per_s"][-1],
+            "×",
+            "at most",
+        ),
+        Claim(
+            f"{student}: samples the teacher is asked for in a second run with another temperature",
+            0.0,
+            float(runs["warm"]["asked"]),
+            "samples",
+            "at most",
+        ),
+    ]
+
+
+def steady_of_peer(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Median images per second of all blocks but the first of each run, which starts the workers."""
+    rates: list[float] = [rate for run in runs for rate in run["blocks_images_per_s"][1:]]
+    return statistics.median(rates)
+
+
+def peer_run_s(runs: Sequence[Mapping[str, Any]], *, epochs: int) -> float:
+    """Wall time of a whole run of a peer: what its start took, and its epochs at its steady rate.
+
+    Validation is left out, which favours the peer.
+    """
+    steady = steady_of_peer(runs)
+    start_s = statistics.median(run["wall_s"] - run["steps"] * BATCH_SIZE / steady for run in runs)
+    whole_s: float = max(0.0, start_s) + epochs * _images_per_epoch() / steady
+    return whole_s
+
+
+def whole_run_s(run: Mapping[str, Any], *, views: int, epochs: int) -> float:
+    """Wall time of a whole run of ours: start, compiling, epochs that fill the cache, epochs that read it.
+
+    The run has one epoch of filling (the first, which compiles too) and others of reading.
+    """
+    reading_s = _images_per_epoch() / run["images_per_s"][-1]
+    compiling_s = sum(
+        float(reason.rpartition("it took ")[2].removesuffix(" s"))
+        for what, choice, reason in run["decisions"]
+        if what.startswith("compile ") and choice == "on"
+    )
+    first_s = _images_per_epoch() / run["images_per_s"][0]
+    filling_s = first_s - compiling_s
+    other_s = run["wall_s"] - first_s - reading_s * (run["epochs"] - 1)
+    whole_s: float = other_s + compiling_s + views * filling_s + (epochs - views) * reading_s
+    return whole_s
+
+
+def _images_per_epoch() -> int:
+    return 45_000 // BATCH_SIZE * BATCH_SIZE
+
+
+def accuracy_claims(student: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
+    """That the fast loop teaches as well as the others do."""
+    means = {name: statistics.mean(run["test_accuracy"] for run in each) for name, each in runs.items()}
+    epochs, seeds = runs["ours"][0]["epochs"], len(runs["ours"])
+    about = f"(test accuracy after {epochs} epochs, mean of {seeds} seeds)"
+    return [
+        Claim(f"{student}: ours against {title} {about}", -0.5, means["ours"] - means[peer], "points")
+        for peer, title in PEERS.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Time the steps of a training before it is run, or after; the only stage that leaves nothing behind."""
+
+from __future__ import annotations
+
+from compressor.artifact import Target
+from compressor.data.samples import Dataset
+from compressor.losses.hard import Hard
+from compressor.recipe import DataSettings, DistillSettings, ModelSettings, TeacherSettings, TrainingSettings
+from compressor.tasks._contract import Task
+from compressor.teachers.none import NoTeacher
+from compressor.training.engine import WeightedLoss
+from compressor.training.produce import job_for
+from compressor.training.profile import Profile, profile
+from compressor.training.sources import frozen, losses_of
+from compressor.training.start import network_for
+
+
+def profile_training(
+    model: ModelSettings,
+    settings: TrainingSettings,
+    *,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+    steps: int,
+) -> list[Profile]:
+    """Time steps of training `model` on the labels alone.
+
+    Raises:
+        ModelError: The network cannot be built or does not fit the data.
+    """
+    loaded, _ = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    losses = (WeightedLoss("hard", 1.0, Hard()),)
+    job, _ = job_for(
+        loaded, settings, teacher=NoTeacher(), losses=losses, data=data, dataset=dataset, task=task, target=target
+    )
+    return profile(job, teacher=None, steps=steps)
+
+
+def profile_distilling(
+    student: ModelSettings,
+    settings: DistillSettings,
+    *,
+    teacher: TeacherSettings,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+    steps: int,
+) -> list[Profile]:
+    """Time steps of distilling, with the teacher asked and with its answers kept.
+
+    Raises:
+        ModelError: Student or teacher cannot be built or do not fit the data.
+    """
+    loaded, _ = network_for(student, dataset=dataset, task=task, seed=target.seed)
+    taught_by, _ = network_for(teacher, dataset=dataset, task=task, seed=target.seed)
+    live, _ = frozen(taught_by.network, kind=teacher.kind, dataset=dataset)
+    job, _ = job_for(
+        loaded,
+        settings,
+        teacher=live,
+        losses=losses_of(settings),
+        data=data,
+        dataset=dataset,
+        task=task,
+        target=target,
+    )
+    return profile(job, teacher=live, steps=steps)

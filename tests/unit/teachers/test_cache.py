@@ -1,0 +1,476 @@
+"""A teacher's kept answers: given back bit for bit, and never believed when anything about them is not right."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compressor import registry
+from compressor.batch import Batch
+from compressor.tasks.classification import Classification
+from compressor.teachers._cache import CachedTeacher, bytes_per_view, choose_form
+from compressor.teachers._records import AnswerStore, Form
+from compressor.teachers.network import FrozenNetwork
+
+NUM_SAMPLES = 40
+EVERY_FORM = [
+    *(Form(num_classes) for num_classes in (1, 2, 3, 7, 10, 101, 1000)),
+    Form(300, 16),
+    Form(1000, 64),
+    Form(70_000, 32),
+]
+
+
+class Network(nn.Module):
+    """A teacher whose forward passes, and the samples in them, are counted by a hook."""
+
+    def __init__(self, *, num_classes: int = 10) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(12, num_classes)
+        self.batch_sizes: list[int] = []
+        self.register_forward_hook(lambda module, inputs, output: self.batch_sizes.append(len(output)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images.flatten(1))
+
+
+def store_in(folder: Path, *, form: Form | None = None, key: str = "k") -> AnswerStore:
+    return AnswerStore(folder, key=key, num_samples=NUM_SAMPLES, form=form or Form(10))
+
+
+def cached(folder: Path, network: nn.Module | None = None, **settings: str) -> CachedTeacher:
+    return CachedTeacher(FrozenNetwork(network or Network()), store_in(folder, **settings))
+
+
+def batch_of(ids: list[int], *, view: int = 0) -> Batch:
+    """The very pictures that these samples show in this view."""
+    pictures = [torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(1000 * view + each)) for each in ids]
+    zeros = torch.zeros(len(ids), dtype=torch.int64)
+    return Batch(torch.stack(pictures), zeros, torch.tensor(ids), view, Classification())
+
+
+def logits_for(ids: np.ndarray, *, num_classes: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *ids.tolist()]).normal(0, 3, (len(ids), num_classes)).astype(np.float32)
+
+
+def rounded(logits: torch.Tensor) -> torch.Tensor:
+    return logits.half().float()
+
+
+def file_of(folder: Path) -> Path:
+    (file,) = folder.glob("view-*.bin")
+    return file
+
+
+# what comes back
+
+
+@pytest.mark.parametrize("form", EVERY_FORM, ids=str)
+def test_what_is_read_is_what_writing_returned_bit_for_bit(tmp_path, form):
+    ids = np.array([5, 0, 39, 17])
+    written = store_in(tmp_path, form=form).write(2, ids, logits_for(ids, num_classes=form.num_classes))
+
+    read, there = store_in(tmp_path, form=form).read(2, ids[::-1].copy())
+
+    assert there.all()
+    assert read.shape == (4, form.num_classes)
+    assert read.dtype == np.float32
+    assert np.array_equal(read[::-1], written)
+
+
+@pytest.mark.parametrize("form", EVERY_FORM, ids=str)
+def test_a_record_is_whole_words_and_no_more_than_one_longer_than_it_must_be(form):
+    index = 2 if form.num_classes <= 65_536 else 4
+    payload = 2 * form.num_classes if form.top == 0 else form.top * (2 + index) + 4
+    assert form.record_bytes % 8 == 0
+    assert payload + 8 <= form.record_bytes < payload + 16
+
+
+def test_the_whole_answer_is_kept_as_float16(tmp_path):
+    ids = np.arange(NUM_SAMPLES)
+    logits = logits_for(ids, num_classes=10)
+    assert np.array_equal(store_in(tmp_path).write(0, ids, logits), logits.astype(np.float16).astype(np.float32))
+
+
+def test_every_bfloat16_in_the_normal_range_of_float16_is_kept_exactly():
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.bfloat16).float()
+    normal = every[(every.abs() >= 2.0**-14) & (every.abs() <= 65504)]
+    assert len(normal) > 7000
+    form = Form(len(normal))
+    values = normal.numpy()[None]
+    assert np.array_equal(form.unpack(form.pack(values)), values)
+
+
+def test_logits_beyond_the_range_of_float16_go_to_its_ends():
+    form = Form(4)
+    given = np.array([[1e6, -1e6, 65504.0, 3.0]], np.float32)
+    assert form.unpack(form.pack(given)).tolist() == [[65504.0, -65504.0, 65504.0, 3.0]]
+
+
+@pytest.mark.parametrize("form", [Form(300, 16), Form(1000, 64), Form(70_000, 32)], ids=str)
+def test_the_largest_keep_their_places_and_the_rest_its_whole_probability(form):
+    logits = logits_for(np.arange(20), num_classes=form.num_classes)
+    largest = np.argsort(-logits, axis=1)[:, : form.top]
+    as_kept = np.take_along_axis(logits, largest, axis=1).astype(np.float16).astype(np.float32)
+
+    given = form.unpack(form.pack(logits))
+
+    assert np.array_equal(np.take_along_axis(given, largest, axis=1), as_kept)
+    np.put_along_axis(logits, largest, as_kept, axis=1)
+    rest = 1 - probability(logits, largest)
+    assert rest.min() > 0.01
+    assert np.allclose(1 - probability(given, largest), rest, rtol=1e-5)
+
+
+def probability(logits: np.ndarray, classes: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
+    """What some classes of each row have together."""
+    soft = torch.from_numpy(logits).double().div(temperature).softmax(dim=1).numpy()
+    return np.take_along_axis(soft, classes, axis=1).sum(axis=1)
+
+
+def test_at_a_higher_temperature_the_rest_has_a_little_more_than_it_had():
+    form = Form(1000, 64)
+    logits = logits_for(np.arange(20), num_classes=1000)
+    largest = np.argsort(-logits, axis=1)[:, :64]
+    given = form.unpack(form.pack(logits))
+    more = (1 - probability(given, largest, temperature=4)) / (1 - probability(logits, largest, temperature=4))
+    assert (more > 1).all()
+    assert more.max() < 1.25
+
+
+# what is asked, and what is not
+
+
+def test_a_second_pass_asks_the_teacher_for_nothing_and_sees_the_same_numbers(tmp_path):
+    network, batches = Network(), [batch_of([3, 1, 2], view=0), batch_of([0, 5, 4], view=0), batch_of([1, 3], view=1)]
+    first_teacher = cached(tmp_path, network)
+    first = [first_teacher.answer(batch).logits for batch in batches]
+    assert network.batch_sizes == [3, 3, 2]
+    assert (first_teacher.asked, first_teacher.kept) == (8, 0)
+
+    later_teacher = cached(tmp_path, network)
+    later = [later_teacher.answer(batch).logits for batch in batches]
+
+    assert network.batch_sizes == [3, 3, 2]
+    assert (first_teacher.asked, later_teacher.asked, later_teacher.kept) == (8, 0, 8)
+    for batch, one, other in zip(batches, first, later, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, rounded(network.layer(batch.inputs.flatten(1)).detach()))
+
+
+def test_only_what_is_missing_is_asked_for_and_what_is_kept_stays(tmp_path):
+    network = Network()
+    teacher = cached(tmp_path, network)
+    before = teacher.answer(batch_of([1, 2])).logits
+    with torch.no_grad():
+        network.layer.bias += 1
+
+    after = teacher.answer(batch_of([2, 7, 1, 9])).logits
+
+    assert network.batch_sizes == [2, 2]
+    assert (teacher.asked, teacher.kept) == (4, 2)
+    assert torch.equal(after[[2, 0]], before)
+    fresh = network.layer(batch_of([7, 9]).inputs.flatten(1)).detach()
+    assert torch.equal(after[[1, 3]], rounded(fresh))
+
+
+def test_the_plain_sample_is_answered_by_the_teacher_each_time_and_never_kept(tmp_path):
+    network = Network()
+    teacher = cached(tmp_path, network)
+    for _ in range(2):
+        answer = teacher.answer(batch_of([1, 2], view=-1)).logits
+    assert network.batch_sizes == [2, 2]
+    assert torch.equal(answer, network.layer(batch_of([1, 2], view=-1).inputs.flatten(1)).detach())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_that_are_not_finite_are_passed_on_and_not_kept(tmp_path):
+    network = Network()
+    with torch.no_grad():
+        network.layer.weight[3] = torch.nan
+    teacher = cached(tmp_path, network)
+    for _ in range(2):
+        assert teacher.answer(batch_of([1, 2])).logits[:, 3].isnan().all()
+    assert network.batch_sizes == [2, 2]
+    assert not store_in(tmp_path).read(0, np.array([1, 2]))[1].any()
+
+
+def test_an_answer_carries_no_gradient_and_can_be_learnt_from(tmp_path):
+    teacher = cached(tmp_path)
+    student = nn.Linear(12, 10)
+    for _ in range(2):
+        batch = batch_of([1, 2, 3])
+        answer = teacher.answer(batch).logits
+        assert not answer.requires_grad
+        nn.functional.mse_loss(student(batch.inputs.flatten(1)), answer).backward()
+    assert student.weight.grad.abs().sum() > 0
+
+
+def test_views_are_files_of_their_own_so_that_another_number_of_views_shares_them(tmp_path):
+    teacher = cached(tmp_path)
+    for view in (0, 3, 12):
+        teacher.answer(batch_of([1], view=view))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["view-00000.bin", "view-00003.bin", "view-00012.bin"]
+
+
+def test_an_unfilled_file_takes_no_more_disk_than_what_is_in_it(tmp_path):
+    form = Form(1000)
+    store = AnswerStore(tmp_path, key="k", num_samples=1_000_000, form=form)
+    store.write(0, np.array([999_999]), logits_for(np.array([0]), num_classes=1000))
+    status = file_of(tmp_path).stat()
+    assert status.st_size == 1_000_000 * form.record_bytes
+    assert status.st_blocks * 512 < 100_000
+
+
+# what is not believed
+
+
+@pytest.mark.parametrize("form", [Form(10), Form(7), Form(300, 16)], ids=str)
+def test_a_record_with_any_bit_flipped_is_not_there(tmp_path, form):
+    ids = np.array([0, 1])
+    store = store_in(tmp_path, form=form)
+    store.write(0, ids, logits_for(ids, num_classes=form.num_classes))
+    whole = file_of(tmp_path).read_bytes()
+    for bit in range(8 * form.record_bytes):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file_of(tmp_path).write_bytes(damaged)
+        assert store.read(0, ids)[1].tolist() == [False, True], bit
+
+
+def test_the_highest_bits_of_two_words_do_not_cancel_out(tmp_path):
+    form = Form(16)
+    store = store_in(tmp_path, form=form)
+    store.write(0, np.array([0]), logits_for(np.array([0]), num_classes=16))
+    damaged = bytearray(file_of(tmp_path).read_bytes())
+    for word in range(form.words):
+        damaged[8 * word + 7] ^= 0x80
+    file_of(tmp_path).write_bytes(damaged)
+    assert not store.read(0, np.array([0]))[1].any()
+
+
+def test_a_damaged_record_is_asked_for_again_and_mended(tmp_path):
+    network = Network()
+    teacher = cached(tmp_path, network)
+    right = teacher.answer(batch_of([0, 1, 2])).logits
+    damaged = bytearray(file_of(tmp_path).read_bytes())
+    damaged[Form(10).record_bytes + 4] ^= 0xFF
+    file_of(tmp_path).write_bytes(damaged)
+
+    assert torch.equal(teacher.answer(batch_of([0, 1, 2])).logits, right)
+    assert network.batch_sizes == [3, 1]
+    assert torch.equal(teacher.answer(batch_of([0, 1, 2])).logits, right)
+    assert network.batch_sizes == [3, 1]
+
+
+def test_a_record_torn_at_any_byte_is_not_there(tmp_path):
+    form, ids = Form(10), np.array([0])
+    store = store_in(tmp_path)
+    store.write(0, ids, logits_for(ids, num_classes=10, seed=1))
+    old = file_of(tmp_path).read_bytes()
+    store.write(0, ids, logits_for(ids, num_classes=10, seed=2))
+    new = file_of(tmp_path).read_bytes()
+    assert len(old) == len(new) == form.record_bytes
+    torn = {new[:cut] + behind[cut:] for cut in range(1, len(new)) for behind in (bytes(len(old)), old)} - {old, new}
+    assert len(torn) > 40
+    for content in torn:
+        file_of(tmp_path).write_bytes(content)
+        assert not store.read(0, ids)[1].any(), content
+
+
+@pytest.mark.parametrize("left", [0, 1, 31, 32, 100, 319])
+def test_what_a_truncated_file_has_lost_is_asked_for_again(tmp_path, left):
+    network = Network()
+    teacher = cached(tmp_path, network)
+    ids = list(range(10))
+    right = teacher.answer(batch_of(ids)).logits
+    os.truncate(file_of(tmp_path), left)
+
+    assert torch.equal(teacher.answer(batch_of(ids)).logits, right)
+    assert network.batch_sizes == [10, 10 - left // 32]
+
+
+def test_records_of_another_cache_view_or_sample_are_not_believed(tmp_path):
+    ids = np.arange(4)
+    (tmp_path / "other").mkdir()
+    store, other = store_in(tmp_path), store_in(tmp_path / "other", key="another")
+    store.write(0, ids, logits_for(ids, num_classes=10))
+    other.write(0, ids, logits_for(ids, num_classes=10))
+    whole = file_of(tmp_path).read_bytes()
+    size = Form(10).record_bytes
+
+    (tmp_path / "view-00001.bin").write_bytes(whole)
+    assert not store.read(1, ids)[1].any(), "of another view"
+    (tmp_path / "view-00001.bin").write_bytes((tmp_path / "other" / "view-00000.bin").read_bytes())
+    assert not store.read(1, ids)[1].any(), "of another cache and view"
+    (tmp_path / "view-00000.bin").write_bytes((tmp_path / "other" / "view-00000.bin").read_bytes())
+    assert not store.read(0, ids)[1].any(), "of another cache"
+    (tmp_path / "view-00000.bin").write_bytes(whole[size : 2 * size] + whole[size:])
+    assert store.read(0, ids)[1].tolist() == [False, True, True, True], "of another sample"
+
+
+def test_a_file_of_zeros_or_of_noise_holds_nothing(tmp_path):
+    store, ids = store_in(tmp_path), np.arange(NUM_SAMPLES)
+    for content in (bytes(5000), np.random.default_rng(0).bytes(5000), b"\xff" * 5000):
+        (tmp_path / "view-00000.bin").write_bytes(content)
+        assert not store.read(0, ids)[1].any()
+
+
+def test_a_cache_deleted_in_mid_run_costs_nothing_but_its_answers(tmp_path, capsys):
+    folder, network = tmp_path / "cache", Network()
+    folder.mkdir()
+    teacher = cached(folder, network)
+    right = teacher.answer(batch_of([0, 1])).logits
+    file_of(folder).unlink()
+    folder.rmdir()
+
+    assert torch.equal(teacher.answer(batch_of([0, 1])).logits, right)
+    assert "no longer kept" in capsys.readouterr().err
+
+
+# crashes, crowds and full disks
+
+FILLER = """
+    import sys
+    import numpy as np
+    from pathlib import Path
+    from compressor.teachers._records import AnswerStore, Form
+    folder, seed, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    store = AnswerStore(folder, key="k", num_samples=4096, form=Form(1000))
+    truth = np.random.default_rng(0).normal(0, 3, (4096, 1000)).astype(np.float32)
+    print("ready", flush=True)
+    for turn in range(rounds):
+        for ids in np.random.default_rng(seed + turn).permutation(4096).reshape(-1, 64):
+            store.write(0, ids, truth[ids])
+"""
+
+
+def start_filling(folder: Path, *, seed: int, rounds: int) -> subprocess.Popen[str]:
+    program = [sys.executable, "-c", textwrap.dedent(FILLER), str(folder), str(seed), str(rounds)]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+
+
+def right_and_there(folder: Path) -> np.ndarray:
+    """Which of the filler's records are there; those that are must be right."""
+    truth = np.random.default_rng(0).normal(0, 3, (4096, 1000)).astype(np.float32).astype(np.float16)
+    store = AnswerStore(folder, key="k", num_samples=4096, form=Form(1000))
+    read, there = store.read(0, np.arange(4096))
+    assert np.array_equal(read[there], truth[there].astype(np.float32))
+    assert not read[~there].any()
+    return there
+
+
+def test_after_a_kill_in_the_middle_of_writing_every_record_is_right_or_not_there(tmp_path):
+    with start_filling(tmp_path, seed=1, rounds=1000) as filling:
+        assert filling.stdout.readline() == "ready\n"
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        filling.send_signal(signal.SIGKILL)
+        assert filling.wait() == -signal.SIGKILL
+    there = right_and_there(tmp_path)
+    assert there.any()
+
+    with start_filling(tmp_path, seed=2, rounds=1) as again:
+        again.communicate()
+    assert right_and_there(tmp_path).all()
+
+
+def test_two_processes_may_write_one_view_at_once_while_a_third_reads_it(tmp_path):
+    with start_filling(tmp_path, seed=1, rounds=2) as one, start_filling(tmp_path, seed=50, rounds=2) as other:
+        assert [one.stdout.readline(), other.stdout.readline()] == ["ready\n", "ready\n"]
+        while one.poll() is None or other.poll() is None:
+            right_and_there(tmp_path)
+        assert (one.returncode, other.returncode) == (0, 0)
+    assert right_and_there(tmp_path).all()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys):
+    (tmp_path / "kept").mkdir()
+    batches = [batch_of([0, 1, 2]), batch_of([3, 4]), batch_of([0, 1, 2])]
+    usual = cached(tmp_path / "kept")
+    right = [usual.answer(batch).logits for batch in batches]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "view-00000.bin").symlink_to("/dev/full")
+    network = Network()
+    teacher = cached(tmp_path / "full", network)
+
+    answers = [teacher.answer(batch).logits for batch in batches]
+
+    assert all(torch.equal(one, other) for one, other in zip(answers, right, strict=True))
+    assert network.batch_sizes == [3, 2, 3]
+    told = capsys.readouterr().err
+    assert told.count("no longer kept") == 1
+    assert "No space left on device" in told
+
+
+def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):
+    program = textwrap.dedent("""
+        import resource, sys
+        import numpy as np
+        from pathlib import Path
+        from compressor.teachers._records import AnswerStore, Form
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50 * Form(10).record_bytes + 5, resource.RLIM_INFINITY))
+        store = AnswerStore(Path(sys.argv[1]), key="k", num_samples=100, form=Form(10))
+        answers = np.arange(1000, dtype=np.float32).reshape(100, 10)
+        try:
+            store.write(0, np.arange(100), answers)
+        except OSError as fault:
+            print(fault.strerror)
+        read, there = store.read(0, np.arange(100))
+        assert there.tolist() == [True] * 50 + [False] * 50
+        assert (read[:50] == answers[:50]).all()
+    """)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "File too large\n"
+
+
+# which form
+
+
+def test_all_logits_are_kept_where_classes_are_few_whatever_the_budget():
+    form, why = choose_form(num_samples=1_000_000, num_classes=256, num_views=30, budget_bytes=1)
+    assert form == Form(256)
+    assert "is more than" in why.reason
+
+
+@pytest.mark.parametrize(
+    ("budget_gb", "top"), [(3000.0, 0), (70.0, 0), (60.0, 64), (9.0, 64), (8.0, 32), (4.5, 16), (0.001, 16)]
+)
+def test_of_many_classes_as_many_are_kept_as_fit_the_budget(budget_gb, top):
+    form, why = choose_form(num_samples=1_281_167, num_classes=1000, num_views=25, budget_bytes=round(budget_gb * 1e9))
+    assert form == Form(1000, top)
+    size = 1_281_167 * 25 * form.record_bytes
+    assert f"{size / 1e9:.2f} GB" in why.reason
+    assert ("fits" in why.reason) == (size <= budget_gb * 1e9)
+    assert why.choice == str(form)
+
+
+@pytest.mark.parametrize(("num_samples", "told"), [(230, "7.4 kB"), (50_000, "1.6 MB"), (10_000_000, "0.32 GB")])
+def test_the_reason_says_the_size_in_a_unit_that_shows_it(num_samples, told):
+    _, why = choose_form(num_samples=num_samples, num_classes=10, num_views=1, budget_bytes=10**9)
+    assert f" take {told}, which fits distill.cache_gb = 1" in why.reason
+
+
+def test_the_least_a_view_takes_is_that_of_its_shortest_form():
+    assert bytes_per_view(num_samples=1000, num_classes=10) == 1000 * Form(10).record_bytes
+    assert bytes_per_view(num_samples=1000, num_classes=1000) == 1000 * Form(1000, 16).record_bytes
+
+
+def test_the_cache_is_no_kind_of_teacher():
+    names = [member.name for member in registry.members("teachers")]
+    assert "network" in names
+    assert not [name for name in names if "cache" in name or "records" in name]
