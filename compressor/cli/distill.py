@@ -25,6 +25,10 @@ def distill(
     alpha: Annotated[
         float | None, typer.Option("--alpha", help="Share of the teacher's word against the label's.")
     ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option("--views", help="Views of each sample, shown in turn; 0: fresh ones.", min=0),
+    ] = None,
     name: options.Name = None,
     runs: options.Runs = Path("runs"),
     seed: options.Seed = 0,
@@ -56,7 +60,7 @@ def distill(
         runs=runs,
         seed=seed,
         options=options.given(epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, device=device),
-        assignments=assignments or (),
+        assignments=(*([] if views is None else [f"data.views.count={views}"]), *(assignments or ())),
         command=options.command_line(),
     )
     _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")

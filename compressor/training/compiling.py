@@ -7,10 +7,12 @@ after an interruption computes with the same kernels.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,7 +20,10 @@ from torch import Tensor, nn
 
 from compressor.artifact import Decision
 from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.training.resume import Position
 from compressor.training.stopwatch import Phase, Stopwatch
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA on machines without a GPU
 
 _WARM_UP_STEPS = 4
 _TIMED_STEPS = 10
@@ -33,8 +38,27 @@ _MARGIN = 1.5
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear, nn.MultiheadAttention, nn.Embedding)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A network that may be compiled.
+
+    Attributes:
+        name: `student` or `teacher`.
+        network: In place.
+        learns: Whether its backward pass is compiled too.
+        steps_left: Steps of the run that still go through it.
+        trial: Runs it once as a step does.
+    """
+
+    name: str
+    network: nn.Module
+    learns: bool
+    steps_left: int
+    trial: Callable[[], object]
+
+
 class Compiler:
-    """Knows when to decide, and what a step takes until then.
+    """Knows when to decide, and what a step takes until then; compiles what pays.
 
     Args:
         wanted: `compile` of the settings.
@@ -44,7 +68,7 @@ class Compiler:
 
     def __init__(self, wanted: bool | Literal["auto"]) -> None:
         self.settled = wanted is False
-        self._wait = wanted == "auto"
+        self._wanted = wanted
         self._warm: dict[Phase, float] | None = None
         self._steps = 0
 
@@ -53,7 +77,7 @@ class Compiler:
         self._steps += 1
         if self._steps == _WARM_UP_STEPS + 1:
             self._warm = dict(watch.seconds)
-        return not self._wait or self._steps > _WARM_UP_STEPS + _TIMED_STEPS
+        return self._wanted != "auto" or self._steps > _WARM_UP_STEPS + _TIMED_STEPS
 
     def seconds_per_step(self, watch: Stopwatch) -> dict[str, float]:
         """What a step spends in student and teacher, as timed so far; nothing when nothing was timed."""
@@ -63,6 +87,42 @@ class Compiler:
             name: sum(watch.seconds[phase] - self._warm[phase] for phase in phases) / _TIMED_STEPS
             for name, phases in self._phases.items()
         }
+
+    def settle(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        seconds_per_step: Mapping[str, float],
+        position: Position,
+        device: str,
+        world_size: int,
+    ) -> None:
+        """Decide for each candidate, unless that was done before an interruption, and compile those it pays for.
+
+        What was decided, and why, is kept in `position`. What is stated is compiled at its first use.
+        """
+        for each in candidates:
+            if any(made["what"] == f"compile {each.name}" for made in position.decisions):
+                if each.name in position.compiled:
+                    each.network.compile(dynamic=False)  # at its first use, which may not come
+                continue
+            on, why = choose(
+                self._wanted,
+                each.name,
+                each.network,
+                seconds_left=seconds_per_step.get(each.name, 0.0) * each.steps_left,
+                learns=each.learns,
+                device=device,
+                world_size=world_size,
+            )
+            if on and self._wanted == "auto":
+                on, why = _tried(each, why)
+            elif on:
+                each.network.compile(dynamic=False)
+            position.decisions.append(asdict(why))
+            if on:
+                position.compiled.append(each.name)
+        self.settled = True
 
 
 def choose(
@@ -128,6 +188,15 @@ def compile_now(network: nn.Module, trial: Callable[[], object]) -> float:
         _restore(network, buffers)
         network.zero_grad(set_to_none=True)
     return time.perf_counter() - started
+
+
+def _tried(each: Candidate, why: Decision) -> tuple[bool, Decision]:
+    """Compile, or find out that it cannot be done here."""
+    try:
+        took_s = compile_now(each.network, each.trial)
+    except ModelError as fault:
+        return False, replace(why, choice="off", reason=f"{why.reason}, but {fault.message}")
+    return True, replace(why, reason=f"{why.reason}; it took {took_s:.0f} s")
 
 
 def undo(network: nn.Module) -> None:

@@ -14,7 +14,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from compressor.batch import Batch, Outputs
 from compressor.data.loader import LoadedBatch, Loader, to_float
 from compressor.data.samples import Dataset, Samples
 from compressor.data.views.plan import ViewPlan
-from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
+from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError
 from compressor.losses._contract import Loss
 from compressor.models.eager import as_written
 from compressor.models.network import Network
@@ -319,55 +320,33 @@ class _Run:
         """Compile student and teacher when it is time to decide, and it pays."""
         if self.compiler.settled or not self.compiler.is_time(self.watch):
             return
-        position, teacher = self.position, self.job.teacher
-        steps_left = self.total_steps - position.step
-        filling = self.job.plan.count * len(self.loader) - position.step if teacher.keeps_answers else steps_left
-        steps_of = {"student": steps_left, "teacher": max(0, min(filling, steps_left))}
-        networks: dict[str, nn.Module] = {"student": self.job.network}
+        teacher, steps_left = self.job.teacher, self.total_steps - self.position.step
+        candidates = [
+            compiling.Candidate(
+                "student", self.job.network, learns=True, steps_left=steps_left, trial=lambda: self._trial(batch)
+            )
+        ]
         if teacher.network is not None:
-            networks["teacher"] = teacher.network
-        trials = {"student": lambda: self._trial(batch), "teacher": lambda: self._teacher_trial(batch)}
-        seconds = together.mean_of(self.fabric, self.compiler.seconds_per_step(self.watch))
-        for name, network in networks.items():
-            if any(each["what"] == f"compile {name}" for each in position.decisions):
-                on = name in position.compiled  # decided before an interruption
-            else:
-                on, why = compiling.choose(
-                    self.job.settings.compile,
-                    name,
-                    network,
-                    seconds_left=seconds.get(name, 0.0) * steps_of[name],
-                    learns=name == "student",
-                    device=self.fabric.device.type,
-                    world_size=self.fabric.world_size,
-                )
-                position.decisions.append(asdict(why))
-            if on:
-                self._compile(name, network, trials[name])
-        self.compiler.settled = True
-
-    def _compile(self, name: str, network: nn.Module, trial: Any) -> None:
-        position = self.position
-        entry = next(each for each in position.decisions if each["what"] == f"compile {name}")
-        try:
-            took_s = compiling.compile_now(network, trial)
-        except ModelError as fault:
-            if self.job.settings.compile is True:
-                raise
-            entry.update(choice="off", reason=f"{entry['reason']}, but {fault.message}")
-            position.compiled = [each for each in position.compiled if each != name]
-            return
-        if name not in position.compiled:
-            position.compiled.append(name)
-            entry["reason"] += f"; it took {took_s:.0f} s"
+            filling = self.job.plan.count * len(self.loader) - self.position.step
+            asked_in = max(0, min(filling, steps_left)) if teacher.keeps_answers else steps_left
+            trial = partial(self._teacher_trial, teacher.network, batch)
+            candidates.append(
+                compiling.Candidate("teacher", teacher.network, learns=False, steps_left=asked_in, trial=trial)
+            )
+        self.compiler.settle(
+            candidates,
+            seconds_per_step=together.mean_of(self.fabric, self.compiler.seconds_per_step(self.watch)),
+            position=self.position,
+            device=self.fabric.device.type,
+            world_size=self.fabric.world_size,
+        )
 
     def _trial(self, batch: Batch) -> None:
         self.fabric.backward(self.model(batch.inputs).float().square().mean())
 
-    def _teacher_trial(self, batch: Batch) -> None:
-        assert self.job.teacher.network is not None
+    def _teacher_trial(self, network: nn.Module, batch: Batch) -> None:
         with torch.inference_mode(), self.fabric.autocast():
-            self.job.teacher.network(batch.inputs)
+            network(batch.inputs)
 
     def _check_weights(self, lr: float) -> None:
         """A step that broke the weights after the last look at the losses must not be kept.

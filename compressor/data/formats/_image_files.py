@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from PIL import Image, ImageOps
 from compressor.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+
+DECODER = 1
+"""Raised with any change of the pixels that a file becomes, since stores hold what an earlier version decoded."""
 
 # Only these decoders are tried, whatever the suffix says: Pillow's EPS reader, for one, would start Ghostscript.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
@@ -58,8 +62,10 @@ def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
         # JPEG can decode at a half, quarter or eighth; twice the wanted size stays, as Pillow's own thumbnails do.
         image.draft(None, (2 * side, 2 * side))
-        upright = ImageOps.exif_transpose(image)
-        square = ImageOps.fit(_rgb(upright), (side, side), Image.Resampling.BICUBIC)
+        upright = _rgb(ImageOps.exif_transpose(image))
+        square = upright
+        if upright.size != (side, side):
+            square = ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
@@ -74,42 +80,69 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def readable_among(files: Sequence[Path], *, side: int) -> list[tuple[str, bool]]:
+    """For each file the SHA-256 of its content (hex), empty if there is none to read; and whether it is a picture."""
+
+    def look(file: Path) -> tuple[str, bool]:
+        content = ""
+        try:
+            raw = file.read_bytes()
+            content = hashlib.sha256(raw).hexdigest()
+            decode(raw, side=side)
+        except UNREADABLE:
+            return content, False
+        return content, True
+
+    with ThreadPoolExecutor(num_threads()) as pool:
+        return list(pool.map(look, files))
+
+
 class FileSamples:
     """Image files, decoded by threads each time they are fetched.
 
     Args:
-        files: One image each.
+        path: Where the file of each position lies.
         labels: `[N]`.
         side: Pixels of the square they are brought to.
     """
 
-    def __init__(self, files: Sequence[Path], labels: NDArray[np.int64], *, side: int) -> None:
-        self._files = tuple(files)
+    def __init__(self, path: Callable[[int], Path], labels: NDArray[np.int64], *, side: int) -> None:
+        self._path = path
         self.labels = labels
         self.sample_shape: tuple[int, ...] = (3, side, side)
+        self._pool: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.labels)
 
     def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """The images at `positions`, decoded.
 
         Raises:
-            DataError: A file has become unreadable since the set was opened.
+            DataError: A file cannot be read.
         """
         pixels = np.empty((len(positions), *self.sample_shape), np.uint8)
 
         def read(row: int) -> None:
-            pixels[row] = self._decode(self._files[positions[row]])
+            pixels[row] = self._decode(self._path(int(positions[row])))
 
-        with ThreadPoolExecutor(num_threads()) as pool:
-            list(pool.map(read, range(len(positions))))
+        if self._pool is None:  # made at the first use and kept: starting threads for every batch would cost more
+            self._pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="decode")
+        rows = range(len(positions))
+        share = max(1, -(-len(positions) // (4 * num_threads())))
+
+        def read_some(first: int) -> None:
+            for row in rows[first : first + share]:
+                read(row)
+
+        list(self._pool.map(read_some, rows[::share]))
         return pixels
 
     def _decode(self, file: Path) -> NDArray[np.uint8]:
         try:
             return decode(file.read_bytes(), side=self.sample_shape[1])
         except UNREADABLE as fault:
-            raise DataError(
-                f"could be read when the set was opened, but no longer: {fault}", where=str(file)
-            ) from fault
+            hint = (
+                "remove or mend the file, or decode the set once (data.options.decode = 'once'), which leaves such out"
+            )
+            raise DataError(f"cannot be read: {fault}", where=str(file), hint=hint) from fault

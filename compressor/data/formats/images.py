@@ -1,91 +1,157 @@
 """Image files in a folder per class. How one file becomes pixels is in `_image_files.py`.
 
-Every file is read once when the set is opened: that gives the fingerprint, finds the damaged ones, and, where the set
-fits in memory, decodes it for good.
+A set whose pixels fit on the disk is decoded once into a store that later runs find again (`_pixel_store.py`); a larger one
+is decoded whenever it is read, by threads, and opens as fast as its folders can be listed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
+from compressor import caches
 from compressor.artifact import Decision
-from compressor.data.formats._image_files import SUFFIXES, UNREADABLE, FileSamples, decode, num_threads, short_side
-from compressor.data.samples import ArraySamples, Samples, Splits, SubsetSamples
-from compressor.errors import DataError
+from compressor.data.formats._file_table import FileTable, TableSet, list_files
+from compressor.data.formats._image_files import DECODER, UNREADABLE, FileSamples, readable_among, short_side
+from compressor.data.formats._pixel_store import StoredPictures, StoredSamples, find_or_make, room_for
+from compressor.data.samples import Samples, Splits, SubsetSamples
+from compressor.errors import ArtifactError, DataError
 
-IN_MEMORY_BYTES = 2 * 2**30
+STORED_BYTES = 8 * 2**30
 MAX_AUTO_SIDE = 224
 _MEASURED_FILES = 100
+_SAMPLED_FILES = 1000
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def images(path: Path, *, image_size: int = 0) -> Splits:
+def images(path: Path, *, image_size: int = 0, decode: str = "auto") -> Splits:
     """A folder of image files for each class, directly or below train/, val/ and test/.
 
     Args:
         path: The folder; `valid/` and `validation/` are read as `val/`.
         image_size: side in pixels of the square images are brought to; 0 takes their median short side, at most 224
+        decode: once (into a store that later runs find again), stream (each time they are read), or auto
 
     Raises:
         DataError: No class folders, an empty one, splits with different classes, or no readable image.
     """
     if image_size < 0:
         raise DataError(f"{image_size} is no size", where="data.options.image_size", hint="write pixels, or 0 for auto")
+    if decode not in ("auto", "once", "stream"):
+        hint = "write auto, once or stream"
+        raise DataError(f"'{decode}' is no way to decode images", where="data.options.decode", hint=hint)
     folders = _split_folders(path)
-    listings = {split: _list(folder) for split, folder in folders.items()}
-    _require_same_classes(listings, folders)
+    files = TableSet({split: list_files(folder, _class_folders(folder)) for split, folder in folders.items()})
+    _require_same_classes(files.tables, folders)
     decisions = []
     side = image_size
     if side == 0:
-        side, reason = _auto_side([file for listing in listings.values() for file in listing.files], where=path)
+        side, reason = _auto_side(files, where=path)
         decisions.append(Decision("data.options.image_size", str(side), reason))
-    in_memory, reason = _fits_in_memory(sum(len(listing.files) for listing in listings.values()), side=side)
-    decisions.append(Decision("images kept in memory", "yes" if in_memory else "no", reason))
+    pictures, why = _stored(files, side=side, wanted=decode, source=path)
+    decisions.append(why)
+    if pictures is None:
+        return _streamed(files, side=side, root=path, decisions=decisions)
+    return _from_store(files, pictures, side=side, root=path, decisions=decisions)
+
+
+def _stored(files: TableSet, *, side: int, wanted: str, source: Path) -> tuple[StoredPictures | None, Decision]:
+    """The pictures of the set decoded for good, if they are to be and can be; and why."""
+    size_bytes = len(files) * 3 * side * side
+    about = f"{len(files)} images of 3 x {side} x {side} take {size_bytes / 2**30:.2f} GiB"
+    if wanted == "stream":
+        return None, Decision("data.options.decode", "stream", "as stated")
+    if wanted == "auto" and size_bytes > STORED_BYTES:
+        reason = (
+            f"{about}; up to {STORED_BYTES / 2**30:g} GiB are decoded once, more are decoded each time they are read"
+        )
+        return None, Decision("data.options.decode", "stream", reason)
+    key = hashlib.sha256(f"{DECODER} {side} ".encode() + files.digest(times=True)).hexdigest()[:16]
+    if not room_for(size_bytes, caches.root()):
+        reason = f"{about}, more than is left on the disk of {caches.root()}"
+        return None, Decision("data.options.decode", "stream", reason)
+    try:
+        folder = caches.open_cache("pixels", key, {"data": f"images:{source.resolve()}", "image_size": side})
+        pictures, found = find_or_make(folder, count=len(files), side=side, path=files.path)
+    except (ArtifactError, OSError) as fault:
+        return None, Decision("data.options.decode", "stream", f"{about}, but they cannot be kept: {fault}")
+    told = "and were found decoded" if found else "and have been decoded for this run and later ones"
+    return pictures, Decision("data.options.decode", "once", f"{about}, {told}")
+
+
+def _from_store(
+    files: TableSet, pictures: StoredPictures, *, side: int, root: Path, decisions: list[Decision]
+) -> Splits:
+    """Splits that read from a store; their fingerprint is that of the content of all files."""
     digest = hashlib.sha256(f"{side}\n".encode())
     samples: dict[str, Samples] = {}
     unreadable: list[str] = []
-    for split, listing in listings.items():
-        read = _read(listing, side=side, in_memory=in_memory)
-        samples[split] = read.samples
-        for file, content in zip(listing.files, read.hashes, strict=True):
-            digest.update(f"{split}/{file.relative_to(listing.folder).as_posix()} {content}\n".encode())
-        unreadable += [listing.files[position].relative_to(path).as_posix() for position in read.unreadable]
+    for split, table in files.tables.items():
+        first = files.first(split)
+        for position in range(len(table)):
+            content = (
+                pictures.hashes[first + position].tobytes().hex() if pictures.hashes[first + position].any() else ""
+            )
+            digest.update(f"{split}/{table.name(position)} {content}\n".encode())
+        readable = pictures.readable[first : first + len(table)]
+        samples[split] = StoredSamples(pictures, first=first, labels=table.labels)
+        if not readable.all():
+            samples[split] = SubsetSamples(samples[split], np.flatnonzero(readable))
+        unreadable += _names(table, np.flatnonzero(~readable).tolist(), root=root)
+    return _splits(files, samples, unreadable, fingerprint=digest.hexdigest(), decisions=decisions)
+
+
+def _streamed(files: TableSet, *, side: int, root: Path, decisions: list[Decision]) -> Splits:
+    """Splits that decode whenever they are read; some files stand for all in what is checked and in the fingerprint."""
+    some = np.unique(np.random.default_rng(0).integers(0, len(files), _SAMPLED_FILES))
+    digest = hashlib.sha256(f"stream {side}\n".encode() + files.digest(times=False))
+    contents = readable_among([files.path(position) for position in some.tolist()], side=side)
+    digest.update("".join(content for content, _ in contents).encode())
+    broken = [position for position, (_, ok) in zip(some.tolist(), contents, strict=True) if not ok]
+    samples: dict[str, Samples] = {}
+    unreadable: list[str] = []
+    for split, table in files.tables.items():
+        first = files.first(split)
+        inside = [position - first for position in broken if first <= position < first + len(table)]
+        samples[split] = FileSamples(table.path, table.labels, side=side)
+        if inside:
+            samples[split] = SubsetSamples(samples[split], np.setdiff1d(np.arange(len(table)), inside))
+        unreadable += _names(table, inside, root=root)
+    decisions.append(
+        Decision(
+            "fingerprint",
+            f"names and sizes of all files, content of {len(some)}",
+            "a streamed set is not read as a whole before it is used",
+        )
+    )
+    return _splits(files, samples, unreadable, fingerprint=digest.hexdigest(), decisions=decisions)
+
+
+def _splits(
+    files: TableSet,
+    samples: Mapping[str, Samples],
+    unreadable: list[str],
+    *,
+    fingerprint: str,
+    decisions: list[Decision],
+) -> Splits:
     return Splits(
-        classes=listings["train"].classes,
+        classes=files.tables["train"].classes,
         train=samples["train"],
         val=samples.get("val"),
         test=samples.get("test"),
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint,
         decisions=tuple(decisions),
         unreadable=tuple(unreadable),
     )
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """The image files of one split; a label is a position in `classes`."""
-
-    folder: Path
-    classes: tuple[str, ...]
-    files: tuple[Path, ...]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The samples of one split, the hash of each file, and the positions of those that could not be read."""
-
-    samples: Samples
-    hashes: Sequence[str]
-    unreadable: Sequence[int]
+def _names(table: FileTable, positions: list[int], *, root: Path) -> list[str]:
+    return [table.path(position).relative_to(root).as_posix() for position in positions]
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
@@ -116,54 +182,30 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _list(folder: Path) -> _Listing:
-    class_folders = _subfolders(folder)
-    if not class_folders:
-        raise DataError(
-            "holds no class folders", where=str(folder), hint="put the images of each class in a folder named after it"
-        )
-    files_by_class = [_image_files(class_folder) for class_folder in class_folders]
-    empty = [entry.name for entry, files in zip(class_folders, files_by_class, strict=True) if not files]
-    if empty:
-        raise DataError(
-            f"no images in {', '.join(empty)}", where=str(folder), hint="fill or remove each folder that has none"
-        )
-    return _Listing(
-        folder=folder,
-        classes=tuple(entry.name for entry in class_folders),
-        files=tuple(file for files in files_by_class for file in files),
-        labels=np.repeat(np.arange(len(class_folders), dtype=np.int64), [len(files) for files in files_by_class]),
-    )
+def _class_folders(folder: Path) -> list[Path]:
+    found = _subfolders(folder)
+    if not found:
+        hint = "put the images of each class in a folder named after it"
+        raise DataError("holds no class folders", where=str(folder), hint=hint)
+    return found
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """Image files at any depth, hidden files and folders left aside."""
-    files = [
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    ]
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
-
-
-def _require_same_classes(listings: Mapping[str, _Listing], folders: Mapping[str, Path]) -> None:
-    train = set(listings["train"].classes)
-    for split, listing in listings.items():
-        missing, extra = sorted(train - set(listing.classes)), sorted(set(listing.classes) - train)
+def _require_same_classes(tables: Mapping[str, FileTable], folders: Mapping[str, Path]) -> None:
+    train = set(tables["train"].classes)
+    for split, table in tables.items():
+        missing, extra = sorted(train - set(table.classes)), sorted(set(table.classes) - train)
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)}"] * bool(extra)
         if parts:
             raise DataError(f"{' and '.join(parts)}, unlike train/", where=str(folders[split]))
 
 
-def _auto_side(files: Sequence[Path], *, where: Path) -> tuple[int, str]:
+def _auto_side(files: TableSet, *, where: Path) -> tuple[int, str]:
     """Side in pixels and the reason for it."""
     spread = np.unique(np.linspace(0, len(files) - 1, _MEASURED_FILES).round().astype(int))
     sides = []
-    for position in spread:
+    for position in spread.tolist():
         try:
-            sides.append(short_side(files[position]))
+            sides.append(short_side(files.path(position)))
         except UNREADABLE:
             continue
     if not sides:
@@ -172,40 +214,3 @@ def _auto_side(files: Sequence[Path], *, where: Path) -> tuple[int, str]:
     return min(typical, MAX_AUTO_SIDE), (
         f"the median short side of {len(sides)} images is {typical}; at most {MAX_AUTO_SIDE} is taken by itself"
     )
-
-
-def _fits_in_memory(num_images: int, *, side: int) -> tuple[bool, str]:
-    size_bytes = num_images * 3 * side * side
-    fits = size_bytes <= IN_MEMORY_BYTES
-    return fits, (
-        f"{num_images} images of 3 x {side} x {side} take {size_bytes / 2**30:.2f} GiB; up to "
-        f"{IN_MEMORY_BYTES / 2**30:g} GiB are decoded once, more are decoded each time they are read"
-    )
-
-
-def _read(listing: _Listing, *, side: int, in_memory: bool) -> _Read:
-    kept = np.empty((len(listing.files), 3, side, side), np.uint8) if in_memory else None
-
-    def read(position: int) -> tuple[str, bool]:
-        content = ""
-        try:
-            raw = listing.files[position].read_bytes()
-            content = hashlib.sha256(raw).hexdigest()
-            pixels = decode(raw, side=side)
-        except UNREADABLE:
-            return content, False
-        if kept is not None:
-            kept[position] = pixels
-        return content, True
-
-    with ThreadPoolExecutor(num_threads()) as pool:
-        results = list(pool.map(read, range(len(listing.files))))
-    readable = np.array([ok for _, ok in results])
-    samples: Samples
-    if kept is not None:
-        samples = ArraySamples(kept, listing.labels)
-    else:
-        samples = FileSamples(listing.files, listing.labels, side=side)
-    if not readable.all():
-        samples = SubsetSamples(samples, np.flatnonzero(readable))
-    return _Read(samples, [content for content, _ in results], np.flatnonzero(~readable).tolist())

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compressor import caches
+from compressor.data.formats import _pixel_store
 from compressor.data.formats import images as module
 from compressor.data.formats._image_files import FileSamples, decode
 from compressor.data.formats.images import images
@@ -84,24 +86,100 @@ def test_unreadable_images_are_left_out_by_name(flowers):
     assert splits.train.fetch(np.array([2]))[0, 0, 0, 0] == 200
 
 
-def test_a_set_too_large_for_memory_gives_the_same_pixels_from_files(flowers, monkeypatch):
+def test_a_set_that_is_streamed_gives_the_same_pixels(flowers, monkeypatch):
     (flowers / "daisy" / "1.png").write_bytes(b"no image")
-    in_memory = images(flowers)
-    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 1000)
+    stored = images(flowers)
+    monkeypatch.setattr(module, "STORED_BYTES", 1000)
 
-    from_files = images(flowers)
+    streamed = images(flowers)
 
     everything = np.arange(5)
-    assert np.array_equal(from_files.train.fetch(everything), in_memory.train.fetch(everything))
-    assert from_files.train.labels.tolist() == in_memory.train.labels.tolist()
-    assert from_files.fingerprint == in_memory.fingerprint
-    assert [d.choice for d in from_files.decisions] == ["10", "no"]
+    assert np.array_equal(streamed.train.fetch(everything), stored.train.fetch(everything))
+    assert streamed.train.labels.tolist() == stored.train.labels.tolist()
+    assert streamed.unreadable == stored.unreadable == ("daisy/1.png",)
+    assert [d.choice for d in stored.decisions] == ["10", "once"]
+    assert [d.choice for d in streamed.decisions][:2] == ["10", "stream"]
+
+
+def test_the_second_opening_reads_no_picture(flowers, monkeypatch):
+    first = images(flowers)
+    monkeypatch.setattr(_pixel_store, "decode", None)  # any use of it would fail
+
+    second = images(flowers)
+
+    assert "were found decoded" in second.decisions[1].reason
+    assert second.fingerprint == first.fingerprint
+    assert np.array_equal(second.train.fetch(np.arange(6)), first.train.fetch(np.arange(6)))
+
+
+def test_a_changed_file_is_decoded_again(flowers):
+    before = images(flowers)
+    _paint(flowers / "rose" / "0.png", (77, 0, 0))
+
+    after = images(flowers)
+
+    assert after.fingerprint != before.fingerprint
+    assert after.train.fetch(np.array([3]))[0, 0, 0, 0] == 77
+
+
+def test_a_damaged_picture_in_the_store_is_decoded_again(flowers):
+    expected = images(flowers).train.fetch(np.arange(6))
+    (pixels,) = caches.root().glob("pixels/*/pixels.bin")
+    damaged = bytearray(pixels.read_bytes())
+    damaged[310] ^= 0xFF
+    pixels.write_bytes(damaged)
+
+    assert np.array_equal(images(flowers).train.fetch(np.arange(6)), expected)
+    assert pixels.read_bytes() != bytes(damaged)
+
+
+@pytest.mark.parametrize("name", ["pixels.bin", "meta.npz"])
+@pytest.mark.parametrize("keep", [0, 40])
+def test_a_store_cut_short_is_made_again(flowers, name, keep):
+    expected = images(flowers).train.fetch(np.arange(6))
+    (part,) = caches.root().glob(f"pixels/*/{name}")
+    part.write_bytes(part.read_bytes()[:keep])
+
+    again = images(flowers)
+
+    assert "have been decoded for this run" in again.decisions[1].reason
+    assert np.array_equal(again.train.fetch(np.arange(6)), expected)
+
+
+def test_a_picture_damaged_in_the_store_whose_file_is_gone_is_named(flowers):
+    opened = images(flowers)
+    (pixels,) = caches.root().glob("pixels/*/pixels.bin")
+    pixels.write_bytes(bytes(pixels.stat().st_size))
+    (flowers / "rose" / "0.png").unlink()
+
+    with pytest.raises(DataError, match=r"rose/0\.png: could be read when it was decoded"):
+        opened.train.fetch(np.array([3]))
+
+
+def test_without_room_for_a_store_the_set_is_streamed(flowers, monkeypatch):
+    monkeypatch.setattr(module, "room_for", lambda *_: False)
+    opened = images(flowers)
+    assert opened.decisions[1].choice == "stream"
+    assert "more than is left on the disk" in opened.decisions[1].reason
+
+
+def test_a_store_that_cannot_be_written_is_done_without(flowers, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "file"))
+    opened = images(flowers)
+    assert opened.decisions[1].choice == "stream"
+    assert opened.train.fetch(np.array([0])).shape == (1, 3, 10, 10)
+
+
+def test_a_way_to_decode_that_does_not_exist_is_told(flowers):
+    with pytest.raises(DataError, match="'twice' is no way to decode images"):
+        images(flowers, decode="twice")
 
 
 def test_a_file_that_vanishes_after_opening_is_named(tmp_path):
-    samples = FileSamples([tmp_path / "gone.png"], np.array([0]), side=4)
+    samples = FileSamples(lambda _: tmp_path / "gone.png", np.array([0]), side=4)
 
-    with pytest.raises(DataError, match=r"gone\.png: could be read when the set was opened"):
+    with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
         samples.fetch(np.array([0]))
 
 
@@ -113,7 +191,7 @@ def test_the_size_is_the_median_short_side_unless_stated(flowers):
     assert automatic.train.sample_shape == (3, 10, 10)
     assert "median short side of 7 images is 10" in automatic.decisions[0].reason
     assert stated.train.sample_shape == (3, 6, 6)
-    assert [d.what for d in stated.decisions] == ["images kept in memory"]
+    assert [d.what for d in stated.decisions] == ["data.options.decode"]
 
 
 def test_the_automatic_size_is_at_most_224(tmp_path):

@@ -1,0 +1,137 @@
+"""The image files of one split as a compact table: a million of them take some ten megabytes, not hundreds."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.data.formats._image_files import SUFFIXES
+from compressor.errors import DataError
+
+
+class FileTable:
+    """Files of a folder with a subfolder for each class, by class and then by name.
+
+    Args:
+        folder: Of the split.
+        classes: Names of the class folders.
+        names: Path of each file, relative to `folder`.
+        labels: `[N]`, position of each file's class.
+        sizes: `[N]`, bytes.
+        times: `[N]`, when each file was changed, in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: tuple[str, ...],
+        names: Sequence[bytes],
+        *,
+        labels: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        times: NDArray[np.int64],
+    ) -> None:
+        self.folder, self.classes, self.labels = folder, classes, labels
+        self._sizes, self._times = sizes, times
+        self._names = b"".join(names)
+        self._ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def name(self, position: int) -> str:
+        """Path of a file relative to the split's folder, with forward slashes."""
+        start = int(self._ends[position - 1]) if position else 0
+        return os.fsdecode(self._names[start : int(self._ends[position])])
+
+    def path(self, position: int) -> Path:
+        """Path of a file."""
+        return self.folder / self.name(position)
+
+    def digest(self, *, times: bool) -> bytes:
+        """SHA-256 over names and sizes, and over the times of change where a copy elsewhere need not be the same."""
+        digest = hashlib.sha256(b"\n".join(os.fsencode(name) for name in self.classes))
+        for part in (self._ends, self._sizes, self._times if times else self.labels):
+            digest.update(np.ascontiguousarray(part).data)
+        digest.update(self._names)
+        return digest.digest()
+
+
+class TableSet:
+    """The tables of all splits of a set, whose files are counted through.
+
+    Attributes:
+        tables: Split -> its files.
+    """
+
+    def __init__(self, tables: Mapping[str, FileTable]) -> None:
+        self.tables = tables
+        self._splits = list(tables)
+        self._ends = np.cumsum([len(table) for table in tables.values()]).tolist()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def first(self, split: str) -> int:
+        """Number of the first file of a split."""
+        return int(self._ends[self._splits.index(split)]) - len(self.tables[split])
+
+    def path(self, number: int) -> Path:
+        """Path of a file."""
+        split = self._splits[bisect.bisect_right(self._ends, number)]
+        return self.tables[split].path(number - self.first(split))
+
+    def digest(self, *, times: bool) -> bytes:
+        """SHA-256 over the tables of all splits."""
+        parts = [f"{split} ".encode() + table.digest(times=times) for split, table in self.tables.items()]
+        return hashlib.sha256(b"".join(parts)).digest()
+
+
+def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
+    """The image files in each class folder at any depth, hidden files and folders left aside.
+
+    Raises:
+        DataError: A class folder without images.
+    """
+    names: list[bytes] = []
+    counts: list[int] = []
+    sizes: list[NDArray[np.int64]] = []
+    times: list[NDArray[np.int64]] = []
+    for class_folder in class_folders:
+        found = sorted(_walk(str(class_folder), class_folder.name))
+        counts.append(len(found))
+        names += [os.fsencode(name) for name, _, _ in found]
+        sizes.append(np.array([size for _, size, _ in found], np.int64))
+        times.append(np.array([time for _, _, time in found], np.int64))
+    empty = [each.name for each, count in zip(class_folders, counts, strict=True) if count == 0]
+    if empty:
+        hint = "fill or remove each folder that has none"
+        raise DataError(f"no images in {', '.join(empty)}", where=str(folder), hint=hint)
+    return FileTable(
+        folder,
+        tuple(each.name for each in class_folders),
+        names,
+        labels=np.repeat(np.arange(len(class_folders), dtype=np.int64), counts),
+        sizes=np.concatenate(sizes),
+        times=np.concatenate(times),
+    )
+
+
+def _walk(folder: str, name: str) -> Iterator[tuple[str, int, int]]:
+    """Relative name, size and time of change of each image file below a folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            inner = f"{name}/{entry.name}"
+            if entry.is_dir():
+                yield from _walk(entry.path, inner)
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():  # noqa: PTH122 -- a million times
+                state = entry.stat()
+                yield inner, state.st_size, state.st_mtime_ns
