@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports tests test-slow docs benchmarks-summary clean
+.PHONY: demo test check lint types imports tests test-slow docs benchmarks-summary peers clean
 
 demo: $(STAMP)            ## teacher -> student -> ONNX -> report on embedded data
 	$(BIN)/compress demo runs/demo
@@ -42,6 +42,9 @@ docs: $(STAMP)            ## write docs/cli.md anew from --help
 
 benchmarks-summary: $(STAMP)
 	$(BIN)/python -m benchmarks.summary
+
+peers: $(STAMP)           ## what benchmarks/peers compares with
+	$(BIN)/python -m pip install --quiet --group peers
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -85,7 +85,8 @@ def write(name: str, claims: Sequence[Claim], *, samples: Mapping[str, Any], fol
 def _command() -> str:
     """What was typed, without the paths of this machine in front."""
     script = Path(sys.argv[0])
-    start = f"-m benchmarks.{script.stem}" if script.parent.name == "benchmarks" else script.name
+    parts = script.with_suffix("").parts
+    start = f"-m {'.'.join(parts[parts.index('benchmarks') :])}" if "benchmarks" in parts else script.name
     return f"python {start} {shlex.join(_without_root(argument) for argument in sys.argv[1:])}".strip()
 
 
