@@ -34,7 +34,7 @@ imports: $(STAMP)
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(STAMP)       ## minutes rather than seconds: the wheel in an empty environment, the whole demo
+test-slow: $(STAMP) peers ## minutes rather than seconds: the wheel in an empty environment, the whole demo
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 docs: $(STAMP)            ## write docs/cli.md anew from --help

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-STARTED = time.time()
-"""When this process began, before the imports of torch."""
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms as T
 
-
-def elapsed_s() -> float:
-    """Seconds since this process began."""
-    return time.time() - STARTED
-
+from compressor.data.open import open_dataset
+from compressor.data.samples import Samples
+from compressor.models import load
+from compressor.recipe import DataSettings
+from compressor.training import schedules
 
 BATCH_SIZE, LR, MOMENTUM, DECAY, WARM_UP_EPOCHS = 128, 0.1, 0.9, 5e-4, 1.0
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -31,25 +35,29 @@ class Stopwatch:
     """Images per second of every block of steps, and the time of every epoch.
 
     Attributes:
-        blocks: Images per second of each block of `BLOCK` steps.
+        blocks: Images per second of each block of `BLOCK` steps; what is left over at the end of an epoch is in none.
         epochs: Seconds of each whole epoch, validation included.
+        validations: Seconds of each validation.
     """
 
     max_steps: int | None
     blocks: list[float] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
+    validations: list[float] = field(default_factory=list)
     steps: int = 0
+    _steps_before: int = 0
     _block_began: float = 0.0
     _epoch_began: float = 0.0
 
     def epoch_begins(self) -> None:
         """An epoch begins, and the next batch is being asked for."""
+        self._steps_before = self.steps
         self._epoch_began = self._block_began = time.perf_counter()
 
     def step_is_done(self) -> bool:
         """A step is done; returns whether to stop here."""
         self.steps += 1
-        if self.steps % BLOCK == 0:
+        if (self.steps - self._steps_before) % BLOCK == 0:
             now = time.perf_counter()
             self.blocks.append(BLOCK * BATCH_SIZE / (now - self._block_began))
             self._block_began = now
@@ -58,6 +66,20 @@ class Stopwatch:
     def epoch_is_done(self) -> None:
         """An epoch is done, its validation too."""
         self.epochs.append(time.perf_counter() - self._epoch_began)
+
+    def validate(self, network: nn.Module, loader: Any) -> float:
+        """The accuracy in percent, timed."""
+        began = time.perf_counter()
+        percent = accuracy(network, loader)
+        self.validations.append(time.perf_counter() - began)
+        return percent
+
+
+def elapsed_s() -> float:
+    """Seconds since this process was started, so that importing torch counts for everybody (Linux: proc(5), `stat`)."""
+    after_the_name = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    started_s = int(after_the_name[19]) / os.sysconf("SC_CLK_TCK")  # field 22, `starttime`; the name is field 2
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
 
 
 def arguments(description: str | None) -> argparse.Namespace:
@@ -74,49 +96,43 @@ def arguments(description: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def splits(data: str) -> Any:
-    """The data set with the very split that `compress` trains on."""
-    from compressor.data.open import open_dataset
-    from compressor.recipe import DataSettings
+def splits(data: str) -> tuple[Samples, Samples, Samples]:
+    """Training, validation and test samples, split as `compress` splits them."""
+    dataset = open_dataset(DataSettings(source=f"cifar:{data}"))
+    assert dataset.val is not None
+    return dataset.train, dataset.val, dataset.test
 
-    return open_dataset(DataSettings(source=f"cifar:{data}"))
 
+class Pictures(Dataset[Any]):
+    """Samples as a map-style data set of PIL images behind a transform, as torchvision's CIFAR10 gives them.
 
-def pictures(samples: Any, transform: Callable[[Any], Any]) -> Any:
-    """Samples as a map-style data set of PIL images behind a transform, as torchvision's CIFAR10 gives them."""
-    import numpy as np
-    from PIL import Image
-    from torch.utils.data import Dataset
+    Args:
+        samples: Of the data set.
+        transform: A PIL image -> what is trained on.
+    """
 
-    class Pictures(Dataset[Any]):
-        def __init__(self) -> None:
-            self.images_NHWC = np.ascontiguousarray(samples.fetch(np.arange(len(samples))).transpose(0, 2, 3, 1))
-            self.labels = samples.labels.tolist()
+    def __init__(self, samples: Samples, transform: Callable[[Any], Any]) -> None:
+        self.images_NHWC = np.ascontiguousarray(samples.fetch(np.arange(len(samples))).transpose(0, 2, 3, 1))
+        self.labels = samples.labels.tolist()
+        self.transform = transform
 
-        def __len__(self) -> int:
-            return len(self.labels)
+    def __len__(self) -> int:
+        return len(self.labels)
 
-        def __getitem__(self, position: int) -> Any:
-            return transform(Image.fromarray(self.images_NHWC[position])), self.labels[position]
-
-    return Pictures()
+    def __getitem__(self, position: int) -> Any:
+        return self.transform(Image.fromarray(self.images_NHWC[position])), self.labels[position]
 
 
 def transforms() -> tuple[Any, Any]:
     """What a training and an evaluation picture go through, as tutorials have it."""
-    from torchvision import transforms as T
-
     normalise = [T.ToTensor(), T.Normalize(MEAN, STD)]
     return T.Compose([T.RandomCrop(32, padding=4), T.RandomHorizontalFlip(), *normalise]), T.Compose(normalise)
 
 
-def networks(student: str, teacher: str) -> tuple[Any, Any]:
+def networks(student: str, teacher: str) -> tuple[nn.Module, nn.Module]:
     """The student, and the teacher with its weights."""
-    import torch
 
-    from compressor.models import load
-
-    def build(name: str) -> Any:
+    def build(name: str) -> nn.Module:
         return load.load(f"zoo:{name}", arch=None, num_classes=10, sample_shape=(3, 32, 32), options={}).network.module
 
     raw = torch.load(teacher, map_location="cpu", weights_only=True)["state_dict"]
@@ -127,17 +143,13 @@ def networks(student: str, teacher: str) -> tuple[Any, Any]:
 
 def factor(step: int, *, steps_per_epoch: int, epochs: int) -> float:
     """Linear warm-up over an epoch, then a cosine to zero: the schedule that `compress` has by default."""
-    from compressor.training import schedules
-
     total = epochs * steps_per_epoch
     warm_up = min(round(WARM_UP_EPOCHS * steps_per_epoch), total // 2)
     return schedules.factor("cosine", step=step, total=total, warmup=warm_up, milestones=(), gamma=1.0)
 
 
-def accuracy(network: Any, loader: Any) -> float:
+def accuracy(network: nn.Module, loader: Any) -> float:
     """Accuracy in percent."""
-    import torch
-
     network.eval()
     right = count = 0
     with torch.no_grad():
@@ -147,18 +159,22 @@ def accuracy(network: Any, loader: Any) -> float:
     return 100 * right / count
 
 
-def write(out: Path, given: argparse.Namespace, watch: Stopwatch, **found: Any) -> None:
-    """What a run has shown, as JSON."""
+def finish(given: argparse.Namespace, watch: Stopwatch, student: nn.Module, test: Pictures, *, contender: str) -> None:
+    """Save the student, judge it when it was trained to the end, and write what the run has shown as JSON."""
+    stopped = len(watch.epochs) < given.epochs
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(student.state_dict(), given.out.with_suffix(".pt"))
+    test_accuracy = None if stopped else accuracy(student, DataLoader(test, batch_size=512))
     raw = {
+        "contender": contender,
         "student": given.student,
         "seed": given.seed,
         "epochs": given.epochs,
         "steps": watch.steps,
         "blocks_images_per_s": watch.blocks,
         "epochs_s": watch.epochs,
+        "validations_s": watch.validations,
         "wall_s": elapsed_s(),
-        **found,
+        "test_accuracy": test_accuracy,
     }
-    assert all(math.isfinite(rate) for rate in watch.blocks)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(raw, indent=1), encoding="utf-8")
+    given.out.write_text(json.dumps(raw, indent=1, allow_nan=False), encoding="utf-8")

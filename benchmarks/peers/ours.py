@@ -53,7 +53,7 @@ def main() -> None:
             f"zoo:{given.student}",
             teacher_arch="zoo:resnet56",
             loss={"name": "kd", "temperature": given.temperature, "alpha": contender.ALPHA},
-            assignments=views,
+            assignments=[*views, "teacher.normalise=imagenet"],  # the peers are told as well
             **shared,
         )
     manifest = made.manifest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.peers import contender
@@ -16,17 +17,17 @@ def main() -> None:
     """Distil once."""
     given = contender.arguments(__doc__)
     torch.manual_seed(given.seed)
-    dataset = contender.splits(given.data)
-    train, plain = contender.transforms()
+    train, val, test = contender.splits(given.data)
+    augment, plain = contender.transforms()
     loader = DataLoader(
-        contender.pictures(dataset.train, train),
+        contender.Pictures(train, augment),
         batch_size=contender.BATCH_SIZE,
         shuffle=True,
         drop_last=True,
         num_workers=given.workers,
         persistent_workers=True,
     )
-    val = DataLoader(contender.pictures(dataset.val, plain), batch_size=512)
+    val_loader = DataLoader(contender.Pictures(val, plain), batch_size=512)
     student, teacher = contender.networks(given.student, given.teacher)
     optimizer = torch.optim.SGD(
         student.parameters(),
@@ -47,13 +48,7 @@ def main() -> None:
             with torch.no_grad():
                 targets = teacher(inputs)
             logits = student(inputs)
-            soft = F.kl_div(
-                F.log_softmax(logits / contender.TEMPERATURE, dim=1),
-                F.softmax(targets / contender.TEMPERATURE, dim=1),
-                reduction="batchmean",
-            )
-            loss = contender.ALPHA * contender.TEMPERATURE**2 * soft
-            loss = loss + (1 - contender.ALPHA) * F.cross_entropy(logits, labels)
+            loss = distillation_loss(logits, targets, labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -61,15 +56,18 @@ def main() -> None:
             stopped = watch.step_is_done()
             if stopped:
                 break
+        watch.validate(student, val_loader)
         if stopped:
             break
-        contender.accuracy(student, val)
         watch.epoch_is_done()
-    wall = contender.elapsed_s()
-    test = None
-    if not stopped:
-        test = contender.accuracy(student, DataLoader(contender.pictures(dataset.test, plain), batch_size=512))
-    contender.write(given.out, given, watch, contender="usual loop", test_accuracy=test, trained_s=wall)
+    contender.finish(given, watch, student, contender.Pictures(test, plain), contender="usual loop")
+
+
+def distillation_loss(logits_BK: Tensor, teacher_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Hinton et al. 2015 (arXiv 1503.02531), section 2, as tutorials write it."""
+    T = contender.TEMPERATURE
+    soft = F.kl_div(F.log_softmax(logits_BK / T, dim=1), F.softmax(teacher_BK / T, dim=1), reduction="batchmean")
+    return contender.ALPHA * T**2 * soft + (1 - contender.ALPHA) * F.cross_entropy(logits_BK, labels_B)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from benchmarks.peers import contender
 
@@ -22,10 +22,10 @@ def main() -> None:
 
     given = contender.arguments(__doc__)
     torch.manual_seed(given.seed)
-    dataset = contender.splits(given.data)
-    train, plain = contender.transforms()
+    train, val, test = contender.splits(given.data)
+    augment, plain = contender.transforms()
     student, teacher = contender.networks(given.student, given.teacher)
-    sets = {"train": contender.pictures(dataset.train, train), "val": contender.pictures(dataset.val, plain)}
+    sets = {"train": contender.Pictures(train, augment), "val": contender.Pictures(val, plain)}
     steps = len(sets["train"]) // contender.BATCH_SIZE
     box = get_distillation_box(
         teacher, student, sets, _config(given, steps_per_epoch=steps), torch.device("cpu"), None, False, 1
@@ -42,16 +42,12 @@ def main() -> None:
             stopped = watch.step_is_done()
             if stopped:
                 break
+        watch.validate(student, box.val_data_loader)
         if stopped:
             break
-        contender.accuracy(student, box.val_data_loader)
         box.post_epoch_process()
         watch.epoch_is_done()
-    wall = contender.elapsed_s()
-    test = None
-    if not stopped:
-        test = contender.accuracy(student, DataLoader(contender.pictures(dataset.test, plain), batch_size=512))
-    contender.write(given.out, given, watch, contender="torchdistill", test_accuracy=test, trained_s=wall)
+    contender.finish(given, watch, student, contender.Pictures(test, plain), contender="torchdistill")
 
 
 def _config(given: Any, *, steps_per_epoch: int) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class FileTable:
     Args:
         folder: Of the split.
         classes: Names of the class folders.
-        names: Path of each file, relative to `folder`.
+        names: Paths of the files relative to `folder`, one after the other.
+        lengths: `[N]`, bytes of each.
         labels: `[N]`, position of each file's class.
         sizes: `[N]`, bytes.
         times: `[N]`, when each file was changed, in nanoseconds.
@@ -31,16 +32,17 @@ class FileTable:
         self,
         folder: Path,
         classes: tuple[str, ...],
-        names: Sequence[bytes],
+        names: bytes,
         *,
+        lengths: NDArray[np.int64],
         labels: NDArray[np.int64],
         sizes: NDArray[np.int64],
         times: NDArray[np.int64],
     ) -> None:
         self.folder, self.classes, self.labels = folder, classes, labels
         self._sizes, self._times = sizes, times
-        self._names = b"".join(names)
-        self._ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+        self._names = names
+        self._ends = np.cumsum(lengths)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -99,16 +101,17 @@ def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
     Raises:
         DataError: A class folder without images.
     """
-    names: list[bytes] = []
+    names = bytearray()  # of one class after the other, so that a million names never are a million objects
+    parts: dict[str, list[NDArray[np.int64]]] = {"lengths": [], "sizes": [], "times": []}
     counts: list[int] = []
-    sizes: list[NDArray[np.int64]] = []
-    times: list[NDArray[np.int64]] = []
     for class_folder in class_folders:
         found = sorted(_walk(str(class_folder), class_folder.name))
+        encoded = [os.fsencode(name) for name, _, _ in found]
+        names += b"".join(encoded)
         counts.append(len(found))
-        names += [os.fsencode(name) for name, _, _ in found]
-        sizes.append(np.array([size for _, size, _ in found], np.int64))
-        times.append(np.array([time for _, _, time in found], np.int64))
+        parts["lengths"].append(np.array([len(name) for name in encoded], np.int64))
+        parts["sizes"].append(np.array([size for _, size, _ in found], np.int64))
+        parts["times"].append(np.array([time for _, _, time in found], np.int64))
     empty = [each.name for each, count in zip(class_folders, counts, strict=True) if count == 0]
     if empty:
         hint = "fill or remove each folder that has none"
@@ -116,10 +119,9 @@ def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
     return FileTable(
         folder,
         tuple(each.name for each in class_folders),
-        names,
+        bytes(names),
         labels=np.repeat(np.arange(len(class_folders), dtype=np.int64), counts),
-        sizes=np.concatenate(sizes),
-        times=np.concatenate(times),
+        **{name: np.concatenate(part) for name, part in parts.items()},
     )
 
 
