@@ -222,12 +222,15 @@ def read(path: Path) -> Artifact:
 
 
 def await_other(folder: Path, *, key: str) -> Artifact:
-    """The artifact under `key` that another process is about to put at `folder`; a launcher ends both if it fails."""
+    """The whole artifact under `key` that another process is about to put at `folder`; a launcher ends both if it fails."""
     while True:
-        if is_artifact(folder):
+        try:
             there = read(folder)
             if there.manifest.key == key:
+                there.verify()  # a damaged one is about to be replaced
                 return there
+        except (ArtifactError, OSError):
+            pass  # not there yet, or just being moved
         time.sleep(_POLL_S)
 
 

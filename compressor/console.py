@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compressor import processes
-from compressor.errors import CompressError
+from compressor.errors import CompressError, InterruptedRunError, ProcessLostError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+_MAIN_SPEAKS_S = 5.0  # by how much processes may come later to a fault that all of them have
 
 
 @dataclass
@@ -71,9 +73,17 @@ def as_json(result: object) -> None:
 
 
 def error(fault: CompressError) -> None:
-    """A fault as one sentence, where it is, and the next thing to type."""
+    """A fault as one sentence, where it is, and the next thing to type.
+
+    Of several processes the main one speaks for all. Another speaks of a lost process, which may be the main one, and of
+    a fault that it alone has: where the main one has it too, the launcher ends the others before their turn comes.
+    """
     from rich.text import Text
 
+    if not processes.is_main() and not isinstance(fault, ProcessLostError):
+        if isinstance(fault, InterruptedRunError):
+            return  # all processes stop at once
+        processes.wait_to_be_ended(_MAIN_SPEAKS_S)
     word, style = {1: ("missed", "bold yellow"), 130: ("stopped", "bold yellow")}.get(
         fault.exit_code, ("error", "bold red")
     )

@@ -47,6 +47,7 @@ Role = Literal["teacher", "control", "student"]
 _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")
 _SHARED = ("train", "distill")  # stages in which all processes of a job take part
+_OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 
 
 @dataclass
@@ -89,14 +90,20 @@ class Run:
     def working(self) -> Iterator[None]:
         """Hold the run's folder: two runs under one name would overwrite each other.
 
+        Of several processes the main one holds it for all, and lets the others in.
+
         Raises:
-            ArtifactError: The folder cannot be written, or another run is at work in it.
+            ArtifactError: The folder cannot be written, another run is at work in it, or it is not the main process's.
         """
+        if not processes.is_main():
+            if not processes.await_opening(self.folder, timeout_s=_OPENING_S):
+                hint = "all machines of the job must share this folder (--runs DIR)"
+                message = f"the main process was not seen here for {_OPENING_S} s"
+                raise ArtifactError(message, where=str(self.folder), hint=hint)
+            yield
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not processes.is_main():  # the main process of the job holds the folder for all
-                yield
-                return
             lock = (self.folder / ".lock").open("w")
         except OSError as fault:
             hint = "choose another place with --runs DIR"
@@ -108,6 +115,7 @@ class Run:
                 hint = "wait for it, or choose another --name"
                 raise ArtifactError("another run is at work here", where=str(self.folder), hint=hint) from fault
             artifact.tidy(self.folder)
+            processes.open_to_others(self.folder)
             yield
 
     def record_recipe(self) -> None:
@@ -378,13 +386,14 @@ class Run:
             console.note(f"{name}: unchanged (key {key}), skipped")
             return unchanged
         if stage not in _SHARED and not processes.is_main():
-            return artifact.await_other(folder, key=key)
+            made = artifact.await_other(folder, key=key)
+            trust.remember_made(made)
+            return made
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
         made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command, why))
-        if processes.is_main():
-            trust.remember_made(made)
+        trust.remember_made(made)  # by every process, since each machine has a home of its own
         return made
 
     def _settings(self, **parts: Any) -> dict[str, Any]:

@@ -7,6 +7,12 @@ one, while the others wait for what it leaves on the disk, which they must share
 from __future__ import annotations
 
 import os
+import signal
+import time
+from pathlib import Path
+
+_JOB = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
+_POLL_S = 0.05
 
 
 def world_size() -> int:
@@ -27,6 +33,42 @@ def local_world_size() -> int:
 def is_main() -> bool:
     """Whether this is the process that writes and talks."""
     return rank() == 0
+
+
+def open_to_others(folder: Path) -> None:
+    """Let the other processes of the job into a folder, which the main one has put in order.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    if world_size() > 1:
+        temporary = folder / f".job.{os.getpid()}"
+        temporary.write_text(_job(), encoding="utf-8")
+        temporary.replace(folder / ".job")
+
+
+def await_opening(folder: Path, *, timeout_s: float) -> bool:
+    """Whether the main process has let the others into a folder; waits for it."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            if (folder / ".job").read_text(encoding="utf-8") == _job():
+                return True
+        except FileNotFoundError:
+            pass
+        time.sleep(_POLL_S)
+    return False
+
+
+def wait_to_be_ended(seconds: float) -> None:
+    """Leave the launcher time to end this process, as it does when another one fails; returns if it does not."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(seconds)
+
+
+def _job() -> str:
+    """The same in all processes of a job, and another one in the next job."""
+    return " ".join(os.environ.get(name, "") for name in _JOB)
 
 
 def _launched() -> bool:

@@ -128,7 +128,9 @@ class _Run:
         settings = job.settings
         together.require_shares(settings.batch_size, num_samples=len(job.dataset.train))
         sample_shape = job.dataset.train.sample_shape
-        self.conditions = precision.choose(settings, job.network, sample_shape=sample_shape)
+        self.conditions = precision.choose(
+            settings, job.network, sample_shape=sample_shape, teacher=job.teacher.network
+        )
         self.fabric = together.fabric_for(self.conditions)
         lr, why_lr = optimizers.peak_lr(settings)
         self.peak_lr = lr
@@ -152,7 +154,7 @@ class _Run:
             self.modules["average"] = self.average.network
         self.watch = Stopwatch()
         self.compiler = compiling.Compiler(settings.compile)
-        self.position = self._resumed() if resumes else resume.Position(job.key)
+        self.position = together.alike(self.fabric, self._resumed, job.state) if resumes else resume.Position(job.key)
         self.sums = {name: torch.tensor(value, device=self.fabric.device) for name, value in self.position.sums.items()}
         self.decisions = (*self.conditions.decisions, *why_lr, *why_decay)
 
@@ -402,7 +404,7 @@ class _Run:
         with torch.no_grad(), self.fabric.autocast(), as_written(network):
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
-                answers.append(network(batch.inputs).float().cpu().numpy())
+                answers.append(network(batch.inputs).float().cpu().numpy() if len(batch.inputs) else np.empty(0))
                 labels.append(loaded.labels.numpy())
         answers_NK, labels_N = together.in_order(self.fabric, answers), together.in_order(self.fabric, labels)
         return self.job.task.metrics(answers_NK, labels_N)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from compressor.artifact import Decision
-from compressor.errors import InputError
+from compressor.errors import FOREIGN_FAULTS, InputError
 from compressor.recipe import TrainingSettings
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -37,15 +37,27 @@ class RunConditions:
     decisions: tuple[Decision, ...]
 
 
-def choose(settings: TrainingSettings, network: nn.Module, *, sample_shape: tuple[int, ...]) -> RunConditions:
+def choose(
+    settings: TrainingSettings,
+    network: nn.Module,
+    *,
+    sample_shape: tuple[int, ...],
+    teacher: nn.Module | None = None,
+) -> RunConditions:
     """Resolve `device`, `precision` and `channels_last`.
+
+    Args:
+        settings: As stated, or `auto`.
+        network: What is trained.
+        sample_shape: Of one input.
+        teacher: What sees the same inputs.
 
     Raises:
         InputError: A stated device does not exist here, or cannot compute in the stated precision.
     """
     accelerator, index, why_device = _device(settings.device)
     precision, why_precision = _precision(settings.precision, accelerator, sample_shape)
-    last, why_layout = _channels_last(settings.channels_last, network, sample_shape)
+    last, why_layout = _channels_last(settings.channels_last, network, teacher, sample_shape)
     decisions = []
     if settings.device == "auto":
         decisions.append(Decision("device", accelerator, why_device))
@@ -108,10 +120,29 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def _channels_last(
-    wanted: bool | Literal["auto"], network: nn.Module, sample_shape: tuple[int, ...]
+    wanted: bool | Literal["auto"], network: nn.Module, teacher: nn.Module | None, sample_shape: tuple[int, ...]
 ) -> tuple[bool, str]:
     if wanted != "auto":
         return wanted, ""
-    if len(sample_shape) == 3 and any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return True, "convolutions run faster with channels last"
-    return False, "no convolution on images"
+    if len(sample_shape) != 3 or not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        return False, "no convolution on images"
+    for name, each in (("network", network), ("teacher", teacher)):
+        fault = None if each is None else _fault_with_channels_last(each, sample_shape)
+        if fault is not None:
+            return False, f"the {name} does not run with channels last: {fault}"
+    return True, "convolutions run faster with channels last"
+
+
+@torch.no_grad()
+def _fault_with_channels_last(network: nn.Module, sample_shape: tuple[int, ...]) -> str | None:
+    """What a network says to channels last; `x.view(len(x), -1)`, for one, wants the usual layout. It is left as it was."""
+    trained = network.training
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    try:
+        network.eval().to(memory_format=torch.channels_last)
+        network(torch.zeros(2, *sample_shape, device=device).contiguous(memory_format=torch.channels_last))
+    except FOREIGN_FAULTS as fault:
+        return str(fault).strip().split("\n")[0]
+    finally:
+        network.to(memory_format=torch.contiguous_format).train(trained)
+    return None

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM ask a run to stop; the loop answers at the end of the step it is in."""
+"""Ctrl-C and SIGTERM ask a run to stop; the loop answers at the end of the step it is in.
+
+Several processes under a launcher stop after the same step, and may get each signal twice: SLURM sends it to all, and the
+launcher passes on what it gets itself.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from compressor import processes
+from compressor.errors import ProcessLostError
 
 
 @dataclass
@@ -22,7 +29,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """While open, SIGINT and SIGTERM are noted instead of killing; a second one of the same run kills as usual."""
+    """While open, SIGINT and SIGTERM are noted instead of killing; a second one kills as usual, unless under a launcher."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -31,6 +38,8 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         request.signal_name = signal.Signals(number).name
+        if processes.world_size() > 1:
+            return
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -38,6 +47,9 @@ def stop_requests() -> Iterator[StopRequest]:
         for number in before:
             signal.signal(number, note)
         yield request
+    except ProcessLostError:
+        before[signal.SIGTERM] = signal.SIG_IGN  # the launcher is about to end this process, which has to say why
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

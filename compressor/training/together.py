@@ -7,7 +7,8 @@ result is that of one process up to the order of floating-point sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,23 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from compressor import processes
-from compressor.errors import InputError, ProcessLostError
+from compressor.errors import ArtifactError, InputError, ModelError, ProcessLostError
 from compressor.models.network import Network
 from compressor.training.precision import RunConditions
+from compressor.training.resume import Position
 
 _LOST = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe", "socket timeout")
 
 
 def fabric_for(conditions: RunConditions) -> Fabric:
-    """Fabric over all processes of the job, launched."""
+    """Fabric over all processes of the job, launched.
+
+    Raises:
+        ProcessLostError: The processes cannot reach one another.
+    """
     world, local = processes.world_size(), processes.local_world_size()
     if world == 1:
         devices: list[int] | int = [conditions.device_index] if conditions.accelerator == "cuda" else 1
@@ -39,7 +46,14 @@ def fabric_for(conditions: RunConditions) -> Fabric:
             strategy=DDPStrategy(),
             precision=conditions.precision,
         )
-    fabric.launch()
+    try:
+        fabric.launch()
+    except (OSError, RuntimeError) as fault:
+        if world == 1:
+            raise
+        text = str(fault).strip().split("\n")[0]
+        hint = "start the job again; can the machines reach one another at the address given to torchrun?"
+        raise ProcessLostError(f"the {world} processes cannot reach one another: {text}", hint=hint) from fault
     return fabric
 
 
@@ -65,26 +79,31 @@ def require_shares(batch_size: int, *, num_samples: int) -> None:
 
 
 def synchronise(network: Network, *, accelerator: str) -> None:
-    """Let BatchNorm take its statistics over the whole batch of all processes."""
+    """Let BatchNorm take its statistics over the whole batch of all processes; the modules and their tensors stay.
+
+    Raises:
+        ModelError: A BatchNorm computes in a way of its own, which cannot be spread.
+    """
     if processes.world_size() == 1:
         return
-    if accelerator == "cuda":
-        network.module = nn.SyncBatchNorm.convert_sync_batchnorm(network.module)  # type: ignore[no-untyped-call]
-        return
-    for module in network.modules():
-        if type(module) in _SYNCHRONISED:
-            module.__class__ = _SYNCHRONISED[type(module)]
+    for name, module in network.module.named_modules():
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+            kind = type(module)
+            if kind.forward is not _BatchNorm.forward and not _activates(kind):
+                raise ModelError(
+                    f"{name} ({kind.__name__}) takes statistics in its own way, which several processes cannot share",
+                    where="training",
+                    hint="build the network with nn.BatchNorm2d, or train with one process",
+                )
+            module.__class__ = _over_processes(kind, accelerator)
 
 
 def separate(network: Network) -> None:
     """Give the network the BatchNorm back that it came with."""
-    plain: dict[type[nn.Module], type[nn.Module]] = {ours: theirs for theirs, ours in _SYNCHRONISED.items()}
     for module in network.modules():
-        if type(module) in plain:
-            module.__class__ = plain[type(module)]
-        for name, child in module.named_children():
-            if isinstance(child, nn.SyncBatchNorm):
-                setattr(module, name, _plain(child))
+        plain = getattr(type(module), "plain_kind", None)
+        if plain is not None:
+            module.__class__ = plain
 
 
 def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> None:
@@ -126,9 +145,34 @@ def in_order(fabric: Fabric, batches: list[NDArray[Any]]) -> NDArray[Any]:
     for shares in zip(*gathered, strict=True):
         rows = np.empty((sum(len(share) for share in shares), *shares[0].shape[1:]), shares[0].dtype)
         for rank, share in enumerate(shares):
-            rows[rank :: fabric.world_size] = share
+            if len(share):  # the last batch may have fewer rows than there are processes
+                rows[rank :: fabric.world_size] = share
         whole.append(rows)
     return np.concatenate(whole)
+
+
+def alike(fabric: Fabric, look: Callable[[], Position], folder: Path) -> Position:
+    """What every process finds in a state's folder: first the main one, which may put a name right there, then the others.
+
+    Raises:
+        ArtifactError: They do not find the same step, so that they cannot go on together.
+    """
+    if fabric.world_size == 1:
+        return look()
+    if not processes.is_main():
+        fabric.barrier()
+    found = look()
+    if processes.is_main():
+        fabric.barrier()
+    steps: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(steps, found.step)
+    if len(set(steps)) > 1:
+        raise ArtifactError(
+            f"the processes find different states here: of step {', '.join(map(str, steps))}",
+            where=str(folder),
+            hint="all machines of the job must share this folder (--runs DIR); then start the job again",
+        )
+    return found
 
 
 def lost_process(fault: BaseException, *, state: str, resume_line: str) -> ProcessLostError | None:
@@ -143,15 +187,6 @@ def lost_process(fault: BaseException, *, state: str, resume_line: str) -> Proce
         f"the state of the last finished epoch is kept in {state}",
         hint=f"start the job again, it goes on from there: {resume_line}",
     )
-
-
-def _plain(module: nn.SyncBatchNorm) -> nn.BatchNorm2d:
-    """BatchNorm with the same tensors; that of two dimensions stands for all, which differ only in the shapes they check."""
-    norm = nn.BatchNorm2d(
-        module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
-    ).to(next(module.parameters()).device)
-    norm.load_state_dict(module.state_dict())
-    return norm
 
 
 def _device_for(fabric: Fabric) -> torch.device:
@@ -173,22 +208,27 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.forward(ctx, gradient)
 
 
-class _SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class _OnCPU(_BatchNorm):
     """BatchNorm over the batch of all processes on the CPU, where `nn.SyncBatchNorm` does not run.
 
-    Mean and variance are of equal shares, so they are means of the shares' moments; the reductions carry gradients.
+    The shares are equal, so the mean is the mean of their means, and the variance the mean of theirs plus the variance of
+    their means (Chan et al. 1979): no large numbers are subtracted. The sums over processes carry gradients.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise with the statistics of the whole batch in training, with the running ones otherwise."""
-        if not (self.training or not self.track_running_stats):
+        """Normalise with the statistics of the whole batch in training, as the plain one otherwise."""
+        if not self.training:
             return super().forward(input)
         values = input.float()
         axes = [axis for axis in range(values.dim()) if axis != 1]
-        moments_2C = torch.stack([values.mean(axes), values.square().mean(axes)])
+        own_2C = torch.stack([values.mean(axes), values.var(axes, unbiased=False)])
         world = processes.world_size()
-        moments_2C = _SumOverProcesses.apply(moments_2C) / world
-        mean_C, var_C = moments_2C[0], moments_2C[1] - moments_2C[0].square()
+        own_R2C = torch.stack(
+            [own_2C if rank == processes.rank() else torch.zeros_like(own_2C) for rank in range(world)]
+        )
+        means_RC, vars_RC = _SumOverProcesses.apply(own_R2C).unbind(1)
+        mean_C = means_RC.mean(0)
+        var_C = vars_RC.mean(0) + (means_RC - mean_C).square().mean(0)
         self._remember(mean_C.detach(), var_C.detach(), count=values.numel() // values.shape[1] * world)
         shape = (1, -1) + (1,) * (values.dim() - 2)
         normalised = (values - mean_C.view(shape)) * (var_C.view(shape) + self.eps).rsqrt()
@@ -207,20 +247,28 @@ class _SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_((var_C * count / (count - 1)).to(self.running_var.dtype), share)
 
 
-class _Synchronised1d(_SynchronisedBatchNorm, nn.BatchNorm1d):
-    pass
+_MADE: dict[tuple[type[_BatchNorm], str], type[_BatchNorm]] = {}
 
 
-class _Synchronised2d(_SynchronisedBatchNorm, nn.BatchNorm2d):
-    pass
+def _over_processes(kind: type[_BatchNorm], accelerator: str) -> type[_BatchNorm]:
+    """The kind of BatchNorm that is `kind`, with statistics over all processes.
+
+    A module changes its class rather than being replaced, so that whatever holds it (an optimiser, a hook) still does.
+    """
+    if (kind, accelerator) in _MADE:
+        return _MADE[kind, accelerator]
+    shared: type[_BatchNorm] = nn.SyncBatchNorm if accelerator == "cuda" else _OnCPU
+    members: dict[str, Any] = {"plain_kind": kind, "process_group": None}  # nn.SyncBatchNorm: no group is all processes
+    if _activates(kind):
+
+        def forward(self: Any, input: Tensor) -> Tensor:
+            return self.act(self.drop(shared.forward(self, input))) if self.training else kind.forward(self, input)
+
+        members["forward"] = forward
+    _MADE[kind, accelerator] = type(kind.__name__, (shared, kind), members)
+    return _MADE[kind, accelerator]
 
 
-class _Synchronised3d(_SynchronisedBatchNorm, nn.BatchNorm3d):
-    pass
-
-
-_SYNCHRONISED: Mapping[type[nn.Module], type[_SynchronisedBatchNorm]] = {
-    nn.BatchNorm1d: _Synchronised1d,
-    nn.BatchNorm2d: _Synchronised2d,
-    nn.BatchNorm3d: _Synchronised3d,
-}
+def _activates(kind: type[_BatchNorm]) -> bool:
+    """Whether it is timm's BatchNorm with the activation in it, of EfficientNet, MobileNetV3 and others."""
+    return (kind.__module__.partition(".")[0], kind.__name__) == ("timm", "BatchNormAct2d")

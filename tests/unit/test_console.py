@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from compressor import console
-from compressor.errors import BudgetMissedError, InputError, InterruptedRunError
+from compressor.errors import BudgetMissedError, InputError, InterruptedRunError, ProcessLostError
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +105,32 @@ def test_training_draws_a_bar_on_a_terminal(
         progress.epoch(epoch=0, of=1, losses={"kd": 1.0}, score="[1]", images_per_s=10)
 
     assert "student  epoch 1/1  kd 1.0000  [1]  10 img/s" in capsys.readouterr().err
+
+
+@pytest.fixture
+def as_one_of_two(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr(console, "_MAIN_SPEAKS_S", 0.2)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("as_one_of_two")
+def test_a_fault_that_only_another_process_has_is_told_by_it_when_the_main_one_has_had_time(capsys):
+    began = time.monotonic()
+    console.error(InputError("no such file", where="data"))
+    assert time.monotonic() - began >= 0.2
+    assert "error: data: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("as_one_of_two")
+def test_a_lost_process_is_told_at_once_and_a_stop_by_the_main_process_alone(capsys, monkeypatch):
+    monkeypatch.setattr(console, "_MAIN_SPEAKS_S", 60.0)
+    console.error(InterruptedRunError("by SIGTERM"))
+    assert capsys.readouterr().err == ""
+    console.error(ProcessLostError("another has gone"))
+    assert "error: another has gone" in capsys.readouterr().err

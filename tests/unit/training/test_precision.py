@@ -44,3 +44,29 @@ def test_a_missing_device_is_refused_by_name():
 def test_half_precision_on_the_cpu_is_refused():
     with pytest.raises(InputError, match="precision 16 needs a GPU"):
         precision.choose(TrainingSettings(device="cpu", precision="16"), CONVOLUTION, sample_shape=(3, 32, 32))
+
+
+class Viewing(nn.Sequential):
+    """Flattens as much user code does, which only the usual layout allows."""
+
+    def forward(self, inputs):
+        features = super().forward(inputs)
+        return features.view(features.size(0), -1)
+
+
+def test_a_network_that_needs_the_usual_layout_keeps_it():
+    network = Viewing(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    chosen = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=(3, 32, 32))
+    assert chosen.memory_format is torch.contiguous_format
+    (why,) = [each.reason for each in chosen.decisions if each.what == "channels_last"]
+    assert why.startswith("the network does not run with channels last: view size is not compatible")
+    assert network.training
+    assert network[0].weight.is_contiguous()
+    assert int(network[1].num_batches_tracked) == 0
+
+
+def test_a_teacher_that_needs_the_usual_layout_is_thought_of():
+    settings = TrainingSettings(device="cpu")
+    chosen = precision.choose(settings, CONVOLUTION, sample_shape=(3, 32, 32), teacher=Viewing(nn.Conv2d(3, 4, 3)))
+    assert chosen.memory_format is torch.contiguous_format
+    assert "the teacher does not run with channels last" in " ".join(each.reason for each in chosen.decisions)
