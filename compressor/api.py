@@ -190,7 +190,7 @@ def bench(
 
 
 def profile(
-    source: PathLike | None = None,
+    source: PathLike | Mapping[str, Any] | None = None,
     *,
     data: str | None = None,
     runs: PathLike = "runs",
@@ -200,7 +200,8 @@ def profile(
     """Where each millisecond of a training step goes: of a recipe before it is run, or of a network that was trained.
 
     Args:
-        source: A recipe, a run folder or a trained network; by default the newest network below `runs`.
+        source: A recipe (a file, or the same as plain data), a run folder or a trained network; by default the newest
+            network below `runs`.
         data: A data source; by default the one that is named there.
         runs: Where to look.
         steps: Timed steps.
@@ -213,7 +214,9 @@ def profile(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    if source is not None and Path(source).suffix in (".toml", ".json"):
+    if isinstance(source, Mapping):
+        raw = dict(source)
+    elif source is not None and Path(source).suffix in (".toml", ".json"):
         raw = recipes.read_file(Path(source))
     else:
         folder = _network_of_run([source]) if source is not None else None
@@ -224,11 +227,12 @@ def profile(
         raw = pipeline.recipe_of(made)
     if data is not None:
         raw["data"] = {**raw.get("data", {}), "source": guess.named(data)}
+    where = "recipe" if isinstance(source, Mapping) else str(source or "command line")
     resolved = recipes.override(raw, assignments)
     found = recipes.faults(resolved)
     if found:
-        raise RecipeError(found, source=str(source or "command line"))
-    timed = Run(recipes.parse(resolved, source=str(source or "command line"))).profile(steps=steps)
+        raise RecipeError(found, source=where)
+    timed = Run(recipes.parse(resolved, source=where)).profile(steps=steps)
     return [asdict(each) for each in timed]
 
 

@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="of the whole run that is projected")
     parser.add_argument("--peer-steps", type=int, default=100, help="steps of a peer in each of two rounds")
     parser.add_argument("--accuracy-epochs", type=int, help="compare accuracy after so many epochs instead of speed")
+    parser.add_argument(
+        "--steady", action="store_true", help="compiled steps alone: minutes instead of an hour"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--keep", type=Path, help="keep the runs of the second form here; one that has ended is not run again"
@@ -56,7 +59,10 @@ def main() -> None:
     students = given.students.split(",")
     with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory(prefix="compress-peers-") as folder:
         for student in students:
-            if given.accuracy_epochs:
+            if given.steady:
+                runs = _steady_runs(student, given, Path(folder))
+                print(result.write(f"training_steady_{student}", steady_claims(student, runs), samples=runs))
+            elif given.accuracy_epochs:
                 runs = _accuracy_runs(student, given, Path(folder))
                 print(result.write(f"training_accuracy_{student}", accuracy_claims(student, runs), samples=runs))
             else:
@@ -81,6 +87,51 @@ def _speed_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[s
         warm = [*short, "--views", "2", "--temperature", str(2 + round_)]
         runs["warm"].append(_run("ours", student, given, folder, f"warm-{round_}", warm))
     return runs
+
+
+def _steady_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Steps of each in turns: the peers as they are, ours by `compress bench --training`."""
+    from compressor import api
+
+    shared: dict[str, Any] = {"data": {"source": f"cifar:{given.data}"}}
+    training = {"optimizer": "sgd", "batch_size": BATCH_SIZE, "compile": True}
+    alone = shared | {"teacher": {"model": f"zoo:{student}"}, "train": training, "stages": ["train"]}
+    teacher = {"model": given.teacher, "arch": "zoo:resnet56", "normalise": "imagenet"}
+    taught = shared | {"teacher": teacher, "student": {"model": f"zoo:{student}"}, "distill": training}
+    runs: dict[str, Any] = {peer: [] for peer in PEERS} | {"alone": [], "asked": [], "kept": []}
+    steps = ["--epochs", str(given.epochs), "--max-steps", str(given.peer_steps)]
+    for round_ in range(_ROUNDS):
+        for peer in PEERS:
+            runs[peer].append(_run(peer, student, given, folder, f"{peer}-{round_}", steps))
+        runs["alone"] += api.profile(alone, steps=given.peer_steps)
+        asked, kept = api.profile(taught, steps=given.peer_steps)
+        runs["asked"].append(asked)
+        runs["kept"].append(kept)
+    return runs
+
+
+def steady_claims(student: str, runs: Mapping[str, Any]) -> list[Claim]:
+    """What can be said of steps alone."""
+    ours = statistics.median(run["images_per_s"] for run in runs["kept"])
+    ratios = [a["images_per_s"] / k["images_per_s"] for a, k in zip(runs["alone"], runs["kept"], strict=True)]
+    return [
+        *(
+            Claim(
+                f"{student}: images per second of compiled steps with a warm cache against {title}",
+                GOALS[student],
+                ours / steady_of_peer(runs[peer]),
+                "×",
+            )
+            for peer, title in PEERS.items()
+        ),
+        Claim(
+            f"{student}: time of a step with a warm teacher cache against training alone",
+            1.05,
+            statistics.median(ratios),
+            "×",
+            "at most",
+        ),
+    ]
 
 
 def _accuracy_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
