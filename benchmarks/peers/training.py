@@ -34,7 +34,6 @@ from benchmarks.result import Claim
 
 GOALS = {"resnet20": 5.0, "resnet8": 8.0}
 PEERS = {"usual_loop": "the usual loop", "with_torchdistill": "torchdistill"}
-_ROUNDS = 2
 
 
 def main() -> None:
@@ -44,11 +43,12 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="ResNet-56 checkpoint")
     parser.add_argument("--students", default="resnet20,resnet8")
     parser.add_argument("--epochs", type=int, default=30, help="of the whole run that is projected")
-    parser.add_argument("--peer-steps", type=int, default=100, help="steps of a peer in each of two rounds")
+    parser.add_argument("--peer-steps", type=int, default=100, help="steps of a peer in each round: two blocks of 25 at least")
     parser.add_argument("--accuracy-epochs", type=int, help="compare accuracy after so many epochs instead of speed")
     parser.add_argument(
         "--steady", action="store_true", help="compiled steps alone: minutes instead of an hour"
     )
+    parser.add_argument("--rounds", type=int, default=2, help="how often the contenders take turns")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--keep", type=Path, help="keep the runs of the second form here; one that has ended is not run again"
@@ -77,7 +77,7 @@ def _speed_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[s
     runs: dict[str, Any] = {peer: [] for peer in PEERS} | {"alone": [], "warm": []}
     steps = ["--epochs", str(given.epochs), "--max-steps", str(given.peer_steps)]
     short = ["--epochs", "3", "--compile", "true"]
-    for round_ in range(_ROUNDS):
+    for round_ in range(given.rounds):
         for peer in PEERS:
             runs[peer].append(_run(peer, student, given, folder, f"{peer}-{round_}", steps))
         if round_ == 0:
@@ -100,7 +100,7 @@ def _steady_runs(student: str, given: argparse.Namespace, folder: Path) -> dict[
     taught = shared | {"teacher": teacher, "student": {"model": f"zoo:{student}"}, "distill": training}
     runs: dict[str, Any] = {peer: [] for peer in PEERS} | {"alone": [], "asked": [], "kept": []}
     steps = ["--epochs", str(given.epochs), "--max-steps", str(given.peer_steps)]
-    for round_ in range(_ROUNDS):
+    for round_ in range(given.rounds):
         for peer in PEERS:
             runs[peer].append(_run(peer, student, given, folder, f"{peer}-{round_}", steps))
         runs["alone"] += api.profile(alone, steps=given.peer_steps)
