@@ -43,11 +43,9 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="ResNet-56 checkpoint")
     parser.add_argument("--students", default="resnet20,resnet8")
     parser.add_argument("--epochs", type=int, default=30, help="of the whole run that is projected")
-    parser.add_argument("--peer-steps", type=int, default=100, help="steps of a peer in each round: two blocks of 25 at least")
+    parser.add_argument("--peer-steps", type=int, default=100, help="of a peer in a round: two blocks of 25 at least")
     parser.add_argument("--accuracy-epochs", type=int, help="compare accuracy after so many epochs instead of speed")
-    parser.add_argument(
-        "--steady", action="store_true", help="compiled steps alone: minutes instead of an hour"
-    )
+    parser.add_argument("--steady", action="store_true", help="compiled steps alone: minutes instead of an hour")
     parser.add_argument("--rounds", type=int, default=2, help="how often the contenders take turns")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
