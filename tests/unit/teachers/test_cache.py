@@ -375,7 +375,7 @@ def test_after_a_kill_in_the_middle_of_writing_every_record_is_right_or_not_ther
     with start_filling(tmp_path, seed=1, rounds=1000) as filling:
         assert filling.stdout.readline() == "ready\n"
         deadline = time.monotonic() + 30
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        while not sum(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.001)
         filling.send_signal(signal.SIGKILL)
         assert filling.wait() == -signal.SIGKILL
