@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compressor import registry
 from compressor.errors import CompressError, Fault, InputError, RecipeError
 
-StageName = Literal["train", "distill", "export", "bench", "report"]
+StageName = Literal["train", "distill", "prune", "quantize", "export", "bench", "report"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
@@ -144,6 +144,66 @@ DISTILLATION_ALONE = frozenset({"losses", "control", "cache_gb"})
 """Settings of `[distill]` that a training without a teacher has no use for."""
 
 
+class RecoverySettings(TrainingSettings):
+    """How a network that was changed is trained back, from the teacher; shared by pruning and quantization."""
+
+    lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
+        "auto", description="peak learning rate; auto: 3e-4 (adamw), 0.02 (sgd)"
+    )
+    losses: tuple[LossSettings, ...] = Field((LossSettings(),), min_length=1)
+    cache_gb: float = Field(4.0, ge=0.0, description="disk for the teacher's kept answers; 0: keep none")
+
+
+PRUNE_TARGETS = ("macs", "params", "latency", "size_mb")
+"""What a cut can aim at; one of them at a time."""
+
+
+class PruneSettings(RecoverySettings):
+    """`[prune]`: cut channels until the network is as small or as fast as asked for, and train it back."""
+
+    macs: float | None = Field(
+        None, gt=0.0, lt=1.0, description="multiply-adds to keep, as a share; 0.5 if none is given"
+    )
+    params: float | None = Field(None, gt=0.0, lt=1.0, description="parameters to keep, as a share")
+    latency: float | None = Field(None, gt=0.0, lt=1.0, description="measured time to keep, as a share")
+    size_mb: float | None = Field(None, gt=0.0, description="size of the ONNX file in MB (10^6 bytes)")
+    profile: str = Field("edge", description="run conditions that latency is measured under")
+    criterion: str = Field("l1", description="how much a channel matters: compress list criteria")
+    criterion_options: dict[str, Any] = Field(default_factory=dict)
+    ranking: Literal["global", "local", "isomorphic"] = Field(
+        "global", description="channels compete in the whole network, in their layer, or among layers alike"
+    )
+    round_to: int = Field(8, ge=1, description="widths are multiples of it, where the layer is that wide")
+    ignore: tuple[str, ...] = Field((), description="dotted paths of modules that are not cut")
+    rounds: int = Field(3, ge=1, description="cut and recover so many times, a little each")
+    epochs: int = Field(10, ge=0, description="of recovery in all, shared by the rounds; 0: cut alone")
+    max_drop: float | None = Field(
+        None, ge=0.0, description="stop before a round that ends more points below the start, on validation"
+    )
+
+    @property
+    def target(self) -> tuple[str, float]:
+        """What the cut aims at, and how much of it to keep."""
+        stated = [(name, value) for name in PRUNE_TARGETS if (value := getattr(self, name)) is not None]
+        return stated[0] if stated else ("macs", 0.5)
+
+
+class QuantizeSettings(RecoverySettings):
+    """`[quantize]`: fewer bits, where they pay on the runtime that will run them."""
+
+    method: str = Field("static", description="static | dynamic | qat | weight_only | float16")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the method")
+    target: Literal["this", "x86-avx2", "x86-vnni", "arm64"] = Field("this", description="the CPU that will run it")
+    calibration: int = Field(512, ge=8, description="training samples that show the range of activations")
+    mixed: bool = Field(True, description="leave in float what costs accuracy or time")
+    profile: str = Field("edge", description="run conditions that time is measured under")
+    max_drop: float | None = Field(
+        None, ge=0.0, description="budget: metric points below the float model, on validation"
+    )
+    max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 under the profile")
+    epochs: int = Field(3, ge=1, description="of quantization-aware training (qat)")
+
+
 class ExportSettings(Settings):
     """`[export]`: the ONNX file and its parity gate."""
 
@@ -199,6 +259,8 @@ class Recipe(Settings):
     student: ModelSettings | None = None
     train: TrainSettings | None = None
     distill: DistillSettings | None = None
+    prune: PruneSettings | None = None
+    quantize: QuantizeSettings | None = None
     export: ExportSettings = Field(default_factory=ExportSettings)
     bench: BenchSettings = Field(default_factory=BenchSettings)
 
@@ -208,7 +270,9 @@ class Recipe(Settings):
             return self.stages
         train: tuple[StageName, ...] = () if self.train is None else ("train",)
         distill: tuple[StageName, ...] = () if self.distillation is None else ("distill",)
-        return (*train, *distill, "export", "bench", "report")
+        prune: tuple[StageName, ...] = () if self.prune is None else ("prune",)
+        quantize: tuple[StageName, ...] = () if self.quantize is None else ("quantize",)
+        return (*train, *distill, *prune, *quantize, "export", "bench", "report")
 
     @property
     def distillation(self) -> DistillSettings | None:

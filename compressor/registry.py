@@ -34,6 +34,8 @@ FAMILIES: Mapping[str, str] = {
     "tasks": "tasks",
     "formats": "data/formats",
     "runtimes": "runtimes",
+    "criteria": "surgery/criteria",
+    "quantizers": "quantizers",
 }
 
 

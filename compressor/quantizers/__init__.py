@@ -1,0 +1,1 @@
+"""Quantizers: fewer bits for weights and activations; one file each."""

@@ -1,0 +1,1 @@
+"""Pruning criteria: how much a channel matters; one file each."""
