@@ -18,6 +18,7 @@ from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec, local_sources
+from compressor.surgery.record import Surgery
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Loaded:
         trained: Whether it came with weights.
         pretrained: The normalisation it was trained with, where its source states one.
         steps: What was done to load it, in words.
+        surgery: How it differs from what its builder builds; None when it was not cut.
     """
 
     network: Network
@@ -86,6 +88,7 @@ class Loaded:
     trained: bool
     pretrained: Normalisation | None = None
     steps: tuple[str, ...] = ()
+    surgery: Surgery | None = None
 
     def with_network(self, network: Network) -> Loaded:
         """The same reference with other weights."""

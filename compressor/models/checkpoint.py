@@ -1,10 +1,12 @@
 """Artifact ↔ network: safetensors, the builder reference with its source, and the proof that it reads back the same.
 
+A pruned network's builder still builds it at full width; `surgery.json` says what to change before the weights fit.
 A network whose code we cannot copy (TorchScript, a torch.export program, a trusted pickle) travels as the file it came in.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +25,10 @@ from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
+from compressor.surgery.record import Surgery
 
 WEIGHTS = "weights.safetensors"
+SURGERY = "surgery.json"
 
 
 def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
@@ -42,6 +46,8 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         sources.append(name.as_posix())
     if builder.form != "file":
         save_file(_plain_state(loaded.network.module), folder / WEIGHTS)
+    if loaded.surgery is not None:
+        (folder / SURGERY).write_text(json.dumps(loaded.surgery.as_json()), encoding="utf-8")
     normalisation = loaded.network.normalisation
     return {
         "form": builder.form,
@@ -83,14 +89,17 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
+    surgery = _surgery(folder)
     if builder.form == "file":
         module = whole_file.load(sources[0], kind=builder.target)
     else:
         module = _rebuild(builder, fit)
+        if surgery is not None:
+            surgery.apply(module)
         _fill(module, folder / WEIGHTS)
     kept = details["normalisation"]
     network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"])))
-    return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True)
+    return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
 
 
 def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Tensor) -> None:
@@ -112,6 +121,17 @@ def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Netw
             where=details["origin"],
             hint="the builder must build the same network whenever it is called with the same options",
         )
+
+
+def _surgery(folder: Path) -> Surgery | None:
+    file = folder / SURGERY
+    if not file.is_file():
+        return None
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise ArtifactError(f"damaged: {fault}", where=str(file)) from fault
+    return Surgery.from_json(raw)
 
 
 def _plain_state(module: nn.Module) -> dict[str, Tensor]:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from compressor import artifact
-from compressor.artifact import Artifact, Decision, Target
+from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
-from compressor.errors import FOREIGN_FAULTS, MeasurementError, ModelError, ParityError
+from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, predict
-from compressor.models import checkpoint
-from compressor.models.network import Network, logits_of
+from compressor.models import checkpoint, onnx_file
+from compressor.models.network import Network
 from compressor.recipe import ExportSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.runtimes.torch import TorchEager
@@ -35,7 +27,6 @@ from compressor.tasks._contract import Task
 from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
-_NATIVE_OPSET = 18
 _KEPT_METADATA = "compress."
 
 
@@ -50,10 +41,9 @@ def export(source: Artifact, settings: ExportSettings, *, dataset: Dataset, task
     require_same_classes(source, dataset, what="network")
     network = checkpoint.load(source).network
     contract = input_contract(settings, network=network, dataset=dataset)
-    opset, why_opset = _opset(settings)
     with artifact.folder_for(target.folder) as folder:
         file = folder / MODEL
-        _write_onnx(_front(network, settings), file, example=_example(dataset, settings), opset=opset)
+        opset, why_opset = onnx_file.write(network, file, settings=settings, pixels=_two_of(dataset))
         _describe(file, contract=contract, source=source, dataset=dataset)
         report = _gate(network, file, settings=settings, dataset=dataset, task=task, origin=source)
         manifest = replace(
@@ -105,115 +95,8 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
     }
 
 
-class _FromCamera(nn.Module):
-    """uint8 `[B, H, W, C]`, as cameras and image files give it, to the network's float `[B, C, H, W]` in 0–1."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image.permute(0, 3, 1, 2).to(torch.float32) / 255)  # type: ignore[no-any-return]
-
-
-class _Bare(nn.Module):
-    """A network without its normalisation: it takes inputs that are normalised already."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.module = network.module
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return logits_of(self.module(inputs))
-
-
-def _front(network: Network, settings: ExportSettings) -> nn.Module:
-    if settings.input == "uint8-nhwc":
-        if not settings.normalise:
-            raise ModelError(
-                "uint8 pixels cannot come normalised",
-                where="export",
-                hint="leave normalise on, or take input = float-nchw",
-            )
-        return _FromCamera(network).eval()
-    return network if settings.normalise else _Bare(network).eval()
-
-
-def _example(dataset: Dataset, settings: ExportSettings) -> Tensor:
-    pixels = dataset.train.fetch(np.arange(2, dtype=np.int64))
-    if settings.input == "uint8-nhwc":
-        if pixels.ndim != 4 or pixels.dtype != np.uint8:
-            raise ModelError(
-                f"input = uint8-nhwc needs 8-bit images; this data is {pixels.dtype} {list(pixels.shape[1:])}",
-                where="export.input",
-                hint="use input = float-nchw",
-            )
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 1, -1)))
-    return torch.rand(pixels.shape)
-
-
-def _opset(settings: ExportSettings) -> tuple[int, tuple[Decision, ...]]:
-    if settings.opset != "auto":
-        return settings.opset, ()
-    reason = "the exporter's own set, so nothing is converted; ONNX Runtime 1.14 (2023) and later run it"
-    return _NATIVE_OPSET, (Decision("opset", str(_NATIVE_OPSET), reason),)
-
-
-def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) -> None:
-    with _exporter_kept_quiet() as said:
-        try:
-            torch.onnx.export(
-                front,
-                (example,),
-                file,
-                input_names=["input"],
-                output_names=["logits"],
-                opset_version=opset,
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-                external_data=False,
-                verbose=False,
-            )
-        except (torch.onnx.errors.OnnxExporterError, *FOREIGN_FAULTS) as fault:
-            cause = str(fault.__cause__ or fault).strip().split("\n")[0]
-            raise ModelError(
-                f"the network cannot be exported: {cause}",
-                where="export",
-                hint="control flow that depends on the values of tensors, and fixed batch sizes, are the usual causes",
-            ) from fault
-    model = onnx.load(file)
-    found = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
-    if found != opset:
-        why = said.getvalue().strip().split("\n")[-1][:200]
-        raise ModelError(
-            f"the exporter wrote opset {found} where {opset} was asked for: {why}",
-            where="export.opset",
-            hint=f"use opset = {found}, which this network can be written in",
-        )
-    dynamic = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    if not dynamic:
-        raise ModelError(
-            "the network fixes the batch size while it is traced, so the exported model would take no other",
-            where="export",
-            hint="use x.shape[0] or x.flatten(1) in its forward instead of a number",
-        )
-
-
-@contextmanager
-def _exporter_kept_quiet() -> Iterator[io.StringIO]:
-    """torch's exporter prints and logs much; what it said is kept for the error."""
-    said = io.StringIO()
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield said
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _two_of(dataset: Dataset) -> NDArray[Any]:
+    return dataset.train.fetch(np.arange(2, dtype=np.int64))
 
 
 def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What a cut changed, as plain data: enough to turn a freshly built network into the pruned one, without the tool that cut it.
+"""What a cut changed, as plain data: enough to turn a freshly built network into the pruned one without cutting again.
 
 A network is rebuilt by its builder at full width; the record then sets the numbers that its modules keep about themselves
 (`out_channels`, `num_heads`, ...) and the shapes of its tensors, and the weights are filled in from safetensors. Nothing
@@ -65,7 +65,7 @@ class Surgery:
         """
         try:
             numbers = {
-                path: {name: tuple(value) if isinstance(value, list) else value for name, value in changed.items()}
+                path: {name: _number(value) for name, value in changed.items()}
                 for path, changed in raw["numbers"].items()
             }
             shapes = {path: tuple(int(size) for size in shape) for path, shape in raw["shapes"].items()}
@@ -97,7 +97,7 @@ class Surgery:
         modules = dict(network.named_modules())
         for path, changed in self.numbers.items():
             for name, value in changed.items():
-                if path not in modules or not hasattr(modules[path], name):
+                if path not in modules or name not in vars(modules[path]):
                     raise ArtifactError(f"the network has no '{path}.{name}', which the record of surgery changes")
                 setattr(modules[path], name, value)
         for path, shape in self.shapes.items():
@@ -109,6 +109,14 @@ class Surgery:
                 setattr(modules[owner], name, nn.Parameter(kept.new_zeros(shape), requires_grad=kept.requires_grad))
             else:
                 setattr(modules[owner], name, kept.new_zeros(shape))
+
+
+def _number(value: object) -> Number:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list):
+        return tuple(int(each) for each in value)
+    raise TypeError(f"{value!r} is not a number")
 
 
 def _numbers(module: nn.Module) -> Iterator[tuple[str, Number]]:
