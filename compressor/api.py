@@ -1,4 +1,4 @@
-"""The public functions: `from compressor import train, distill, export, bench, run`. Each command calls one of these.
+"""The public functions, one for each command: `from compressor import train, distill, prune, quantize, export, bench, run`.
 
 Every function takes what the command of the same name takes, under the same names, and returns the artifact it made.
 """
@@ -11,16 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline, preflight
+from compressor import artifact, opening, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
 from compressor.errors import InputError, ModelError, RecipeError
 from compressor.models import spec as specs
+from compressor.opening import PathLike
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
-
-PathLike = str | Path
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def train(
         CompressError: With the sentence that the command would print.
     """
     raw = {
-        "name": name or _name_of(model),
+        "name": name or opening.name_of(model),
         "runs": str(runs),
         "seed": seed,
         "stages": ["train"],
@@ -108,7 +107,7 @@ def distill(
     """
     section = {"control": control, "losses": [dict(loss or {"name": "kd"})], **(options or {})}
     raw = {
-        "name": name or _name_of(student),
+        "name": name or opening.name_of(student),
         "runs": str(runs),
         "seed": seed,
         "stages": ["distill"],
@@ -144,12 +143,89 @@ def export(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    current = _reopened(source, {"export": dict(options or {})}, data, arch, Path(runs), assignments, command)
+    current = opening.reopened(source, {"export": dict(options or {})}, data, arch, Path(runs), assignments, command)
     role = next(iter(current.artifacts))
     with current.working():
         made = current.export(role)
     assert made is not None
     return made
+
+
+def prune(
+    source: PathLike | None = None,
+    *,
+    teacher: PathLike | None = None,
+    teacher_arch: str | None = None,
+    data: str | None = None,
+    arch: str | None = None,
+    loss: Mapping[str, Any] | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Cut channels until a network is as small or as fast as asked for, recovering from its teacher.
+
+    Args:
+        source: An artifact, or a model spec that comes with weights; by default the newest network below `runs`.
+        teacher: What it recovers from; by default the teacher that the source learned from, else the source itself.
+        teacher_arch: The architecture of a teacher that is a state dict.
+        data: A data source; by default the one that the artifact was made with.
+        arch: The architecture of a source that is a state dict.
+        loss: Name and options of the loss of recovery.
+        runs: Where to look, and where to write.
+        options: Settings of `[prune]` by name: `macs`, `latency`, `criterion`, `epochs`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    section = {"prune": {**({"losses": [dict(loss)]} if loss else {}), **(options or {})}}
+    current = opening.for_another_link(
+        source, section, data, arch, Path(runs), assignments, command, teacher=teacher, teacher_arch=teacher_arch
+    )
+    with current.working():
+        return current.prune()
+
+
+def quantize(
+    source: PathLike | None = None,
+    *,
+    teacher: PathLike | None = None,
+    teacher_arch: str | None = None,
+    data: str | None = None,
+    arch: str | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Artifact:
+    """Quantize a network's ONNX model for the CPU that will run it; what does not pay stays in float.
+
+    Args:
+        source: An artifact, or a model spec that comes with weights; by default the newest network below `runs`. What is
+            not exported yet is exported.
+        teacher: What quantization-aware training learns from; by default as in `prune`.
+        teacher_arch: The architecture of a teacher that is a state dict.
+        data: A data source; by default the one that the artifact was made with.
+        arch: The architecture of a source that is a state dict.
+        runs: Where to look, and where to write.
+        options: Settings of `[quantize]` by name: `method`, `target`, `max_drop`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    section = {"quantize": dict(options or {})}
+    current = opening.for_another_link(
+        source, section, data, arch, Path(runs), assignments, command, teacher=teacher, teacher_arch=teacher_arch
+    )
+    with current.working():
+        if not any(each.startswith("export.") for each in assignments):
+            pipeline.export_as_before(current)
+        return current.quantize()
 
 
 def bench(
@@ -177,11 +253,11 @@ def bench(
         CompressError: With the sentence that the command would print.
     """
     section = {"bench": dict(options or {})}
-    of_a_run = _network_of_run(sources)
+    of_a_run = opening.network_of_run(sources)
     if len(sources) > 1 or (sources and of_a_run is None):
-        return _compare(sources, section, data, name, Path(runs), assignments, command)
-    current = _reopened(of_a_run, section, data, None, Path(runs), assignments, command)
-    _add_relatives(current)
+        return opening.compare(sources, section, data, name, Path(runs), assignments, command)
+    current = opening.reopened(of_a_run, section, data, None, Path(runs), assignments, command)
+    opening.add_relatives(current)
     with current.working():
         if not any(each.startswith("export.") for each in assignments):
             pipeline.export_as_before(current)
@@ -219,11 +295,11 @@ def profile(
     elif source is not None and Path(source).suffix in (".toml", ".json"):
         raw = recipes.read_file(Path(source))
     else:
-        folder = _network_of_run([source]) if source is not None else None
+        folder = opening.network_of_run([source]) if source is not None else None
         if source is not None and folder is None:
             hint = "name a recipe, a run folder or a trained network"
             raise InputError("is no recipe and holds no network", where=str(source), hint=hint)
-        made = artifact.read(folder) if folder else _newest_network(Path(runs))
+        made = artifact.read(folder) if folder else opening.newest_network(Path(runs))
         raw = pipeline.recipe_of(made)
     if data is not None:
         raw["data"] = {**raw.get("data", {}), "source": guess.named(data)}
@@ -372,142 +448,3 @@ def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, so
     if found:
         raise RecipeError(found, source=source)
     return pipeline.run(recipes.parse(resolved, source=source), command=command)
-
-
-def _reopened(
-    source: PathLike | None,
-    sections: Mapping[str, Any],
-    data: str | None,
-    arch: str | None,
-    runs: Path,
-    assignments: Sequence[str],
-    command: str,
-) -> Run:
-    """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
-    raw = {**sections, **({"data": {"source": data}} if data else {})}
-    if source is None:
-        found = _newest_network(runs)
-    elif artifact.is_artifact(Path(source)):
-        found = artifact.read(Path(source))
-        if found.manifest.kind == "onnx":
-            found = found.parent("source") or found
-    else:
-        found = _adopt(source, raw, arch, runs, assignments, command)
-    if found.manifest.kind != "torch":
-        raise InputError(f"holds {found.manifest.kind}, not a network", where=str(found.path))
-    current = pipeline.reopen(found, raw=raw, assignments=assignments, command=command)
-    current.artifacts[_role_of(found)] = found
-    return current
-
-
-def _newest_network(runs: Path) -> Artifact:
-    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
-    if found is None:
-        raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
-    console.note(f"takes the newest network: {found.path}")
-    return found
-
-
-def _compare(
-    sources: Sequence[PathLike],
-    section: Mapping[str, Any],
-    data: str | None,
-    name: str,
-    runs: Path,
-    assignments: Sequence[str],
-    command: str,
-) -> Artifact:
-    """Measure models as they are, against the first of them."""
-    models = {Path(source).stem if Path(source).is_file() else str(source): _as_it_is(source) for source in sources}
-    if len(models) < len(sources):
-        raise InputError("two of the models have one name", where=", ".join(map(str, sources)), hint="rename a file")
-    made_with = next((model for model in models.values() if isinstance(model, Artifact)), None)
-    raw: dict[str, Any] = {
-        "name": name,
-        "runs": str(runs),
-        "stages": ["export"],
-        "teacher": {"model": "compared"},
-        **section,
-    }
-    raw |= {"data": {"source": data}} if data is not None else {}
-    current = Run(pipeline.settings_for(raw, assignments, made_with=made_with), command)
-    with current.working():
-        return current.compare(models)
-
-
-def _as_it_is(source: PathLike) -> Artifact | Path:
-    spec = specs.parse(str(source))
-    if spec.kind == "artifact":
-        assert spec.path is not None
-        found = artifact.read(spec.path)
-        if found.manifest.kind not in ("torch", "onnx"):
-            raise InputError(
-                f"holds {found.manifest.kind}, no model", where=str(source), hint="name a network or its export"
-            )
-        return found
-    if spec.kind == "onnx":
-        assert spec.path is not None
-        return spec.path
-    raise InputError(
-        f"a {spec.kind} is not compared directly",
-        where=str(source),
-        hint="make it an artifact first: compress export does (with --arch for a state dict)",
-    )
-
-
-def _role_of(network: Artifact) -> Role:
-    """The role a network had in its run; one from elsewhere is taken for what will be shipped."""
-    return next((role for role in pipeline.ROLES if role == network.manifest.role), "student")
-
-
-def _adopt(
-    source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
-) -> Artifact:
-    specs.parse(str(source))
-    own = {
-        "name": _name_of(source),
-        "runs": str(runs),
-        "stages": ["export"],
-        "teacher": {"model": str(source)} | ({"arch": arch} if arch else {}),
-    }
-    recipe = pipeline.settings_for({**own, **raw}, assignments, made_with=None)
-    found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
-    if found:
-        raise RecipeError(found, source="command line")
-    current = Run(recipe, command)
-    with current.working():
-        return current.make_teacher()
-
-
-def _network_of_run(sources: Sequence[PathLike]) -> Path | None:
-    """The network that stands for a run, when one source is a run's folder or a network in it."""
-    if len(sources) != 1:
-        return None
-    folder = Path(sources[0])
-    for name in (".", "distill", "train", "teacher"):
-        if artifact.is_artifact(folder / name) and artifact.read(folder / name).manifest.kind == "torch":
-            return folder / name
-    return None
-
-
-def _add_relatives(current: Run) -> None:
-    """The teacher a student learned from, and its control, when they are still there."""
-    student = current.artifacts.get("student")
-    if student is None:
-        return
-    teacher = student.parent("teacher")
-    if teacher is None:
-        console.note(f"the teacher of {student.path} is gone or has changed, so there is nothing to compare with")
-    elif teacher.manifest.kind == "torch":
-        current.artifacts["teacher"] = teacher
-    beside = student.path.parent / "control"
-    if artifact.is_artifact(beside):
-        control = artifact.read(beside)
-        if pipeline.is_control_of(control, student):
-            current.artifacts["control"] = control
-        else:
-            console.note(f"{beside} was trained with another budget or data, so it is no control of this student")
-
-
-def _name_of(model: PathLike) -> str:
-    return recipes.safe_name(specs.parse(str(model)).title)

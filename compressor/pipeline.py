@@ -4,8 +4,10 @@ A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
 
     train or teacher   the teacher, trained here or adopted from elsewhere
     control            the student's architecture trained without it
-    distill            the student
+    distill            the student, trained from the teacher
+    prune              the student (or the teacher), with channels cut
     export[-role]      their ONNX models
+    quantize           the last of these with fewer bits
     bench              every measurement
     report             (written by `api.run`)
 
@@ -21,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from compressor import __version__, artifact, console, preflight, processes, registry, trust
 from compressor import recipe as recipes
@@ -35,7 +37,7 @@ from compressor.errors import (
     RecipeError,
 )
 from compressor.models import spec as specs
-from compressor.recipe import DataSettings, ModelSettings, Recipe, TeacherSettings
+from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName, TeacherSettings
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
     from compressor.tasks._contract import Task
     from compressor.training.profile import Profile
 
-Role = Literal["teacher", "control", "student"]
+Role = Literal["teacher", "control", "distilled", "pruned", "student"]
 _T = TypeVar("_T")
-ROLES: tuple[Role, ...] = ("teacher", "control", "student")
+ROLES: tuple[Role, ...] = get_args(Role)
+BETWEEN: Mapping[str, Role] = {"distill": "distilled", "prune": "pruned"}  # what a link leaves that is not the last
 _SHARED = ("train", "distill")  # stages in which all processes of a job take part
 _OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 
@@ -147,10 +150,25 @@ class Run:
         self.artifacts["control"] = self._trained("control", "control", student, budget, data=data, why=why)
         return self.artifacts["control"]
 
+    def role_of(self, stage: StageName) -> Role:
+        """What a link of the chain leaves: the student, when it is the last one."""
+        chain = self.recipe.chain
+        return "student" if not chain or stage == chain[-1] else BETWEEN[stage]
+
+    @property
+    def latest(self) -> Role:
+        """The network that the next link takes: what the one before it left, else the teacher."""
+        return next((role for role in reversed(ROLES) if role in self.artifacts and role != "control"), "teacher")
+
     def make_student(self) -> Artifact:
-        """Distil the student from the teacher."""
+        """Distil the student from the teacher; a network that was pruned before is the student, with its weights."""
         distill = _given(self.recipe.distillation, "distill")
-        student, teacher = _given(self.recipe.student, "student"), self.artifacts["teacher"]
+        teacher = self.artifacts["teacher"]
+        pruned = self.artifacts.get("pruned")
+        if pruned is not None:
+            student = ModelSettings(model=str(pruned.path))
+        else:
+            student = _given(self.recipe.student, "student")
         kind = _given(self.recipe.teacher, "teacher").kind
         data, why = self._counted_views()
 
@@ -170,11 +188,78 @@ class Run:
 
         training = distill.model_copy(update={"control": False})
         settings = self._settings(data=data, model=student, training=training, kind=kind)
-        made = self._link(
-            "distill", "distill", "student", settings, make, identity=student, parents={"teacher": teacher}, why=why
-        )
-        self.artifacts["student"] = made
+        parents = {"teacher": teacher} | ({"student": pruned} if pruned is not None else {})
+        made = self._link("distill", "distill", "student", settings, make, identity=student, parents=parents, why=why)
+        self.artifacts[self.role_of("distill")] = made
         return made
+
+    def prune(self) -> Artifact:
+        """Cut the latest network, and recover it from the teacher."""
+        pruning = self.recipe.prune or recipes.PruneSettings()
+        source, teacher = self.artifacts[self.latest], self.artifacts["teacher"]
+        kind = _given(self.recipe.teacher, "teacher").kind
+        data, why = self._counted_views(pruning)
+        profile = self.recipe.bench.profile_named(pruning.profile)
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.prune import prune as stage
+
+            return stage(
+                source,
+                pruning,
+                teacher=teacher,
+                kind=kind,
+                profile=profile,
+                export=self.recipe.export,
+                data=data,
+                dataset=self.dataset,
+                task=self._task(label_smoothing=pruning.label_smoothing),
+                target=target,
+            )
+
+        measured = {"profile": profile, "export": self.recipe.export, **_this_machine()}
+        settings = self._settings(
+            data=data, training=pruning, kind=kind, **(measured if pruning.target[0] in ("latency", "size_mb") else {})
+        )
+        parents = {"source": source, "teacher": teacher}
+        name = _another_name("prune", self.folder, source=source)
+        made = self._link(name, "prune", "student", settings, make, parents=parents, why=why)
+        self.artifacts[self.role_of("prune")] = made
+        return made
+
+    def quantize(self) -> Artifact:
+        """Quantize the ONNX model of the latest network; what does not pay stays in float."""
+        quantizing = self.recipe.quantize or recipes.QuantizeSettings()
+        role = self.latest
+        network, teacher = self.artifacts[role], self.artifacts["teacher"]
+        source = self.onnx.get(role) or self.export(role)
+        assert source is not None
+        kind = _given(self.recipe.teacher, "teacher").kind
+        data, why = self._counted_views(quantizing)
+        profile = self.recipe.bench.profile_named(quantizing.profile)
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.quantize import quantize as stage
+
+            return stage(
+                source,
+                quantizing,
+                profile=profile,
+                network=network,
+                teacher=teacher,
+                kind=kind,
+                data=data,
+                dataset=self.dataset,
+                task=self._task(label_smoothing=quantizing.label_smoothing),
+                target=target,
+            )
+
+        settings = self._settings(data=data, training=quantizing, kind=kind, profile=profile, **_this_machine())
+        parents = {"source": source, "network": network, "teacher": teacher}
+        self.onnx["student"] = self._link(
+            "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=_libraries(), why=why
+        )
+        return self.onnx["student"]
 
     def export(self, role: Role, *, required: bool = True) -> Artifact | None:
         """Export a role's network to ONNX.
@@ -190,7 +275,7 @@ class Run:
 
             return stage(source, self.recipe.export, dataset=self.dataset, task=self.task, target=target)
 
-        name = _export_folder(role)
+        name = _export_folder(source)
         settings = self._settings(export=self.recipe.export)
         try:
             self.onnx[role] = self._link(
@@ -205,7 +290,7 @@ class Run:
 
     def bench(self) -> Artifact:
         """Measure every role this run has."""
-        candidates = [self._candidate(role) for role in ROLES if role in self.artifacts]
+        candidates = [self._candidate(role) for role in ROLES if role in self.artifacts or role in self.onnx]
         parents: dict[str, Artifact] = {role: self.artifacts[role] for role in ROLES if role in self.artifacts}
         parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
         return self._measured(candidates, parents=parents)
@@ -288,21 +373,27 @@ class Run:
         return Candidate(
             role,
             role.capitalize(),
-            torch=self.artifacts[role],
+            torch=self.artifacts.get(role),
             onnx=onnx.path if onnx else None,
             timed=role != "control",
             why_no_onnx=self.why_no_onnx.get(role, "it was not exported"),
         )
 
-    def _counted_views(self) -> tuple[DataSettings, tuple[Decision, ...]]:
-        """The data settings of student and control, with the number of views settled: both are shown the same ones."""
+    def _counted_views(
+        self, recovery: recipes.RecoverySettings | None = None
+    ) -> tuple[DataSettings, tuple[Decision, ...]]:
+        """The data settings of student and control, with the number of views settled: both are shown the same ones.
+
+        What is recovered after distillation is shown the views that the teacher has answered there already.
+        """
         from compressor.data.views import plan
         from compressor.teachers import _cache
 
-        data, distill = _given(self.recipe.data, "data"), _given(self.recipe.distillation, "distill")
+        data, distill = _given(self.recipe.data, "data"), self.recipe.distillation or recovery
+        assert distill is not None
         count, why = plan.choose_count(
             data.views.count,
-            epochs=distill.epochs,
+            epochs=max(1, distill.epochs),
             bytes_per_view=_cache.bytes_per_view(
                 num_samples=len(self.dataset.train), num_classes=len(self.dataset.classes)
             ),
@@ -420,21 +511,38 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
     """
     current = Run(recipe, command)
     order = recipe.stage_order()
+    _require_one_process(recipe.chain)
     with current.working():
         current.record_recipe()
         current.make_teacher()
-        distillation = recipe.distillation
-        if distillation is not None and set(order) != {"train"}:
-            if distillation.control:
-                current.make_control()
-            current.make_student()
+        for stage in recipe.chain:
+            if stage == "distill":
+                if _given(recipe.distillation, "distill").control:
+                    current.make_control()
+                current.make_student()
+            elif stage == "prune":
+                current.prune()
         if not processes.is_main():
             return current  # what is left is for one process
         if {"export", "bench", "report"} & set(order):
             export_all(current)
+        if "quantize" in recipe.chain:
+            current.quantize()
         if {"bench", "report"} & set(order):
             current.bench()
     return current
+
+
+def _require_one_process(chain: Sequence[StageName]) -> None:
+    """Pruning and quantization measure as they go, and several processes would measure several things.
+
+    Raises:
+        InputError: There are more processes.
+    """
+    alone = [stage for stage in chain if stage in ("prune", "quantize")]
+    if alone and processes.world_size() > 1:
+        hint = "distil with several processes first (stages = ['distill']), then run the whole recipe in one"
+        raise InputError(f"'{alone[0]}' runs in one process, this job has {processes.world_size()}", hint=hint)
 
 
 def export_all(current: Run) -> None:
@@ -446,15 +554,16 @@ def export_all(current: Run) -> None:
 
 def export_as_before(current: Run) -> None:
     """Give the run the settings its shipped network was exported with, if it was, so that all are exported alike."""
-    folder = current.folder / _export_folder(_shipped(current))
-    if not _is_export_of(folder, current.artifacts[_shipped(current)]):
+    shipped = current.artifacts[_shipped(current)]
+    folder = current.folder / _export_folder(shipped)
+    if not _is_export_of(folder, shipped):
         return
     kept = recipes.ExportSettings.model_validate(artifact.read(folder).manifest.settings["export"])
     current.recipe = current.recipe.model_copy(update={"export": kept})
 
 
 def _shipped(current: Run) -> Role:
-    return "student" if "student" in current.artifacts else "teacher"
+    return current.latest
 
 
 def is_control_of(control: Artifact, student: Artifact) -> bool:
@@ -550,8 +659,24 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     return recipes.parse(resolved, source="command line")
 
 
-def _export_folder(role: Role) -> str:
-    return "export" if role == "student" else f"export-{role}"
+def _export_folder(source: Artifact) -> str:
+    """Named after the network alone, so that every command finds the same one: a student's is plain `export`."""
+    named = {"distill": "export", "prune": "export-pruned"}
+    return named.get(source.manifest.stage, f"export-{source.manifest.role}")
+
+
+def _another_name(name: str, folder: Path, *, source: Artifact) -> str:
+    """`name`, or `name-2`, ...: a link must not replace what it is made from."""
+    ancestors = set()
+    current: Artifact | None = source
+    while current is not None:
+        ancestors.add(current.path.resolve())
+        current = current.parent("source") or current.parent("student")
+    found, number = name, 1
+    while (folder / found).resolve() in ancestors:
+        number += 1
+        found = f"{name}-{number}"
+    return found
 
 
 def _is_export_of(folder: Path, source: Artifact) -> bool:
@@ -627,6 +752,7 @@ def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, s
     training, bench = settings.get("training") or {}, settings.get("bench") or {}
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", settings.get("kind") or ""), ("tasks", settings["task"]["name"])]
+    named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
     named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
 

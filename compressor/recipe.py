@@ -22,6 +22,8 @@ from compressor.errors import CompressError, Fault, InputError, RecipeError
 
 StageName = Literal["train", "distill", "prune", "quantize", "export", "bench", "report"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
+LINKS: tuple[StageName, ...] = ("distill", "prune", "quantize")
+"""Stages that make the network that is shipped out of the one before it."""
 
 
 class Settings(BaseModel):
@@ -275,6 +277,15 @@ class Recipe(Settings):
         return (*train, *distill, *prune, *quantize, "export", "bench", "report")
 
     @property
+    def chain(self) -> tuple[StageName, ...]:
+        """The links between the teacher and what is shipped, in the order they are made; a student is always distilled."""
+        order = self.stage_order()
+        if set(order) == {"train"}:
+            return ()
+        links = tuple(name for name in order if name in LINKS)
+        return links if self.distillation is None or "distill" in links else ("distill", *links)
+
+    @property
     def distillation(self) -> DistillSettings | None:
         """How the student is distilled: as stated, or by the defaults when there is a student."""
         return self.distill or (DistillSettings() if self.student is not None else None)
@@ -364,15 +375,13 @@ def _order_faults(recipe: Recipe) -> list[Fault]:
     for name in sorted(set(order)):
         if order.count(name) > 1:
             found.append(Fault("stages", f"'{name}' stands twice"))
-    ranks = [STAGES.index(name) for name in order]
-    if ranks != sorted(ranks):
-        sensible = [name for name in STAGES if name in order]
-        found.append(Fault("stages", f"{list(order)} cannot run in this order", f"write stages = {sensible}"))
+    found += _chain_faults(recipe, order)
     needs: list[tuple[str, object, str]] = [
         (order[0], recipe.data, "[data] with source = ..."),
         (order[0], recipe.teacher, "[teacher] with model = ..."),
     ]
-    if "distill" in order:
+    pruned_first = "prune" in order and "distill" in order and order.index("prune") < order.index("distill")
+    if "distill" in order and not pruned_first:
         needs.append(("distill", recipe.student, "[student] with model = ..."))
     found += [
         Fault(stage, "cannot run without a missing section", f"add {what}")
@@ -382,10 +391,34 @@ def _order_faults(recipe: Recipe) -> list[Fault]:
     return list(dict.fromkeys(found))
 
 
+def _chain_faults(recipe: Recipe, order: Sequence[StageName]) -> list[Fault]:
+    """Orders that cannot be: pruning and distilling may change places, everything else has its place."""
+    sensible = [name for name in STAGES if name in order]
+    links = [name for name in order if name in LINKS]
+    if "quantize" in links and links[-1] != "quantize":
+        what = f"'{links[links.index('quantize') + 1]}' trains, and what 'quantize' leaves is an ONNX model"
+        hint = 'put quantize last of the links; method = "qat" trains the quantized network from the teacher itself'
+        return [Fault("stages", f"{what}, which cannot be trained", hint)]
+    swapped = [name for name in order if name not in LINKS]
+    ranks = [STAGES.index(name) for name in swapped]
+    placed = [order.index(name) for name in links]
+    after = [order.index(name) for name in ("export", "bench", "report") if name in order]
+    before = [order.index("train")] if "train" in order else []
+    if ranks != sorted(ranks) or (
+        placed and (max(placed) > min(after, default=99) or min(placed) < max(before, default=-1))
+    ):
+        return [Fault("stages", f"{list(order)} cannot run in this order", f"write stages = {sensible}")]
+    if links[:2] == ["prune", "distill"] and recipe.student is not None:
+        hint = "remove [student], or put distill first"
+        return [Fault("student", "the pruned teacher is the student where prune comes before distill", hint)]
+    return []
+
+
 def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     """Faults in the names that point into a registry, read leniently so that they show beside other faults."""
     found: list[Fault] = []
-    data, task, teacher, distill, bench = (_table(raw, key) for key in ("data", "task", "teacher", "distill", "bench"))
+    data, task, teacher, bench = (_table(raw, key) for key in ("data", "task", "teacher", "bench"))
+    prune, quantize = _table(raw, "prune"), _table(raw, "quantize")
     if isinstance(data.get("source"), str):
         name, target = split_source(data["source"])
         member = _member("formats", name, "data.source", found)
@@ -404,14 +437,21 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
         found += registry.option_faults(task_member, _table(task, "options"), where="task.options")
-    losses = distill.get("losses", ())
-    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
-        if isinstance(entry, Mapping):
-            where = f"distill.losses.{index}"
-            member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
+    for section in ("distill", "prune", "quantize"):
+        found += _loss_faults(_table(raw, section).get("losses", ()), section)
+    for family, table, key, given, where in (
+        ("criteria", prune, "criterion", "criterion_options", "prune"),
+        ("quantizers", quantize, "method", "options", "quantize"),
+    ):
+        if isinstance(table.get(key), str):
+            member = _member(family, table[key], f"{where}.{key}", found)
             if member:
-                options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-                found += registry.option_faults(member, options, where=where)
+                found += registry.option_faults(member, _table(table, given), where=f"{where}.{given}")
+    stated = [name for name in PRUNE_TARGETS if prune.get(name) is not None]
+    if len(stated) > 1:
+        found.append(
+            Fault("prune", f"{' and '.join(stated)} are given, a cut has one target", f"keep {stated[0]} alone")
+        )
     runtimes = bench.get("runtimes", ())
     for index, name in enumerate(runtimes if isinstance(runtimes, list | tuple) else ()):
         _member("runtimes", str(name), f"bench.runtimes.{index}", found)
@@ -421,6 +461,23 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
             known = [*DEFAULT_PROFILES, *own]
             hint = registry.nearest(str(name), known, "known:") + f", or add [bench.profile.{name}]"
             found.append(Fault(f"bench.profiles.{index}", f"no profile is called '{name}'", hint))
+    for section in ("prune", "quantize"):
+        wanted = _table(raw, section).get("profile")
+        if isinstance(wanted, str) and wanted not in own and wanted not in DEFAULT_PROFILES:
+            hint = registry.nearest(wanted, [*DEFAULT_PROFILES, *own], "known:") + f", or add [bench.profile.{wanted}]"
+            found.append(Fault(f"{section}.profile", f"no profile is called '{wanted}'", hint))
+    return found
+
+
+def _loss_faults(losses: object, section: str) -> list[Fault]:
+    found: list[Fault] = []
+    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+        if isinstance(entry, Mapping):
+            where = f"{section}.losses.{index}"
+            member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
+            if member:
+                options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+                found += registry.option_faults(member, options, where=where)
     return found
 
 

@@ -126,7 +126,7 @@ def nearest(word: str, known: list[str], otherwise: str) -> str:
 
 def singular(family: str) -> str:
     """The English singular of a family's name."""
-    return {"losses": "loss", "formats": "data format"}.get(family, family.removesuffix("s"))
+    return {"losses": "loss", "formats": "data format", "criteria": "criterion"}.get(family, family.removesuffix("s"))
 
 
 def import_file(file: Path) -> ModuleType:

@@ -104,12 +104,69 @@ def raise_missed_budgets(made: Artifact) -> None:
 
     missed = [budget for budget in _budgets(made) if not budget["met"]]
     if missed:
-        said = "; ".join(
-            f"{budget['budget']} = {budget['limit']:g} {budget['unit']}, "
-            + ("not measured" if budget["value"] is None else f"measured {budget['value']:.3g}")
-            for budget in missed
-        )
-        raise BudgetMissedError(said, where="budget", hint="the report says which link costs what")
+        raise BudgetMissedError(_missed_text(missed), where="budget", hint="the report says which link costs what")
+
+
+def show_pruned(made: Artifact, *, as_json: bool) -> None:
+    """What a cut gave and cost, round by round."""
+    if as_json:
+        console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
+        return
+    cut = made.manifest.details["pruning"]
+    rows = [["start", "100.0 %", "", _percent(cut["val_before"])]]
+    for entry in cut["rounds"]:
+        name = f"round {entry['round']}" + ("" if entry["kept"] else " (not kept)")
+        rows.append([name, f"{100 * entry['share']:.1f} %", _percent(entry["before"]), _percent(entry["after"])])
+    console.table(["", cut["target"], "val before recovery", "val after recovery"], rows)
+    for what in ("macs", "params"):
+        before, after = cut[what]
+        if before and after:
+            console.show(f"{what}: {before:,} → {after:,} ({before / after:.2f} times fewer)")
+    console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
+    console.show(f"\n{made.path}")
+    console.note(f"next: compress quantize {made.path}, or compress bench {made.path.parent}")
+
+
+def show_quantized(made: Artifact, *, as_json: bool) -> None:
+    """What quantization gave and cost, and what stayed in float."""
+    if as_json:
+        console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
+        return
+    details = made.manifest.details
+    for decision in made.manifest.decisions:
+        console.show(f"{decision.what}: {decision.choice} — {decision.reason}")
+    console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
+    console.show(f"{made.file('model.onnx')}, {details['size_bytes'] / 1e6:.2f} MB")
+    console.note(f"next: compress bench {made.path.parent}")
+
+
+def raise_missed_target(made: Artifact) -> None:
+    """End with exit code 1 when a cut did not reach its target, or a budget was missed.
+
+    Raises:
+        BudgetMissedError: The first one missed.
+    """
+    from compressor.errors import BudgetMissedError
+
+    cut = made.manifest.details.get("pruning")
+    if cut is not None and not cut["met"]:
+        said = f"{cut['target']} = {cut['wanted']:g}, reached {cut['reached'] / cut['start']:.3g} of the start"
+        raise BudgetMissedError(said, where="prune", hint="the rounds say why; the best one is kept")
+    missed = [budget for budget in made.manifest.details.get("budgets", ()) if not budget["met"]]
+    if missed:
+        raise BudgetMissedError(_missed_text(missed), where="budget", hint="the table says which layers cost what")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def _missed_text(missed: list[dict[str, Any]]) -> str:
+    return "; ".join(
+        f"{budget['budget']} = {budget['limit']:g} {budget['unit']}, "
+        + ("not measured" if budget["value"] is None else f"measured {budget['value']:.3g}")
+        for budget in missed
+    )
 
 
 def _budgets(made: Artifact) -> list[dict[str, Any]]:

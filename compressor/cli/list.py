@@ -21,7 +21,9 @@ _SHORT_KEY = 12
 def list_(
     family: Annotated[
         str | None,
-        typer.Argument(help="losses, teachers, tasks, formats, runtimes, models, profiles, artifacts or caches."),
+        typer.Argument(
+            help="losses, teachers, tasks, formats, runtimes, criteria, quantizers, models, profiles, artifacts or caches."
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder whose artifacts are listed.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the names as JSON.")] = False,
@@ -121,6 +123,8 @@ def _families(runs: Path) -> list[dict[str, Any]]:
         "tasks": "what the outputs mean: name in [task]",
         "formats": "where samples come from: source in [data]",
         "runtimes": "what executes a model: runtimes in [bench]",
+        "criteria": "how much a channel matters: criterion in [prune]",
+        "quantizers": "how a model is given fewer bits: method in [quantize]",
     }
     rows = [{"family": name, "members": len(registry.members(name)), "what": what[name]} for name in registry.FAMILIES]
     return [

@@ -21,6 +21,8 @@ from compressor.cli import (
     export,
     init,
     inspect,
+    prune,
+    quantize,
     report,
     run,
     train,
@@ -42,6 +44,8 @@ app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("distill")(distill.distill)
+app.command("prune")(prune.prune)
+app.command("quantize")(quantize.quantize)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("bench")(bench.bench)

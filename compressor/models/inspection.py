@@ -134,6 +134,24 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
     return int(counter.get_total_flops()) // 2 or None
 
 
+def widths(whole: nn.Module, cut: nn.Module) -> list[dict[str, Any]]:
+    """Outputs of each layer with weights, before and after a cut: `layer`, `kind`, `before`, `after`, in forward order.
+
+    Args:
+        whole: The network before.
+        cut: A network of the same modules.
+    """
+    after = dict(cut.named_modules())
+    found = []
+    for path, module in whole.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and isinstance(weight, nn.Parameter):
+            there = after[path].weight
+            assert isinstance(there, nn.Parameter)
+            found.append({"layer": path, "kind": type(module).__name__, "before": len(weight), "after": len(there)})
+    return found
+
+
 def tap_points(network: nn.Module, input_shape: Sequence[int], *, every: bool = False) -> list[TapPoint]:
     """Modules worth reading features from, in the order they run.
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from compressor.artifact import Decision
-from compressor.recipe import TrainingSettings
+from compressor.recipe import RecoverySettings, TrainingSettings
 
 _AUTO_LR = {"adamw": 1e-3, "sgd": 0.1}
+_AUTO_RECOVERY_LR = {"adamw": 3e-4, "sgd": 0.02}
 _AUTO_DECAY = {"adamw": 0.05, "sgd": 5e-4}
 
 
@@ -18,11 +19,13 @@ def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
     """The peak learning rate, and why when it was `auto`."""
     if settings.lr != "auto":
         return settings.lr, ()
-    base = _AUTO_LR[settings.optimizer]
+    recovers = isinstance(settings, RecoverySettings)
+    base = (_AUTO_RECOVERY_LR if recovers else _AUTO_LR)[settings.optimizer]
     scale = settings.batch_size / 128
     lr = base * scale if settings.optimizer == "sgd" else base * scale**0.5
     how = "linearly" if settings.optimizer == "sgd" else "with its square root"
-    reason = f"{base:g} is common for {settings.optimizer} at batch 128, scaled {how} to batch {settings.batch_size}"
+    common = f"common for {settings.optimizer}" + (" on weights that are trained already" if recovers else "")
+    reason = f"{base:g} is {common} at batch 128, scaled {how} to batch {settings.batch_size}"
     return lr, (Decision("lr", f"{lr:.3g}", reason),)
 
 

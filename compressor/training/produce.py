@@ -49,7 +49,7 @@ def produce(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded, why_network = network_for(model, dataset=dataset, task=task, seed=target.seed)
-    _require_keepable(loaded, dataset)
+    require_keepable(loaded, dataset)
     steps = settings.epochs * max(1, len(dataset.train) // settings.batch_size)
     if steps < _FEW_STEPS:
         console.note(f"{target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more")
@@ -108,7 +108,7 @@ def job_for(
     return job, why_views
 
 
-def _require_keepable(loaded: Loaded, dataset: Dataset) -> None:
+def require_keepable(loaded: Loaded, dataset: Dataset) -> None:
     """Refuse, before anything is spent, a network that could be trained but not kept.
 
     Raises:

@@ -15,7 +15,7 @@ from compressor.data.views import views
 from compressor.errors import ArtifactError
 from compressor.models import checkpoint, folding
 from compressor.models.network import Network
-from compressor.recipe import DataSettings, DistillSettings
+from compressor.recipe import DataSettings, DistillSettings, RecoverySettings
 from compressor.teachers._cache import CachedTeacher, choose_form
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore
@@ -26,7 +26,7 @@ from compressor.training.start import require_same_classes
 _COMPARED = 32
 
 
-def losses_of(settings: DistillSettings) -> tuple[WeightedLoss, ...]:
+def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLoss, ...]:
     """The losses with the names they have in logs: that of the member, numbered when it stands there more than once.
 
     Raises:
@@ -43,7 +43,12 @@ def losses_of(settings: DistillSettings) -> tuple[WeightedLoss, ...]:
 
 
 def teacher_of(
-    source: Artifact, settings: DistillSettings, *, kind: str, data: DataSettings, dataset: Dataset
+    source: Artifact,
+    settings: DistillSettings | RecoverySettings,
+    *,
+    kind: str,
+    data: DataSettings,
+    dataset: Dataset,
 ) -> tuple[Teacher, tuple[Decision, ...]]:
     """The teacher that an artifact is, with BatchNorm folded in, and with its answers kept where views are counted.
 

@@ -1,0 +1,85 @@
+"""`compress quantize`: fewer bits, where they pay on the runtime that will run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compressor.cli import _options as options
+
+
+def quantize(
+    source: Annotated[
+        str | None, typer.Argument(help="An artifact or a checkpoint; by default the newest network below runs/.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="static, dynamic, qat, weight_only or float16.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="The CPU that will run it: this, x86-avx2, x86-vnni or arm64.")
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option("--calibration", help="Training samples that show the range of activations.", min=8)
+    ] = None,
+    mixed: Annotated[
+        bool | None, typer.Option("--mixed/--all", help="Leave in float what costs accuracy or time (default).")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Run conditions that time is measured under: edge, server, own.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", help="Budget: points below the float model, on validation.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", help="Budget: p50 under the profile.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="What qat learns from; by default its own teacher, else itself.")
+    ] = None,
+    teacher_arch: Annotated[
+        str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
+    ] = None,
+    data: options.OtherData = None,
+    runs: options.Runs = Path("runs"),
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Of quantization-aware training (qat).", min=1)] = None,
+    assignments: options.Assignments = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Quantize a network's ONNX model for the CPU that will run it; what costs accuracy or time stays in float.
+
+    Ends with 1 when a budget is stated and missed.
+
+    Example: compress quantize runs/s/distill --max-drop 0.5
+    """
+    from compressor import api
+    from compressor.cli import _results
+
+    options.trusted((source, teacher), trust=trust)
+    made = api.quantize(
+        source,
+        teacher=teacher,
+        teacher_arch=teacher_arch,
+        data=data,
+        arch=arch,
+        runs=runs,
+        options=options.given(
+            method=method,
+            target=target,
+            calibration=calibration,
+            mixed=mixed,
+            profile=profile,
+            max_drop=max_drop,
+            max_latency_ms=max_latency_ms,
+            epochs=epochs,
+        ),
+        assignments=assignments or (),
+        command=options.command_line(),
+    )
+    _results.show_quantized(made, as_json=as_json)
+    _results.raise_missed_target(made)

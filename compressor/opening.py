@@ -1,0 +1,248 @@
+"""From what a user names to a run: an artifact, a checkpoint, a run's folder, an ONNX file, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressor import artifact, console, pipeline, preflight
+from compressor import recipe as recipes
+from compressor.artifact import Artifact
+from compressor.errors import InputError, RecipeError
+from compressor.models import spec as specs
+from compressor.pipeline import Role, Run
+
+PathLike = str | Path
+
+
+def reopened(
+    source: PathLike | None,
+    sections: Mapping[str, Any],
+    data: str | None,
+    arch: str | None,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Run:
+    """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
+    raw = {**sections, **({"data": {"source": data}} if data else {})}
+    if source is None:
+        found = newest_network(runs)
+    elif artifact.is_artifact(Path(source)):
+        found = artifact.read(Path(source))
+        if found.manifest.kind == "onnx":
+            found = found.parent("network") or found.parent("source") or found
+    else:
+        found = adopt(source, raw, arch, runs, assignments, command)
+    if found.manifest.kind != "torch":
+        raise InputError(f"holds {found.manifest.kind}, not a network", where=str(found.path))
+    current = pipeline.reopen(found, raw=raw, assignments=assignments, command=command)
+    current.artifacts[_role_of(found)] = found
+    return current
+
+
+def for_another_link(
+    source: PathLike | None,
+    sections: Mapping[str, Any],
+    data: str | None,
+    arch: str | None,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+    *,
+    teacher: PathLike | None,
+    teacher_arch: str | None,
+) -> Run:
+    """A run around one network that is about to be changed, with the teacher that it recovers from.
+
+    Args:
+        teacher: As named; by default the one that the network learned from, else the network itself.
+        teacher_arch: The architecture of a teacher that is a state dict.
+    """
+    current = reopened(source, sections, data, arch, runs, assignments, command)
+    network = current.artifacts.popitem()[1]
+    learned_from = network.parent("teacher")
+    if teacher is not None:
+        learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
+    elif learned_from is None or learned_from.manifest.kind != "torch":
+        learned_from = network
+    current.artifacts["teacher"] = learned_from
+    if network is not learned_from:
+        current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
+    return current
+
+
+def _teacher_named(
+    teacher: PathLike,
+    arch: str | None,
+    network: Artifact,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Artifact:
+    if artifact.is_artifact(Path(teacher)):
+        return artifact.read(Path(teacher))
+    kept = network.manifest.settings
+    raw = {name: kept[name] for name in ("data", "task") if name in kept}
+    return adopt(teacher, raw, arch, runs, assignments, command)
+
+
+def newest_network(runs: Path) -> Artifact:
+    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    if found is None:
+        raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
+    console.note(f"takes the newest network: {found.path}")
+    return found
+
+
+def compare(
+    sources: Sequence[PathLike],
+    section: Mapping[str, Any],
+    data: str | None,
+    name: str,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Artifact:
+    """Measure models as they are, against the first of them."""
+    models = {Path(source).stem if Path(source).is_file() else str(source): _as_it_is(source) for source in sources}
+    if len(models) < len(sources):
+        raise InputError("two of the models have one name", where=", ".join(map(str, sources)), hint="rename a file")
+    made_with = next((model for model in models.values() if isinstance(model, Artifact)), None)
+    raw: dict[str, Any] = {
+        "name": name,
+        "runs": str(runs),
+        "stages": ["export"],
+        "teacher": {"model": "compared"},
+        **section,
+    }
+    raw |= {"data": {"source": data}} if data is not None else {}
+    current = Run(pipeline.settings_for(raw, assignments, made_with=made_with), command)
+    with current.working():
+        return current.compare(models)
+
+
+def _as_it_is(source: PathLike) -> Artifact | Path:
+    spec = specs.parse(str(source))
+    if spec.kind == "artifact":
+        assert spec.path is not None
+        found = artifact.read(spec.path)
+        if found.manifest.kind not in ("torch", "onnx"):
+            raise InputError(
+                f"holds {found.manifest.kind}, no model", where=str(source), hint="name a network or its export"
+            )
+        return found
+    if spec.kind == "onnx":
+        assert spec.path is not None
+        return spec.path
+    raise InputError(
+        f"a {spec.kind} is not compared directly",
+        where=str(source),
+        hint="make it an artifact first: compress export does (with --arch for a state dict)",
+    )
+
+
+def _role_of(network: Artifact) -> Role:
+    """The role a network had in its run; one from elsewhere is taken for what will be shipped."""
+    return next((role for role in pipeline.ROLES if role == network.manifest.role), "student")
+
+
+def adopt(
+    source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
+) -> Artifact:
+    specs.parse(str(source))
+    own = {
+        "name": name_of(source),
+        "runs": str(runs),
+        "stages": ["export"],
+        "teacher": {"model": str(source)} | ({"arch": arch} if arch else {}),
+    }
+    recipe = pipeline.settings_for({**own, **raw}, assignments, made_with=None)
+    found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
+    if found:
+        raise RecipeError(found, source="command line")
+    current = Run(recipe, command)
+    with current.working():
+        return current.make_teacher()
+
+
+def network_of_run(sources: Sequence[PathLike]) -> Path | None:
+    """The network that stands for a run, when one source is a run's folder or something in it: the last one made."""
+    if len(sources) != 1:
+        return None
+    folder = Path(sources[0])
+    if artifact.is_artifact(folder):
+        found = artifact.read(folder)
+        if found.manifest.stage == "quantize":
+            network = found.parent("network")
+            return network.path if network else None
+        return folder if found.manifest.kind == "torch" else None
+    there = {
+        name: artifact.read(folder / name)
+        for name in ("prune", "distill", "train", "teacher")
+        if artifact.is_artifact(folder / name)
+    }
+    if "distill" in there and "student" in there["distill"].manifest.parents:
+        return there["distill"].path  # it was pruned first
+    return next((made.path for made in there.values() if made.manifest.kind == "torch"), None)
+
+
+def add_relatives(current: Run) -> None:
+    """The links that led to the network a run was opened with, its teacher and its control, when they are still there."""
+    network = next(iter(current.artifacts.values()))
+    links = _links_to(network)
+    if not links:
+        return
+    quantized = _quantized_from(network)
+    current.artifacts.clear()
+    for link in links:
+        is_last = link is network and quantized is None
+        current.artifacts["student" if is_last else pipeline.BETWEEN[link.manifest.stage]] = link
+    if quantized is not None:
+        current.onnx["student"] = quantized
+    teacher = network.parent("teacher")
+    if teacher is None:
+        console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
+    elif teacher.manifest.kind == "torch":
+        current.artifacts["teacher"] = teacher
+    _add_control(current, links)
+
+
+def _links_to(network: Artifact) -> list[Artifact]:
+    """The distilled and pruned networks up to `network`, oldest first; none for a network that is no link."""
+    links: list[Artifact] = []
+    current: Artifact | None = network
+    while current is not None and current.manifest.stage in pipeline.BETWEEN:
+        links.insert(0, current)
+        current = current.parent("source") or current.parent("student")
+    return links
+
+
+def _quantized_from(network: Artifact) -> Artifact | None:
+    beside = network.path.parent / "quantize"
+    if not artifact.is_artifact(beside):
+        return None
+    quantized = artifact.read(beside)
+    source = quantized.parent("network")
+    return quantized if source is not None and source.path.resolve() == network.path.resolve() else None
+
+
+def _add_control(current: Run, links: Sequence[Artifact]) -> None:
+    distilled = next((link for link in links if link.manifest.stage == "distill"), None)
+    if distilled is None or not artifact.is_artifact(distilled.path.parent / "control"):
+        return
+    control = artifact.read(distilled.path.parent / "control")
+    if pipeline.is_control_of(control, distilled):
+        current.artifacts["control"] = control
+    else:
+        console.note(f"{control.path} was trained with another budget or data, so it is no control of this student")
+
+
+def between(found: Artifact) -> Role:
+    """The role of a network that another link is about to be made from."""
+    return pipeline.BETWEEN.get(found.manifest.stage, "teacher")
+
+
+def name_of(model: PathLike) -> str:
+    return recipes.safe_name(specs.parse(str(model)).title)

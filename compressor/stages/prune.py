@@ -1,0 +1,401 @@
+"""Cut channels until a network is as small or as fast as asked for: a little, recover from the teacher, again.
+
+What a cut saves is counted or measured on the network it leaves, and what it costs is the metric on validation before and
+after recovery; both are kept for each round. Once a round ends below what the user accepts, the one before it is the result.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compressor import artifact, console, registry
+from compressor.artifact import Artifact, Decision, Target
+from compressor.data.loader import Loader, to_float
+from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.errors import InputError
+from compressor.measure import accuracy
+from compressor.measure.contest import time_models
+from compressor.measure.statistics import paired_speedup
+from compressor.models import checkpoint, inspection, onnx_file
+from compressor.models.build import Loaded
+from compressor.models.network import Network
+from compressor.recipe import DataSettings, ExportSettings, ProfileSettings, PruneSettings
+from compressor.runtimes.torch import TorchEager
+from compressor.surgery import aim, gradients, sensitivity
+from compressor.surgery.criteria._contract import Criterion
+from compressor.surgery.cut import Prunable
+from compressor.surgery.latency import LatencyTable
+from compressor.surgery.record import Surgery
+from compressor.tasks._contract import Task
+from compressor.training import batch_norm, engine, resume
+from compressor.training.keep import keep
+from compressor.training.produce import job_for, require_keepable
+from compressor.training.rounds import Rounds
+from compressor.training.sources import losses_of, teacher_of
+from compressor.training.start import require_same_classes
+
+_SAMPLES_FOR_GRADIENTS = 512
+_SAMPLES_FOR_STATISTICS = 2048
+_SAMPLES_FOR_SENSITIVITY = 512
+_SECONDS_FOR_SENSITIVITY = 120.0
+_TIMED_AT_ONCE = 6
+_INPUTS_KEPT = 64
+
+
+def prune(
+    source: Artifact,
+    settings: PruneSettings,
+    *,
+    teacher: Artifact,
+    kind: str,
+    profile: ProfileSettings,
+    export: ExportSettings,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> Artifact:
+    """Prune the network in `source`, and keep the best round.
+
+    Args:
+        source: The network to cut.
+        settings: How far, by which criterion, and how it is recovered.
+        teacher: What it recovers from.
+        kind: The kind of teacher, a member of `teachers`.
+        profile: Run conditions that latency is measured under.
+        export: The form in which size and latency are measured.
+        data: Where `dataset` came from, and which views of it are shown.
+        dataset: What it recovers on.
+        task: What the outputs mean.
+        target: What to leave behind.
+
+    Raises:
+        ModelError: The network cannot be cut, or cannot be kept.
+        InputError: It is as small as asked for already.
+        DivergenceError: Recovery met NaN or exploded.
+        InterruptedRunError: Stopped by a signal; the same call goes on.
+    """
+    require_same_classes(source, dataset, what="network")
+    loaded = checkpoint.load(source)
+    require_keepable(loaded, dataset)
+    with tempfile.TemporaryDirectory(prefix="compress-prune-") as scratch:
+        return _Pruning(
+            loaded, settings, teacher, kind, profile, export, data, dataset, task, target, Path(scratch)
+        ).to_the_end()
+
+
+@dataclass
+class _Pruning:
+    loaded: Loaded
+    settings: PruneSettings
+    teacher: Artifact
+    kind: str
+    profile: ProfileSettings
+    export: ExportSettings
+    data: DataSettings
+    dataset: Dataset
+    task: Task
+    target: Target
+    scratch: Path
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        self.what, self.wanted = self.settings.target
+        self.rounds = Rounds(self.target.state, key=self.target.key)
+        self.decisions: list[Decision] = []
+        self.curve: list[Mapping[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        self.interruptions = 0
+        member = registry.find("criteria", self.settings.criterion)
+        self.criterion: Criterion = member.load()(**self.settings.criterion_options)
+
+    def to_the_end(self) -> Artifact:
+        whole = self.loaded
+        start = self.cost(whole.network.module)
+        share = self.wanted / start if self.what == "size_mb" else self.wanted
+        if share >= 1:
+            raise InputError(
+                f"the network is at {start:.3g} MB already, below the {self.wanted:g} MB asked for",
+                where="prune.size_mb",
+            )
+        first = self.metric(whole.network)
+        console.note(f"prune  {self.what} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
+        scanned = self._sensitivity(whole)
+        best, reached = whole, start
+        for number in range(1, self.settings.rounds + 1):
+            want = start * (1 - (1 - share) * number / self.settings.rounds)
+            found, record = self._round(number, best, want=want, now=reached, start=start, first=first)
+            self.history.append(record)
+            if self._is_too_far_below(first, record["after"]):
+                limit = self.settings.max_drop
+                reason = f"round {number} ended {record['drop']:.2f} points below the start, more than {limit:g}"
+                self.decisions.append(Decision("rounds", str(number - 1), reason))
+                record["kept"] = False
+                break
+            best, reached = found, record["cost"]
+            if not record["met"]:
+                reason = f"the narrowest widths that may be cut to leave {reached / start:.0%} of the {self.what}"
+                self.decisions.append(Decision("rounds", str(number), reason))
+                break
+        return self._kept(best, start=start, reached=reached, scanned=scanned, first=first)
+
+    def _round(
+        self, number: int, before: Loaded, *, want: float, now: float, start: float, first: float | None
+    ) -> tuple[Loaded, dict[str, Any]]:
+        """One cut and its recovery; what an interrupted run has of it already is not done again."""
+        there = self.rounds.find(f"round-{number}")
+        if there is not None:
+            loaded, record = there
+            self.curve += record["curve"]
+            return loaded, record
+        title = f"prune {number}/{self.settings.rounds}"
+        half = self.rounds.find(f"cut-{number}")
+        if half is None:
+            loaded, record = self._cut(before, want=want, now=now)
+            record |= {"round": number, "wanted": want, "share": record["cost"] / start, "kept": True}
+            self.rounds.keep(f"cut-{number}", loaded, record, dataset=self.dataset)
+        else:
+            loaded, record = half
+        console.note(
+            f"{title}: {self.what} at {record['cost'] / start:.1%} of the start; "
+            f"{self._score_text(record['before'])} before recovery"
+        )
+        loaded, curve = self._recover(number, loaded, title=title)
+        after = self.metric(loaded.network)
+        drop = None if first is None or after is None else 100 * (first - after)
+        record = {**record, "after": after, "drop": drop, "curve": curve}
+        self.curve += curve
+        self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
+        console.note(f"{title}: {self._score_text(after)} after recovery")
+        return loaded, record
+
+    def _cut(self, before: Loaded, *, want: float, now: float) -> tuple[Loaded, dict[str, Any]]:
+        network = before.network
+        prunable = self._prunable(network)
+        scores = self._scores(prunable, network)
+        round_to, how = self.settings.round_to, self.settings.ranking
+        if self.what == "latency":
+            table = self._latency_table(prunable, now_ms=now)
+            cut = aim.by_latency(prunable, scores, table, want_ms=want, now_ms=now, times=self.times, round_to=round_to)
+        else:
+            cut = aim.by_cost(prunable, scores, want=want, cost=self.cost, how=how, round_to=round_to)
+        surgery = Surgery.between(network.module, cut.module)
+        pruned = Network(cut.module, network.normalisation).eval()
+        norms = batch_norm.re_estimate(
+            pruned, self.dataset.train, number=_SAMPLES_FOR_STATISTICS, seed=self.target.seed
+        )
+        record = {
+            "cost": cut.reached,
+            "met": cut.met,
+            "candidates": cut.tried,
+            "before": self.metric(pruned),
+            "batch_norms": norms,
+        }
+        known = before.surgery
+        whole = surgery if known is None else known.then(surgery)
+        return replace(before.with_network(pruned), surgery=whole), record
+
+    def _recover(self, number: int, loaded: Loaded, *, title: str) -> tuple[Loaded, list[Mapping[str, Any]]]:
+        epochs = _share_of_epochs(self.settings.epochs, number, self.settings.rounds)
+        if epochs == 0:
+            return loaded, []
+        settings = self.settings.model_copy(update={"epochs": epochs})
+        answers, _ = self._teacher
+        target = replace(self.target, role=title)
+        job, _ = job_for(
+            loaded,
+            settings,
+            teacher=answers,
+            losses=losses_of(self.settings),
+            data=self.data,
+            dataset=self.dataset,
+            task=self.task,
+            target=target,
+        )
+        state = self.target.state / f"training-{number}"
+        job = replace(job, key=artifact.key_of(stage=self.target.key, round=number), state=state)
+        trained = engine.fit(job)
+        resume.discard(state)
+        self.interruptions += trained.interruptions
+        if number == 1:
+            self.decisions += trained.decisions
+        return loaded.with_network(trained.network), list(trained.curve)
+
+    @cached_property
+    def _teacher(self) -> tuple[Any, tuple[Decision, ...]]:
+        found = teacher_of(self.teacher, self.settings, kind=self.kind, data=self.data, dataset=self.dataset)
+        self.decisions += found[1]
+        return found
+
+    def _prunable(self, network: Network) -> Prunable:
+        two = to_float(torch.from_numpy(self.dataset.train.fetch(np.arange(2, dtype=np.int64))))
+        return Prunable(network.module, two, ignore=self.settings.ignore)
+
+    def _scores(self, prunable: Prunable, network: Network) -> dict[str, Any]:
+        if self.criterion.needs != "weights":
+            gradients.accumulate(network, self._some_training_batches(), self.task.hard_loss, criterion=self.criterion)
+        scores: dict[str, Any] = prunable.score(self.criterion)
+        network.zero_grad(set_to_none=True)
+        return scores
+
+    def _some_training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        chosen = np.random.default_rng([self.target.seed, 0x6D]).permutation(len(self.dataset.train))
+        few = SubsetSamples(self.dataset.train, np.sort(chosen[:_SAMPLES_FOR_GRADIENTS]))
+        for loaded in Loader(few, batch_size=64, seed=self.target.seed, shuffle=False, drop_last=False).batches(0):
+            yield to_float(loaded.inputs), loaded.labels
+
+    def cost(self, module: nn.Module) -> float:
+        """What the cut aims at, of a network: multiply-adds, parameters, milliseconds or megabytes."""
+        if self.what == "macs":
+            return float(inspection.count_macs(module, self.dataset.sample_shape) or 0)
+        if self.what == "params":
+            return float(inspection.count_parameters(module))
+        if self.what == "size_mb":
+            return self._exported(module, "sized").stat().st_size / 1e6
+        return self.times({"it": module})["it"]
+
+    def times(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Milliseconds of networks under the profile: the whole network's, over how much faster each was beside it."""
+        whole_ms, whole = self._whole
+        found = {}
+        names = list(modules)
+        for first in range(0, len(names), _TIMED_AT_ONCE):
+            some = {name: self._exported(modules[name], name) for name in names[first : first + _TIMED_AT_ONCE]}
+            taken = time_models({"": whole, **some}, profile=self.profile, inputs=self._inputs)
+            for name in some:
+                found[name] = whole_ms / paired_speedup(taken[""].blocks, taken[name].blocks).ratio
+        return found
+
+    @cached_property
+    def _whole(self) -> tuple[float, Path]:
+        file = self._exported(self.loaded.network.module, "whole")
+        alone = time_models({"": file}, profile=self.profile, inputs=self._inputs)
+        return float(np.median(alone[""].samples_ms)), file
+
+    @cached_property
+    def _inputs(self) -> Path:
+        file = self.scratch / "inputs.npy"
+        np.save(file, self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)))
+        return file
+
+    def _latency_table(self, prunable: Prunable, *, now_ms: float) -> LatencyTable:
+        """Measured in the first round; what later rounds cut has the same names."""
+        if not hasattr(self, "_table"):
+            count = len({group.shape for group in prunable.groups})
+            console.note(f"prune  latency of {count} shapes of layers is measured, each at a few widths")
+            self._table = aim.measure_table(prunable, times=self.times, now_ms=now_ms, round_to=self.settings.round_to)
+        return self._table
+
+    def _exported(self, module: nn.Module, name: str) -> Path:
+        file = self.scratch / f"{name}.onnx"
+        network = Network(module, self.loaded.network.normalisation).eval()
+        two = self.dataset.train.fetch(np.arange(2, dtype=np.int64))
+        onnx_file.write(network, file, settings=self.export, pixels=two)
+        return file
+
+    def metric(self, network: Network, *, samples: Samples | None = None) -> float | None:
+        """The task's metric on validation, or None where there is no such set."""
+        judged = samples or self.dataset.val
+        if judged is None:
+            return None
+        logits_NK = accuracy.predict(TorchEager.from_network(network), judged)
+        return self.task.metrics(logits_NK, judged.labels)[self.task.primary]
+
+    def _sensitivity(self, loaded: Loaded) -> list[dict[str, Any]]:
+        """How far each group can be cut alone; on a part of validation, for two minutes at most."""
+        if self.dataset.val is None or self.rounds.find("cut-1") is not None:
+            return self._kept_sensitivity()
+        spaced = np.linspace(0, len(self.dataset.val) - 1, _SAMPLES_FOR_SENSITIVITY).astype(np.int64)
+        few = SubsetSamples(self.dataset.val, np.unique(spaced))
+        prunable = self._prunable(loaded.network)
+
+        def judge(module: nn.Module) -> float:
+            score = self.metric(Network(module, loaded.network.normalisation).eval(), samples=few)
+            assert score is not None
+            return score
+
+        began = time.monotonic()
+        found = sensitivity.scan(
+            prunable,
+            self._scores(prunable, loaded.network),
+            judge=judge,
+            go_on=lambda: time.monotonic() - began < _SECONDS_FOR_SENSITIVITY,
+        )
+        if len(found) < len(prunable.groups):
+            seen = f"{len(found)} of {len(prunable.groups)} groups"
+            self.decisions.append(Decision("sensitivity", seen, f"all would take over {_SECONDS_FOR_SENSITIVITY:g} s"))
+        self._spared = dict(prunable.spared)
+        plain = [asdict(each) for each in found]
+        self.rounds.keep("whole", loaded, {"sensitivity": plain, "spared": self._spared}, dataset=self.dataset)
+        return plain
+
+    def _kept_sensitivity(self) -> list[dict[str, Any]]:
+        kept = self.rounds.find("whole")
+        self._spared = dict(kept[1]["spared"]) if kept else {}
+        return list(kept[1]["sensitivity"]) if kept else []
+
+    def _is_too_far_below(self, first: float | None, after: float | None) -> bool:
+        limit = self.settings.max_drop
+        return limit is not None and first is not None and after is not None and 100 * (first - after) > limit
+
+    def _score_text(self, score: float | None) -> str:
+        return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"
+
+    def _kept(
+        self, best: Loaded, *, start: float, reached: float, scanned: list[dict[str, Any]], first: float | None
+    ) -> Artifact:
+        goal = self.wanted if self.what == "size_mb" else self.wanted * start
+        met = reached <= goal * (1 + 1e-9)
+        if self.settings.target == ("macs", 0.5) and self.settings.macs is None:
+            self.decisions.append(Decision("target", "macs = 0.5", "no target was given"))
+        details = {
+            "pruning": {
+                "target": self.what,
+                "wanted": self.wanted,
+                "start": start,
+                "reached": reached,
+                "met": met,
+                "val_before": first,
+                "rounds": [{k: v for k, v in each.items() if k != "curve"} for each in self.history],
+                "widths": inspection.widths(self.loaded.network.module, best.network.module),
+                "spared": self._spared,
+                "sensitivity": scanned,
+                "macs": [
+                    inspection.count_macs(each.network.module, self.dataset.sample_shape)
+                    for each in (self.loaded, best)
+                ],
+                "params": [inspection.count_parameters(each.network.module) for each in (self.loaded, best)],
+            },
+            "curve": [{**entry, "epoch": number} for number, entry in enumerate(self.curve)],
+            "interruptions": self.interruptions,
+        }
+        made = keep(
+            best,
+            target=self.target,
+            dataset=self.dataset,
+            task=self.task,
+            decisions=tuple(self.decisions),
+            details=details,
+            elapsed_s=time.perf_counter() - self.started,
+        )
+        resume.discard(self.target.state)
+        return made
+
+
+def _share_of_epochs(epochs: int, number: int, rounds: int) -> int:
+    """Epochs of round `number`, from 1: as even as whole epochs allow, the later rounds first."""
+    return epochs * number // rounds - epochs * (number - 1) // rounds
+
+
+def _amount(what: str, value: float) -> str:
+    return {"latency": f"{value:.3g} ms", "size_mb": f"{value:.3g} MB"}.get(what, f"{value / 1e6:.3g} M")

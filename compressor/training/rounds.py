@@ -1,0 +1,57 @@
+"""Networks between the rounds of a long change, kept so that an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compressor.data.samples import Dataset
+from compressor.errors import CompressError
+from compressor.models import checkpoint
+from compressor.models.build import Loaded
+from compressor.training.start import fit_of
+
+_RECORD = "round.json"
+_KEY = "key.txt"
+
+
+class Rounds:
+    """Finished steps of a stage, by name, below its state folder.
+
+    Args:
+        folder: Where they are kept.
+        key: Of the stage; what another key left is removed.
+    """
+
+    def __init__(self, folder: Path, *, key: str) -> None:
+        self.folder = folder
+        file = folder / _KEY
+        if not (file.is_file() and file.read_text(encoding="utf-8") == key):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            file.write_text(key, encoding="utf-8")
+
+    def keep(self, name: str, loaded: Loaded, record: Mapping[str, Any], *, dataset: Dataset) -> None:
+        """Keep a network and what is known about it under `name`; there as a whole, or not at all."""
+        final = self.folder / name
+        temporary = self.folder / f".{name}.writing-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        details = checkpoint.write(temporary, loaded, fit=fit_of(dataset))
+        text = json.dumps({"network": details, "record": record})
+        (temporary / _RECORD).write_text(text, encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+
+    def find(self, name: str) -> tuple[Loaded, dict[str, Any]] | None:
+        """What was kept under `name`, if it is there and can be read."""
+        folder = self.folder / name
+        try:
+            kept = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+            return checkpoint.read(folder, kept["network"]), kept["record"]
+        except (OSError, ValueError, KeyError, CompressError):
+            return None
