@@ -158,7 +158,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Link:
-    """One artifact of the chain that led to the measurements."""
+    """One artifact of the chain that led to the measurements.
+
+    Attributes:
+        pruning: What a pruning stage cut (`details.pruning` of its manifest).
+        quantization: What a quantizing stage found (`details.quantization` of its manifest).
+    """
 
     stage: str
     role: str
@@ -179,6 +184,8 @@ class Link:
     curve: tuple[Epoch, ...]
     parity: Mapping[str, Any] | None
     input_contract: Mapping[str, Any] | None
+    pruning: Mapping[str, Any] | None = None
+    quantization: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,21 @@ MAX_CLASSES_SHOWN = 40
 MAX_LABEL = 28
 
 # Chosen to be told apart by people who see fewer colours, and to hold 3:1 against white and against the dark page.
-_COLOURS = {"teacher": "#6b7f99", "control": "#d97706", "student": "#0d9488"}
+_COLOURS = {
+    "teacher": "#6b7f99",
+    "control": "#d97706",
+    "distilled": "#3b82f6",
+    "pruned": "#8b5cf6",
+    "student": "#0d9488",
+}
 _OTHER_COLOUR = "#a855f7"
-_SYMBOLS = {"teacher": "square", "control": "diamond", "student": "circle"}
+_SYMBOLS = {
+    "teacher": "square",
+    "control": "diamond",
+    "distilled": "triangle-up",
+    "pruned": "triangle-down",
+    "student": "circle",
+}
 _DASHES = {"teacher": "dot", "control": "dash", "student": "solid"}
 _ROW_HEIGHT = 46
 
@@ -93,7 +105,7 @@ def accuracy_against_latency(data: ReportData) -> Figure | None:
     by_role = [[point for point in shown if point[0] is candidate] for candidate in data.candidates]
     traces = [_points(points, data.metric) for points in by_role if points]
     latencies = [timing.p50_ms for _, _, timing in shown]
-    layout = _layout(height=400)
+    layout = empty_layout(height=400)
     layout["xaxis"] |= _latency_axis(latencies) | {"title": {"text": f"p50 latency, {label(profile)} (ms)"}}
     layout["yaxis"] |= {"title": {"text": data.metric.replace("_", " ")}, "tickformat": ".1%"}
     return Figure(
@@ -141,10 +153,10 @@ def latency_distribution(data: ReportData, profile: str) -> Figure | None:
             "cliponaxis": False,
         }
     )
-    layout = _layout(height=90 + _ROW_HEIGHT * len(timings), legend=False)
+    layout = empty_layout(height=90 + _ROW_HEIGHT * len(timings), legend=False)
     edges = [span[0] for span in spans] + [span[4] for span in spans]
     layout["xaxis"] |= _latency_axis(edges) | {"title": {"text": "latency of one batch (ms)"}}
-    layout["yaxis"] |= _names_axis(positions, names)
+    layout["yaxis"] |= names_axis(positions, names)
     first = timings[0]
     threads = "All cores" if first.threads == 0 else f"{first.threads} thread{'' if first.threads == 1 else 's'}"
     return Figure(
@@ -175,7 +187,7 @@ def speedup_by_block(data: ReportData) -> Figure | None:
         return None
     low, high = head.speedup.low, head.speedup.high
     numbers = [block + 1 for block in ratios]
-    layout = _layout(height=320, legend=False)
+    layout = empty_layout(height=320, legend=False)
     layout["xaxis"] |= {"title": {"text": "block, in the order measured"}, "range": [0.3, max(numbers) + 0.7]}
     layout["yaxis"] |= {"title": {"text": "times as fast"}, "ticksuffix": "×"}
     layout["shapes"] = [
@@ -255,7 +267,7 @@ def training_curve(data: ReportData, *, quantity: str) -> Figure | None:
         return None
     is_share = quantity == data.metric
     show = fmt.percent if is_share else fmt.significant
-    layout = _layout(height=340)
+    layout = empty_layout(height=340)
     layout["yaxis"] |= {"title": {"text": f"validation {quantity}"}, "tickformat": ".0%" if is_share else "~g"}
     by_epoch = [{epoch.epoch: epoch.val[quantity] for epoch in link.curve if quantity in epoch.val} for link in trained]
     epochs = sorted(set().union(*by_epoch))
@@ -298,10 +310,10 @@ def sizes(data: ReportData) -> Figure | None:
         "hoverinfo": "skip",
         "width": 0.62,
     }
-    layout = _layout(height=90 + _ROW_HEIGHT * len(stored), legend=False)
+    layout = empty_layout(height=90 + _ROW_HEIGHT * len(stored), legend=False)
     largest = max(size for _, _, size in stored) / 1e6
     layout["xaxis"] |= {"title": {"text": "MB (10⁶ bytes)"}, "range": [0, largest * 1.22]}
-    layout["yaxis"] |= _names_axis(positions, names)
+    layout["yaxis"] |= names_axis(positions, names)
     return Figure(
         name="sizes",
         title="Size on disk",
@@ -408,8 +420,8 @@ def _class_layout(names: Sequence[str]) -> dict[str, Any]:
     rows = _reads_better_as_rows(names)
     along, across, edge = ("yaxis", "xaxis", "y") if rows else ("xaxis", "yaxis", "x")
     positions = [-position if rows else position for position in range(len(names))]
-    layout = _layout(height=110 + 30 * len(names) if rows else 380)
-    layout[along] |= _names_axis(positions, [(name,) for name in names])
+    layout = empty_layout(height=110 + 30 * len(names) if rows else 380)
+    layout[along] |= names_axis(positions, [(name,) for name in names])
     layout[across] |= {"title": {"text": "accuracy"}, "tickformat": ".0%"}
     layout["shapes"] = [_separator(edge, (low + high) / 2) for low, high in itertools.pairwise(positions)]
     return layout
@@ -432,7 +444,7 @@ def _curve(data: ReportData, link: Link, quantity: str) -> dict[str, Any]:
     }
 
 
-def _layout(*, height: int, legend: bool = True) -> dict[str, Any]:
+def empty_layout(*, height: int, legend: bool = True) -> dict[str, Any]:
     """Axes that do not trap a scrolling finger, and room for labels; colours come from the page's theme."""
     return {
         "height": height,
@@ -446,7 +458,7 @@ def _layout(*, height: int, legend: bool = True) -> dict[str, Any]:
     }
 
 
-def _names_axis(positions: Sequence[int], names: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def names_axis(positions: Sequence[int], names: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """An axis of names, each of one or more lines."""
     return {
         "tickmode": "array",

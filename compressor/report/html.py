@@ -23,7 +23,7 @@ from plotly.offline import get_plotlyjs
 from compressor import __version__
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
-from compressor.report import tables
+from compressor.report import links, tables
 from compressor.report.facts import Headline, ReportData
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -45,7 +45,7 @@ class Card:
 
 def render(data: ReportData) -> str:
     """The whole page."""
-    figures = drawing.figures(data)
+    figures = (*drawing.figures(data), *(figure for figure in (links.sensitivity(data),) if figure is not None))
     plotly, script = Markup(get_plotlyjs()), Markup(_template_text("report.js"))
     return (
         _environment()
@@ -56,6 +56,9 @@ def render(data: ReportData) -> str:
             cards=cards(data.headline),
             figures=figures,
             figures_json=embedded_json({figure.name: _drawn(figure) for figure in figures}),
+            chain=links.table(data),
+            widths=links.widths(data),
+            spared=links.spared(data),
             accuracy=tables.accuracy(data),
             latency=tables.latency(data),
             budgets=tables.budgets(data),

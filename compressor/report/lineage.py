@@ -56,6 +56,8 @@ def link(artifact: Artifact, *, run_folder: Path) -> Link:
         curve=tuple(_epoch(entry) for entry in manifest.details.get("curve", ())),
         parity=manifest.details.get("parity"),
         input_contract=manifest.details.get("input_contract"),
+        pruning=manifest.details.get("pruning"),
+        quantization=manifest.details.get("quantization"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compressor.report import tables
+from compressor.report import links, tables
 from compressor.report.facts import ReportData
 
 _SIGNS = {"met": "✅", "missed": "❌", "none": "ℹ️"}
@@ -17,11 +17,13 @@ def render(data: ReportData) -> str:
         f"## {text(data.run)}: teacher → student",
         text(head.sentence),
         f"{_SIGNS[head.verdict]} **{text(head.verdict_sentence)}** {text(head.gain_sentence)}".rstrip(),
+        _grid(links.table(data)) if len(links.steps(data)) > 2 else "",
         _grid(tables.accuracy(data)),
         _grid(tables.latency(data)),
         _titled("Budgets", tables.budgets(data)),
         _titled("What is not here", tables.missing(data)),
         _folded(tables.steps(data)),
+        _folded(links.widths(data)),
         _folded(tables.decisions(data)),
         _folded(tables.parity(data)),
         _folded(tables.conditions(data)),

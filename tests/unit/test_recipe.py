@@ -94,7 +94,7 @@ def test_all_faults_come_at_once() -> None:
         ("stages=['distill', 'distill']", "stages: 'distill' stands twice"),
         ("stages=['distill', 'train']", "stages: ['distill', 'train'] cannot run in this order"
             " — write stages = ['train', 'distill']"),
-        ("stages=['bnch']", "stages.0: 'bnch' is not allowed: should be 'train', 'distill', 'export', 'bench' or 'report'"),
+        ("stages=['bnch']", "stages.0: 'bnch' is not allowed: should be 'train', 'distill', 'prune', 'quantize', 'export', 'bench' or 'report'"),
     ],
 )  # fmt: skip
 def test_one_wrong_key_gives_one_fault_in_words(assignment: str, expected: str) -> None:
@@ -223,3 +223,54 @@ def test_a_recipe_that_is_not_there_is_told_how_to_begin(tmp_path: Path) -> None
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         recipe.read_file(tmp_path)
+
+
+CHAIN = GOOD | {"prune": {}, "quantize": {}}
+
+
+def chain_faults(*stages: str, **sections: Any) -> list[str]:
+    return [str(fault) for fault in recipe.faults(CHAIN | {"stages": list(stages)} | sections)]
+
+
+def test_sections_ask_for_their_links_in_the_usual_order() -> None:
+    assert recipe.parse(CHAIN, source="here").chain == ("distill", "prune", "quantize")
+    assert recipe.parse(GOOD, source="here").chain == ("distill",)
+
+
+def test_pruning_may_come_before_distilling_when_the_pruned_teacher_is_the_student() -> None:
+    assert chain_faults("prune", "distill", "quantize", "export", student=None) == []
+    assert chain_faults("prune", "distill", "export") == [
+        "student: the pruned teacher is the student where prune comes before distill"
+        " — remove [student], or put distill first"
+    ]
+
+
+def test_nothing_is_trained_after_quantization() -> None:
+    (fault,) = chain_faults("distill", "quantize", "prune")
+
+    assert fault.startswith("stages: 'prune' trains, and what 'quantize' leaves is an ONNX model")
+    assert 'method = "qat"' in fault
+
+
+@pytest.mark.parametrize("stages", [("export", "prune"), ("distill", "bench", "quantize"), ("prune", "train")])
+def test_links_stand_between_training_and_export(stages: tuple[str, ...]) -> None:
+    assert "cannot run in this order" in chain_faults(*stages, student=None)[0]
+
+
+def test_a_cut_has_one_target() -> None:
+    assert told("prune.macs=0.5", "prune.latency=0.5") == [
+        "prune: macs and latency are given, a cut has one target — keep macs alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("prune.criterion=l3", "prune.criterion: no criterion is called 'l3'"),
+        ("quantize.method=statik", "quantize.method: no quantizer is called 'statik' — did you mean 'static'?"),
+        ("prune.profile=egde", "prune.profile: no profile is called 'egde' — did you mean 'edge'?"),
+        ("prune.losses.0.name=kdd", "prune.losses.0.name: no loss is called 'kdd'"),
+    ],
+)
+def test_names_in_links_are_checked_like_all_others(assignment: str, expected: str) -> None:
+    assert told(assignment)[0].startswith(expected)

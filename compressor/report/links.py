@@ -1,0 +1,205 @@
+"""What each link of the chain gave and cost, on the runtime and under the conditions that the student is judged by.
+
+A reader who wants to know which link to drop reads down this table: each row is held against the row above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compressor.measure.statistics import paired_speedup
+from compressor.report import format as fmt
+from compressor.report.facts import Accuracy, Candidate, Link, ReportData, Speedup, Timing, payload_of
+from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
+from compressor.report.tables import Table
+
+_NO_LINKS = ("control",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One model of the chain against the one before it.
+
+    Attributes:
+        candidate: The model.
+        accuracy: Its answers on the deployed runtime, or in PyTorch where it has no other form.
+        timing: Its latency there.
+        size: Bytes of the form that the runtime loads.
+        faster: Than the one before, with its interval, where both were timed beside each other.
+        points: Change of the metric to the one before, as a share.
+        smaller: Size of the one before over this one's.
+    """
+
+    candidate: Candidate
+    accuracy: Accuracy | None
+    timing: Timing | None
+    size: int | None
+    faster: Speedup | None = None
+    points: float | None = None
+    smaller: float | None = None
+
+
+def steps(data: ReportData) -> tuple[Step, ...]:
+    """The chain from the teacher to the student, each model against the one before it; empty without both."""
+    runtime, profile = data.headline.runtime, data.headline.profile
+    chain = [candidate for candidate in data.candidates if candidate.role not in _NO_LINKS]
+    if runtime is None or len(chain) < 2:
+        return ()
+    found: list[Step] = []
+    for candidate in chain:
+        timing = data.timing(candidate.role, runtime, profile) if profile else None
+        judged = candidate.accuracy_on(runtime) or (candidate.accuracy[0] if candidate.accuracy else None)
+        here = Step(candidate, judged, timing, candidate.size_bytes.get(payload_of(runtime)))
+        found.append(_against(here, found[-1], data.metric) if found else here)
+    return tuple(found)
+
+
+def table(data: ReportData) -> Table:
+    """One row for each model of the chain: what it is, and what its link gave and cost."""
+    chain = steps(data)
+    metric = data.metric.replace("_", " ")
+    columns = ("Model", "p50", "Faster than the row above", "Size", "Smaller", metric.capitalize(), "Change", "Verdict")
+    return Table(
+        caption="What each link gave and cost",
+        columns=columns,
+        rows=tuple(
+            (
+                step.candidate.title,
+                fmt.milliseconds(step.timing.p50_ms if step.timing else None),
+                _ratio(step.faster),
+                fmt.size(step.size),
+                fmt.times(step.smaller) if step.smaller else fmt.ABSENT,
+                fmt.percent(step.accuracy.metrics.get(data.metric) if step.accuracy else None),
+                fmt.points(step.points),
+                _verdict(step) if number else "where it begins",
+            )
+            for number, step in enumerate(chain)
+        ),
+        numeric=frozenset(range(1, 7)),
+        roles=tuple(step.candidate.role for step in chain),
+    )
+
+
+def sensitivity(data: ReportData) -> Figure | None:
+    """How much accuracy each group of channels costs when it alone is cut, before any recovery."""
+    link = next((link for link in data.links if (link.pruning or {}).get("sensitivity")), None)
+    if link is None or link.pruning is None:
+        return None
+    groups = link.pruning["sensitivity"]
+    positions = list(range(len(groups)))[::-1]
+    shares = sorted({_share(kept, group["width"]) for group in groups for kept, _ in group["scores"]}, reverse=True)
+    shades = dict(zip(shares, np.linspace(0.35, 1.0, max(1, len(shares))), strict=True))
+    traces = tuple(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": f"{share:.0%} kept",
+            "x": [
+                score for group in groups for kept, score in group["scores"] if _share(kept, group["width"]) == share
+            ],
+            "y": [
+                position
+                for position, group in zip(positions, groups, strict=True)
+                for kept, _ in group["scores"]
+                if _share(kept, group["width"]) == share
+            ],
+            "marker": {"color": colour("student"), "opacity": float(shades[share]), "size": 8},
+            "hovertemplate": "%{x:.2%}<extra>" + f"{share:.0%} kept" + "</extra>",
+        }
+        for share in shares
+    )
+    drawn = empty_layout(height=90 + 22 * len(groups))
+    drawn["xaxis"] |= {"title": {"text": f"validation {data.metric}, this group cut alone"}, "tickformat": ".0%"}
+    drawn["yaxis"] |= names_axis(positions, [(label(group["group"]),) for group in groups])
+    return Figure(
+        name="pruning-sensitivity",
+        title="How much each layer can lose",
+        caption="Each row is one group of channels, cut alone and not recovered; groups far to the left matter most.",
+        traces=traces,
+        layout=drawn,
+        columns=("Group", "Channels", *(f"{share:.0%} kept" for share in shares)),
+        rows=tuple(
+            (
+                group["group"],
+                fmt.count(group["width"]),
+                *(_score_at(group, share) for share in shares),
+            )
+            for group in groups
+        ),
+    )
+
+
+def widths(data: ReportData) -> Table:
+    """Channels of each layer before and after the cut."""
+    link = next((link for link in data.links if link.pruning), None)
+    cut = [] if link is None or link.pruning is None else link.pruning["widths"]
+    return Table(
+        "Layers before and after pruning",
+        ("Layer", "Kind", "Before", "After", "Kept"),
+        tuple(
+            (
+                entry["layer"],
+                entry["kind"],
+                fmt.count(entry["before"]),
+                fmt.count(entry["after"]),
+                f"{entry['after'] / entry['before']:.0%}",
+            )
+            for entry in cut
+        ),
+        frozenset({2, 3, 4}),
+    )
+
+
+def spared(data: ReportData) -> Table:
+    """Layers that were not cut, and why."""
+    link: Link | None = next((link for link in data.links if link.pruning), None)
+    why = {} if link is None or link.pruning is None else link.pruning["spared"]
+    return Table("Layers that were not cut", ("Layer", "Why"), tuple(why.items()))
+
+
+def _against(step: Step, before: Step, metric: str) -> Step:
+    faster = None
+    if step.timing and before.timing and step.timing.samples_ms and before.timing.samples_ms:
+        found = paired_speedup(_blocks(before.timing), _blocks(step.timing))
+        faster = Speedup(found.ratio, found.low, found.high, before.candidate.role)
+    points = None
+    if step.accuracy and before.accuracy and metric in step.accuracy.metrics and metric in before.accuracy.metrics:
+        points = step.accuracy.metrics[metric] - before.accuracy.metrics[metric]
+    smaller = before.size / step.size if before.size and step.size else None
+    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller)
+
+
+def _blocks(timing: Timing) -> list[np.ndarray]:
+    samples, numbers = np.asarray(timing.samples_ms), np.asarray(timing.blocks)
+    return [samples[numbers == number] for number in np.unique(numbers)]
+
+
+def _verdict(step: Step) -> str:
+    """Whether the link paid in time or size, in a word or two."""
+    if step.faster is not None and step.faster.conclusive and step.faster.ratio < 1:
+        return "slower: drop this link" if (step.smaller or 1) <= 1 else "smaller, but slower"
+    gains = []
+    if step.faster is not None and step.faster.conclusive:
+        gains.append("faster")
+    if step.smaller is not None and step.smaller > 1.02:
+        gains.append("smaller")
+    return " and ".join(gains) if gains else "no gain: drop this link"
+
+
+def _ratio(speedup: Speedup | None) -> str:
+    return fmt.ABSENT if speedup is None else fmt.ratio(speedup.ratio, low=speedup.low, high=speedup.high)
+
+
+def _share(kept: int, width: int) -> float:
+    """Share of the channels kept, to the quarter that was meant."""
+    return round(4 * kept / width) / 4
+
+
+def _score_at(group: dict[str, object], share: float) -> str:
+    scores = group["scores"]
+    assert isinstance(scores, list | tuple)
+    width = group["width"]
+    assert isinstance(width, int)
+    return next((fmt.percent(score) for kept, score in scores if _share(kept, width) == share), fmt.ABSENT)

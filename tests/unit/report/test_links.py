@@ -1,0 +1,85 @@
+"""The table of links says what each one gave and cost, and which one to drop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from compressor.report import links
+from compressor.report.facts import Candidate, ReportData
+
+
+def with_a_link_between(data: ReportData, *, role: str, ms: float, size: int) -> ReportData:
+    """The measured run with one more model between teacher and student, `ms` times the student's latency."""
+    student = data.candidate("student")
+    assert student is not None
+    between = replace(student, role=role, title=role.capitalize(), size_bytes={"onnx": size})
+    timings = [
+        replace(timing, role=role, p50_ms=ms * timing.p50_ms, samples_ms=tuple(ms * s for s in timing.samples_ms))
+        for timing in data.timings
+        if timing.role == "student"
+    ]
+    others: list[Candidate] = [candidate for candidate in data.candidates if candidate.role != "student"]
+    return replace(data, candidates=(*others, between, student), timings=(*data.timings, *timings))
+
+
+def test_every_row_is_held_against_the_row_above(data):
+    changed = with_a_link_between(data, role="distilled", ms=2.0, size=100_000)
+
+    teacher, distilled, student = links.steps(changed)
+
+    assert (teacher.candidate.role, distilled.candidate.role, student.candidate.role) == (
+        "teacher",
+        "distilled",
+        "student",
+    )
+    assert teacher.faster is None
+    assert student.faster is not None
+    assert student.faster.ratio == pytest.approx(2.0)
+    assert student.points == pytest.approx(0.0)
+
+
+def test_the_control_is_no_link(data):
+    assert "Control" not in [row[0] for row in links.table(data).rows]
+
+
+def test_a_link_that_makes_it_slower_and_no_smaller_is_to_be_dropped(data):
+    size = data.candidate("student").size_bytes["onnx"]
+    changed = with_a_link_between(data, role="distilled", ms=0.5, size=size)
+
+    assert links.table(changed).rows[-1][-1] == "slower: drop this link"
+
+
+def test_a_link_that_only_makes_it_smaller_says_so(data):
+    size = data.candidate("student").size_bytes["onnx"]
+    changed = with_a_link_between(data, role="distilled", ms=1.0, size=4 * size)
+
+    assert links.table(changed).rows[-1][-1] == "smaller"
+
+
+PRUNING = {
+    "sensitivity": [
+        {"group": "conv1", "layers": ["conv1"], "width": 16, "scores": [[12, 0.9], [8, 0.7], [4, 0.2]]},
+        {"group": "conv2", "layers": ["conv2"], "width": 8, "scores": [[6, 0.95], [4, 0.9], [2, 0.85]]},
+    ],
+    "widths": [{"layer": "conv1", "kind": "Conv2d", "before": 16, "after": 8}],
+    "spared": {"fc": "it gives the output"},
+}
+
+
+def test_sensitivity_shows_each_group_at_each_width(data):
+    pruned = replace(data, links=(*data.links, replace(data.links[0], pruning=PRUNING)))
+
+    figure = links.sensitivity(pruned)
+
+    assert figure is not None
+    assert [trace["name"] for trace in figure.traces] == ["75% kept", "50% kept", "25% kept"]
+    assert figure.rows[0] == ("conv1", "16", "90.00 %", "70.00 %", "20.00 %")
+    assert links.widths(pruned).rows == (("conv1", "Conv2d", "16", "8", "50%"),)
+    assert links.spared(pruned).rows == (("fc", "it gives the output"),)
+
+
+def test_a_run_without_pruning_has_no_sensitivity(data):
+    assert links.sensitivity(data) is None
+    assert links.widths(data).rows == ()
