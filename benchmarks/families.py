@@ -1,4 +1,4 @@
-"""Every family of networks that users bring: prune 30 %, export, parity, int8, parity, reload; passes or says clearly why not.
+"""Every family of networks that users bring: prune 30 %, export, int8, reload, with parity; or a clear refusal.
 
 python -m benchmarks.families
 python -m benchmarks.families --networks resnet18,vit_tiny_patch16_224
@@ -128,7 +128,8 @@ def _line(name: str, row: dict[str, Any]) -> str:
         return f"{name:24} refused: {row['refused']}"
     before, after = row["macs"]
     return (
-        f"{name:24} {row['trained']:.3f} → pruned {row['pruned']:.3f} at {after / before:.2f} of the MACs, {row['spared']} spared"
+        f"{name:24} {row['trained']:.3f} → pruned {row['pruned']:.3f} at {after / before:.2f} of the MACs, "
+        f"{row['spared']} spared"
         f" → int8 {row['int8']:.3f} ({row['int8_result']}), reloaded {row['reloaded']}, {row['elapsed_s']:.0f} s"
     )
 
