@@ -87,7 +87,8 @@ def _torchvision(folder: Path, *, side: int) -> Callable[[], Iterator[int]]:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    steps = v2.Compose([v2.Resize(side), v2.CenterCrop(side), v2.PILToTensor()])
+    resize = v2.Resize(side, interpolation=v2.InterpolationMode.BICUBIC)  # as ours does
+    steps = v2.Compose([resize, v2.CenterCrop(side), v2.PILToTensor()])
     loader = DataLoader(
         ImageFolder(str(folder), steps),
         batch_size=_BATCH,
