@@ -237,6 +237,8 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
         ("Operators", ("type", "count"), list(facts.get("operators", {}).items())),
         ("Metadata", ("key", "value"), list(facts.get("metadata", {}).items())),
         ("Modules to tap", ("path", "class", "output", ""), taps),
+        ("Widths before and after pruning", ("layer", "class", "before", "after"), list(_widths(facts))),
+        ("Layers that were not cut", ("layer", "why"), list(_pruning(facts).get("spared", {}).items())),
         (
             "Settings",
             ("setting", "value"),
@@ -246,6 +248,18 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
         ("Provenance", ("artifact", "stage", "created", "path", "state"), provenance),
     ]
     return (section for section in sections if section[2])
+
+
+def _pruning(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = facts.get("details", {}).get("pruning", {})
+    return found
+
+
+def _widths(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, int, str]]:
+    """Outputs of each layer, with the share that is left of those that were cut."""
+    for layer in _pruning(facts).get("widths", ()):
+        before, after = layer["before"], layer["after"]
+        yield layer["layer"], layer["kind"], before, str(after) + (f" ({after / before:.0%})" if after < before else "")
 
 
 def _tree(one: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str, str, str, str]]:
