@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.errors import InputError
 from compressor.measure import accuracy
-from compressor.measure.contest import time_models
-from compressor.measure.statistics import paired_speedup
-from compressor.models import checkpoint, inspection, onnx_file
+from compressor.measure.costs import Costs
+from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
 from compressor.models.network import Network
 from compressor.recipe import DataSettings, ExportSettings, ProfileSettings, PruneSettings
@@ -37,6 +36,7 @@ from compressor.surgery.cut import Prunable
 from compressor.surgery.latency import LatencyTable
 from compressor.surgery.record import Surgery
 from compressor.tasks._contract import Task
+from compressor.teachers._contract import Teacher
 from compressor.training import batch_norm, engine, resume
 from compressor.training.keep import keep
 from compressor.training.produce import job_for, require_keepable
@@ -48,7 +48,6 @@ _SAMPLES_FOR_GRADIENTS = 512
 _SAMPLES_FOR_STATISTICS = 2048
 _SAMPLES_FOR_SENSITIVITY = 512
 _SECONDS_FOR_SENSITIVITY = 120.0
-_TIMED_AT_ONCE = 6
 _INPUTS_KEPT = 64
 
 
@@ -111,6 +110,15 @@ class _Pruning:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
         self.what, self.wanted = self.settings.target
+        few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
+        self.costs = Costs(
+            self.loaded.network,
+            export=self.export,
+            profile=self.profile,
+            pixels=self.dataset.train.fetch(few),
+            scratch=self.scratch,
+        )
+        self.table: LatencyTable | None = None
         self.rounds = Rounds(self.target.state, key=self.target.key)
         self.decisions: list[Decision] = []
         self.curve: list[Mapping[str, Any]] = []
@@ -121,7 +129,7 @@ class _Pruning:
 
     def to_the_end(self) -> Artifact:
         whole = self.loaded
-        start = self.cost(whole.network.module)
+        start = self.costs.of(whole.network.module, self.what)
         share = self.wanted / start if self.what == "size_mb" else self.wanted
         if share >= 1:
             raise InputError(
@@ -130,7 +138,7 @@ class _Pruning:
             )
         first = self.metric(whole.network)
         console.note(f"prune  {self.what} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
-        scanned = self._sensitivity(whole)
+        scanned = self._scan(whole)
         best, reached = whole, start
         for number in range(1, self.settings.rounds + 1):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
@@ -156,7 +164,7 @@ class _Pruning:
         there = self.rounds.find(f"round-{number}")
         if there is not None:
             loaded, record = there
-            self.curve += record["curve"]
+            self._take_in(record)
             return loaded, record
         title = f"prune {number}/{self.settings.rounds}"
         half = self.rounds.find(f"cut-{number}")
@@ -170,11 +178,11 @@ class _Pruning:
             f"{title}: {self.what} at {record['cost'] / start:.1%} of the start; "
             f"{self._score_text(record['before'])} before recovery"
         )
-        loaded, curve = self._recover(number, loaded, title=title)
+        loaded, training = self._recover(number, loaded, title=title)
         after = self.metric(loaded.network)
         drop = None if first is None or after is None else 100 * (first - after)
-        record = {**record, "after": after, "drop": drop, "curve": curve}
-        self.curve += curve
+        record = {**record, "after": after, "drop": drop, **training}
+        self._take_in(record)
         self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
         console.note(f"{title}: {self._score_text(after)} after recovery")
         return loaded, record
@@ -186,9 +194,13 @@ class _Pruning:
         round_to, how = self.settings.round_to, self.settings.ranking
         if self.what == "latency":
             table = self._latency_table(prunable, now_ms=now)
-            cut = aim.by_latency(prunable, scores, table, want_ms=want, now_ms=now, times=self.times, round_to=round_to)
+            cut = aim.by_latency(
+                prunable, scores, table, want_ms=want, now_ms=now, times=self.costs.times, round_to=round_to
+            )
         else:
-            cut = aim.by_cost(prunable, scores, want=want, cost=self.cost, how=how, round_to=round_to)
+            cut = aim.by_cost(
+                prunable, scores, want=want, cost=partial(self.costs.of, what=self.what), how=how, round_to=round_to
+            )
         surgery = Surgery.between(network.module, cut.module)
         pruned = Network(cut.module, network.normalisation).eval()
         norms = batch_norm.re_estimate(
@@ -205,37 +217,40 @@ class _Pruning:
         whole = surgery if known is None else known.then(surgery)
         return replace(before.with_network(pruned), surgery=whole), record
 
-    def _recover(self, number: int, loaded: Loaded, *, title: str) -> tuple[Loaded, list[Mapping[str, Any]]]:
+    def _recover(self, number: int, loaded: Loaded, *, title: str) -> tuple[Loaded, dict[str, Any]]:
+        """Train a cut network back; gives it with its curve and what was chosen."""
         epochs = _share_of_epochs(self.settings.epochs, number, self.settings.rounds)
         if epochs == 0:
-            return loaded, []
-        settings = self.settings.model_copy(update={"epochs": epochs})
-        answers, _ = self._teacher
-        target = replace(self.target, role=title)
-        job, _ = job_for(
+            return loaded, {"curve": [], "decisions": [], "interruptions": 0}
+        teacher, why_teacher = self._teacher
+        job, why_views = job_for(
             loaded,
-            settings,
-            teacher=answers,
+            self.settings.model_copy(update={"epochs": epochs}),
+            teacher=teacher,
             losses=losses_of(self.settings),
             data=self.data,
             dataset=self.dataset,
             task=self.task,
-            target=target,
+            target=replace(self.target, role=title),
         )
         state = self.target.state / f"training-{number}"
         job = replace(job, key=artifact.key_of(stage=self.target.key, round=number), state=state)
         trained = engine.fit(job)
         resume.discard(state)
-        self.interruptions += trained.interruptions
-        if number == 1:
-            self.decisions += trained.decisions
-        return loaded.with_network(trained.network), list(trained.curve)
+        chosen = [asdict(decision) for decision in (*why_views, *why_teacher, *trained.decisions)]
+        told = {"curve": list(trained.curve), "decisions": chosen, "interruptions": trained.interruptions}
+        return loaded.with_network(trained.network), told
+
+    def _take_in(self, record: Mapping[str, Any]) -> None:
+        """What a round's training has to tell, once for decisions that every round makes alike."""
+        self.curve += record["curve"]
+        self.interruptions += record["interruptions"]
+        chosen = (Decision(**decision) for decision in record["decisions"])
+        self.decisions += [decision for decision in chosen if decision not in self.decisions]
 
     @cached_property
-    def _teacher(self) -> tuple[Any, tuple[Decision, ...]]:
-        found = teacher_of(self.teacher, self.settings, kind=self.kind, data=self.data, dataset=self.dataset)
-        self.decisions += found[1]
-        return found
+    def _teacher(self) -> tuple[Teacher, tuple[Decision, ...]]:
+        return teacher_of(self.teacher, self.settings, kind=self.kind, data=self.data, dataset=self.dataset)
 
     def _prunable(self, network: Network) -> Prunable:
         two = to_float(torch.from_numpy(self.dataset.train.fetch(np.arange(2, dtype=np.int64))))
@@ -254,54 +269,15 @@ class _Pruning:
         for loaded in Loader(few, batch_size=64, seed=self.target.seed, shuffle=False, drop_last=False).batches(0):
             yield to_float(loaded.inputs), loaded.labels
 
-    def cost(self, module: nn.Module) -> float:
-        """What the cut aims at, of a network: multiply-adds, parameters, milliseconds or megabytes."""
-        if self.what == "macs":
-            return float(inspection.count_macs(module, self.dataset.sample_shape) or 0)
-        if self.what == "params":
-            return float(inspection.count_parameters(module))
-        if self.what == "size_mb":
-            return self._exported(module, "sized").stat().st_size / 1e6
-        return self.times({"it": module})["it"]
-
-    def times(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Milliseconds of networks under the profile: the whole network's, over how much faster each was beside it."""
-        whole_ms, whole = self._whole
-        found = {}
-        names = list(modules)
-        for first in range(0, len(names), _TIMED_AT_ONCE):
-            some = {name: self._exported(modules[name], name) for name in names[first : first + _TIMED_AT_ONCE]}
-            taken = time_models({"": whole, **some}, profile=self.profile, inputs=self._inputs)
-            for name in some:
-                found[name] = whole_ms / paired_speedup(taken[""].blocks, taken[name].blocks).ratio
-        return found
-
-    @cached_property
-    def _whole(self) -> tuple[float, Path]:
-        file = self._exported(self.loaded.network.module, "whole")
-        alone = time_models({"": file}, profile=self.profile, inputs=self._inputs)
-        return float(np.median(alone[""].samples_ms)), file
-
-    @cached_property
-    def _inputs(self) -> Path:
-        file = self.scratch / "inputs.npy"
-        np.save(file, self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)))
-        return file
-
     def _latency_table(self, prunable: Prunable, *, now_ms: float) -> LatencyTable:
-        """Measured in the first round; what later rounds cut has the same names."""
-        if not hasattr(self, "_table"):
-            count = len({group.shape for group in prunable.groups})
-            console.note(f"prune  latency of {count} shapes of layers is measured, each at a few widths")
-            self._table = aim.measure_table(prunable, times=self.times, now_ms=now_ms, round_to=self.settings.round_to)
-        return self._table
-
-    def _exported(self, module: nn.Module, name: str) -> Path:
-        file = self.scratch / f"{name}.onnx"
-        network = Network(module, self.loaded.network.normalisation).eval()
-        two = self.dataset.train.fetch(np.arange(2, dtype=np.int64))
-        onnx_file.write(network, file, settings=self.export, pixels=two)
-        return file
+        """Measured once; what later rounds cut has the same names."""
+        if self.table is None:
+            shapes = len({group.shape for group in prunable.groups})
+            console.note(f"prune  the latency of {shapes} shapes of layers is measured, each at a few widths")
+            self.table = aim.measure_table(
+                prunable, times=self.costs.times, now_ms=now_ms, round_to=self.settings.round_to
+            )
+        return self.table
 
     def metric(self, network: Network, *, samples: Samples | None = None) -> float | None:
         """The task's metric on validation, or None where there is no such set."""
@@ -311,38 +287,35 @@ class _Pruning:
         logits_NK = accuracy.predict(TorchEager.from_network(network), judged)
         return self.task.metrics(logits_NK, judged.labels)[self.task.primary]
 
-    def _sensitivity(self, loaded: Loaded) -> list[dict[str, Any]]:
-        """How far each group can be cut alone; on a part of validation, for two minutes at most."""
-        if self.dataset.val is None or self.rounds.find("cut-1") is not None:
-            return self._kept_sensitivity()
-        spaced = np.linspace(0, len(self.dataset.val) - 1, _SAMPLES_FOR_SENSITIVITY).astype(np.int64)
-        few = SubsetSamples(self.dataset.val, np.unique(spaced))
+    def _scan(self, loaded: Loaded) -> dict[str, Any]:
+        """How far each group can be cut alone, on a part of validation and for two minutes at most; and what is spared."""
+        kept = self.rounds.find("whole")
+        if kept is not None:
+            return kept[1]
         prunable = self._prunable(loaded.network)
-
-        def judge(module: nn.Module) -> float:
-            score = self.metric(Network(module, loaded.network.normalisation).eval(), samples=few)
-            assert score is not None
-            return score
-
-        began = time.monotonic()
-        found = sensitivity.scan(
-            prunable,
-            self._scores(prunable, loaded.network),
-            judge=judge,
-            go_on=lambda: time.monotonic() - began < _SECONDS_FOR_SENSITIVITY,
-        )
-        if len(found) < len(prunable.groups):
-            seen = f"{len(found)} of {len(prunable.groups)} groups"
-            self.decisions.append(Decision("sensitivity", seen, f"all would take over {_SECONDS_FOR_SENSITIVITY:g} s"))
-        self._spared = dict(prunable.spared)
-        plain = [asdict(each) for each in found]
-        self.rounds.keep("whole", loaded, {"sensitivity": plain, "spared": self._spared}, dataset=self.dataset)
+        found = []
+        if self.dataset.val is not None:
+            spaced = np.linspace(0, len(self.dataset.val) - 1, _SAMPLES_FOR_SENSITIVITY).astype(np.int64)
+            few = SubsetSamples(self.dataset.val, np.unique(spaced))
+            began = time.monotonic()
+            found = sensitivity.scan(
+                prunable,
+                self._scores(prunable, loaded.network),
+                judge=partial(self._judged, loaded.network, few),
+                go_on=lambda: time.monotonic() - began < _SECONDS_FOR_SENSITIVITY,
+            )
+        plain = {
+            "groups": len(prunable.groups),
+            "sensitivity": [asdict(each) for each in found],
+            "spared": dict(prunable.spared),
+        }
+        self.rounds.keep("whole", loaded, plain, dataset=self.dataset)
         return plain
 
-    def _kept_sensitivity(self) -> list[dict[str, Any]]:
-        kept = self.rounds.find("whole")
-        self._spared = dict(kept[1]["spared"]) if kept else {}
-        return list(kept[1]["sensitivity"]) if kept else []
+    def _judged(self, like: Network, samples: Samples, module: nn.Module) -> float:
+        score = self.metric(Network(module, like.normalisation).eval(), samples=samples)
+        assert score is not None
+        return score
 
     def _is_too_far_below(self, first: float | None, after: float | None) -> bool:
         limit = self.settings.max_drop
@@ -352,7 +325,7 @@ class _Pruning:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"
 
     def _kept(
-        self, best: Loaded, *, start: float, reached: float, scanned: list[dict[str, Any]], first: float | None
+        self, best: Loaded, *, start: float, reached: float, scanned: dict[str, Any], first: float | None
     ) -> Artifact:
         goal = self.wanted if self.what == "size_mb" else self.wanted * start
         met = reached <= goal * (1 + 1e-9)
@@ -366,10 +339,9 @@ class _Pruning:
                 "reached": reached,
                 "met": met,
                 "val_before": first,
-                "rounds": [{k: v for k, v in each.items() if k != "curve"} for each in self.history],
+                "rounds": [{k: v for k, v in each.items() if k not in ("curve", "decisions")} for each in self.history],
                 "widths": inspection.widths(self.loaded.network.module, best.network.module),
-                "spared": self._spared,
-                "sensitivity": scanned,
+                **scanned,
                 "macs": [
                     inspection.count_macs(each.network.module, self.dataset.sample_shape)
                     for each in (self.loaded, best)
