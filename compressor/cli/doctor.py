@@ -27,7 +27,7 @@ _NEEDED = (
     "plotly",
 )
 # Extra of the package -> the module it brings; equal to [project.optional-dependencies] by test.
-_EXTRAS: Mapping[str, str] = {"timm": "timm"}
+_EXTRAS: Mapping[str, str] = {"qat": "torchao", "timm": "timm"}
 
 # Feature -> what it means here when it is present, and when it is not.
 _MEANING: Mapping[str, tuple[str, str]] = {
@@ -133,7 +133,7 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, feature in facts["features"].items():
         rows.append((f"  {name}", "yes" if feature["present"] else "no", feature["meaning"]))
     for extra, present in facts["extras"].items():
-        rows.append((f"extra {extra}", "present" if present else "absent", _install_line(extra, present)))
+        rows.append((f"extra {extra}", "present" if present else "absent", _install_line(_EXTRAS[extra], present)))
     entries = facts["trust"]["entries"]
     rows.append(("trust", facts["trust"]["file"], "cannot be read" if entries is None else f"{entries} trusted files"))
     return rows
@@ -168,5 +168,5 @@ def _machine_rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _install_line(extra: str, present: bool) -> str:
-    return "" if present else f"pip install {extra}"
+def _install_line(module: str, present: bool) -> str:
+    return "" if present else f"pip install {module}"

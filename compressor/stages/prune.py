@@ -129,7 +129,8 @@ class _Pruning:
 
     def to_the_end(self) -> Artifact:
         whole = self.loaded
-        start = self.costs.of(whole.network.module, self.what)
+        kept = self.rounds.find("whole")
+        start = kept[1]["start"] if kept else self.costs.of(whole.network.module, self.what)
         share = self.wanted / start if self.what == "size_mb" else self.wanted
         if share >= 1:
             raise InputError(
@@ -138,7 +139,7 @@ class _Pruning:
             )
         first = self.metric(whole.network)
         console.note(f"prune  {self.what} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
-        scanned = self._scan(whole)
+        scanned = kept[1] if kept else self._scan(whole, start=start)
         best, reached = whole, start
         for number in range(1, self.settings.rounds + 1):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
@@ -287,11 +288,8 @@ class _Pruning:
         logits_NK = accuracy.predict(TorchEager.from_network(network), judged)
         return self.task.metrics(logits_NK, judged.labels)[self.task.primary]
 
-    def _scan(self, loaded: Loaded) -> dict[str, Any]:
+    def _scan(self, loaded: Loaded, *, start: float) -> dict[str, Any]:
         """How far each group can be cut alone, on a part of validation and for two minutes at most; and what is spared."""
-        kept = self.rounds.find("whole")
-        if kept is not None:
-            return kept[1]
         prunable = self._prunable(loaded.network)
         found = []
         if self.dataset.val is not None:
@@ -305,6 +303,7 @@ class _Pruning:
                 go_on=lambda: time.monotonic() - began < _SECONDS_FOR_SENSITIVITY,
             )
         plain = {
+            "start": start,
             "groups": len(prunable.groups),
             "sensitivity": [asdict(each) for each in found],
             "spared": dict(prunable.spared),
@@ -335,7 +334,6 @@ class _Pruning:
             "pruning": {
                 "target": self.what,
                 "wanted": self.wanted,
-                "start": start,
                 "reached": reached,
                 "met": met,
                 "val_before": first,
