@@ -1,0 +1,430 @@
+"""Which channels of a network can only go together, how much each set matters, and the cut itself.
+
+Channels are followed through the network by torch-pruning's dependency graph (Fang et al. 2023, DepGraph, arXiv 2301.12900).
+What it cannot follow is found by trying: a group that cannot be cut is spared with the reason, and every cut is run.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.surgery.criteria._contract import Criterion
+
+_OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+# Tracing and cutting meet whatever a network does; an assertion is how torch-pruning refuses.
+_FAULTS = (*FOREIGN_FAULTS, AssertionError, IndexError, KeyError, StopIteration)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that can only be cut together, in units that stay whole.
+
+    Attributes:
+        name: Dotted path of its first layer, the one whose outputs are cut.
+        layers: Dotted paths of every layer whose outputs go with it.
+        width: Units now: channels, heads of an attention, or places in each group of a grouped convolution.
+        unit: Channels of a unit.
+        shape: Equal for groups of equal layers at equal resolution.
+        heads: Whether a unit is a head of the attention at `name`.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    width: int
+    unit: int
+    shape: tuple[Any, ...]
+    heads: bool = False
+
+    def channels(self, units: NDArray[np.int64]) -> list[int]:
+        """Channels of the first layer that make up `units`, sorted.
+
+        A head is a run of channels; a unit of a grouped convolution is one channel of each of its groups, so that the
+        groups stay of equal size.
+        """
+        if self.heads:
+            found = [int(unit) * self.unit + offset for unit in units for offset in range(self.unit)]
+        else:
+            found = [int(unit) + group * self.width for unit in units for group in range(self.unit)]
+        return sorted(found)
+
+
+class Prunable:
+    """A network, seen as the groups of channels that can be cut.
+
+    Args:
+        module: In evaluation mode, on the CPU; it is never changed.
+        example: `[2, ...]`, what the module takes.
+        ignore: Dotted paths; what lies below them is not cut.
+
+    Attributes:
+        groups: What can be cut, in forward order; never the channels of the output.
+        spared: Dotted path of a layer that is not cut -> why.
+
+    Raises:
+        ModelError: The network cannot be followed, or nothing in it can be cut.
+    """
+
+    def __init__(self, module: nn.Module, example: Tensor, *, ignore: Sequence[str] = ()) -> None:
+        self._module = module
+        self._example = example
+        self.spared: dict[str, str] = {}
+        known = dict(module.named_modules())
+        strange = [path for path in ignore if path not in known]
+        if strange:
+            hint = "compress inspect --all lists every module"
+            raise ModelError(f"the network has no module '{strange[0]}' to ignore", where="prune.ignore", hint=hint)
+        with _quiet(), torch.no_grad():
+            self._answer = module(example)
+        sizes = _output_sizes(module, example)
+        found = [*_head_groups(module, sizes), *_channel_groups(module, example, sizes)]
+        found = [group for group in found if not self._is_spared_by_name(group, ignore)]
+        self.groups = tuple(self._that_can_be_cut(found))
+        if not self.groups:
+            why = "; ".join(f"{path}: {reason}" for path, reason in list(self.spared.items())[:3])
+            raise ModelError(f"nothing in this network can be cut ({why})", where="prune")
+
+    def score(self, criterion: Criterion) -> dict[str, NDArray[np.float64]]:
+        """How much each unit of each group matters, `[width]`: the mean of the scores of its channels.
+
+        What the criterion needs (gradients) must lie on the module's parameters.
+        """
+        graph = _graph(self._module, self._example)
+        modules = dict(self._module.named_modules())
+        scores = {}
+        for group in self.groups:
+            with _quiet():
+                each = criterion(_traced(graph, group, modules, group.channels(np.arange(group.width))))
+            channels = each.detach().double().cpu().numpy()
+            if group.heads:
+                scores[group.name] = channels.reshape(group.width, group.unit).mean(axis=1)
+            else:
+                scores[group.name] = channels.reshape(group.unit, group.width).mean(axis=0)
+        return scores
+
+    def cut(self, keep: Mapping[str, NDArray[np.int64]]) -> nn.Module:
+        """A pruned copy; of each named group the units at these positions stay, all others are as they were.
+
+        Raises:
+            ModelError: The copy does not run, or gives another shape.
+        """
+        by_name = {group.name: group for group in self.groups}
+        return self._cut([(by_name[name], np.asarray(kept, np.int64)) for name, kept in keep.items()])
+
+    def _cut(self, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> nn.Module:
+        pruned = copy.deepcopy(self._module)
+        with _quiet():
+            graph = _graph(pruned, self._example, of_copy=True)
+            modules = dict(pruned.named_modules())
+            for group, kept in wanted:
+                gone = np.setdiff1d(np.arange(group.width), kept)
+                if len(gone) == group.width:
+                    raise ModelError(f"all channels of '{group.name}' would go", where="prune")
+                if not len(gone):
+                    continue
+                try:
+                    _remove(graph, group, modules, gone)
+                except _FAULTS as fault:
+                    raise _cannot_be_cut(group.name, fault) from fault
+        pruned.zero_grad(set_to_none=True)
+        pruned.requires_grad_(True)
+        self._run(pruned, names=[group.name for group, _ in wanted])
+        return pruned
+
+    def _run(self, pruned: nn.Module, *, names: Sequence[str]) -> None:
+        """See that a cut network answers in the same shape as before.
+
+        Raises:
+            ModelError: It does not.
+        """
+        try:
+            with _quiet(), torch.no_grad():
+                answer = pruned(self._example)
+        except _FAULTS as fault:
+            raise _cannot_be_cut(", ".join(names[:3]), fault) from fault
+        if _shapes(answer) != _shapes(self._answer):
+            raise ModelError(f"cutting {', '.join(names[:3])} changes the output's shape", where="prune")
+
+    def _compare_with_silenced(self, pruned: nn.Module, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
+        """See that channels that are gone leave the answer that channels leave which nobody listens to.
+
+        A network that pads or shifts channels can be cut so that it still runs, with its channels out of step. Where a
+        norm is taken over channels, fewer of them give another answer by right, and nothing can be compared.
+
+        Raises:
+            ModelError: The answers differ.
+        """
+        silenced = copy.deepcopy(self._module)
+        graph = _graph(silenced, self._example, of_copy=True)
+        modules = dict(silenced.named_modules())
+        for group, kept in wanted:
+            gone = np.setdiff1d(np.arange(group.width), kept)
+            traced = _traced(graph, group, modules, group.channels(gone))
+            if any(isinstance(each.dep.target.module, _OVER_CHANNELS) for each in traced):
+                return
+            for each in traced:
+                if graph.is_in_channel_pruning_fn(each.dep.handler):
+                    _silence(each.dep.target.module, list(each.idxs))
+        with _quiet(), torch.no_grad():
+            expected, found = _numbers(silenced(self._example)), _numbers(pruned(self._example))
+        if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.std()) + 1e-6):
+            names = ", ".join(group.name for group, _ in wanted[:3])
+            raise ModelError(f"channels of {names} come out of step when some are cut", where="prune")
+
+    def _is_spared_by_name(self, group: Group, ignore: Sequence[str]) -> bool:
+        inside = [path for path in (*group.layers, group.name) if any(_lies_below(path, root) for root in ignore)]
+        if inside:
+            self.spared |= dict.fromkeys(group.layers, f"'{inside[0]}' is to be ignored")
+        return bool(inside)
+
+    def _that_can_be_cut(self, groups: Sequence[Group]) -> list[Group]:
+        """Groups that a trial cut leaves running; together first, then in halves where that fails."""
+        narrow = [group for group in groups if group.width < 2]
+        for group in narrow:
+            self.spared |= dict.fromkeys(group.layers, "it is one channel wide")
+        return self._tried([group for group in groups if group.width >= 2])
+
+    def _tried(self, groups: Sequence[Group]) -> list[Group]:
+        if not groups:
+            return []
+        wanted = [(group, _three_quarters(group)) for group in groups]
+        try:
+            pruned = self._cut(wanted)
+            self._compare_with_silenced(pruned, wanted)
+        except ModelError as refusal:
+            if len(groups) == 1:
+                self.spared |= dict.fromkeys(groups[0].layers, _reason(refusal))
+                return []
+            middle = len(groups) // 2
+            return [*self._tried(groups[:middle]), *self._tried(groups[middle:])]
+        return list(groups)
+
+
+def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
+    """The groups that the dependency graph finds, without those that hold the inside of an attention."""
+    graph = _graph(module, example)
+    names = {each: name for name, each in module.named_modules()}
+    inside_attention = {attention.qkv for attention in _attentions(module).values()}
+    order = {name: position for position, name in enumerate(sizes)}
+    found = []
+    for traced in graph.get_all_groups(root_module_types=_ROOTS):
+        cut = [each.dep.target.module for each in traced if graph.is_out_channel_pruning_fn(each.dep.handler)]
+        layers = [names[each] for each in cut if isinstance(each, _ROOTS) and each in names]
+        if inside_attention & set(cut):
+            continue
+        unit = max([1, *(_channel_parts(each.dep.target.module) for each in traced)])
+        width, left_over = divmod(graph.get_out_channels(traced[0].dep.target.module), unit)
+        if left_over or not layers:
+            continue
+        first = min(dict.fromkeys(layers), key=lambda name: order.get(name, len(order)))
+        # any layer of a group may be its root where all of them have the same channels
+        root = first if _has_same_channels(graph, traced, first, names) else names[traced[0].dep.target.module]
+        found.append(Group(root, tuple(dict.fromkeys(layers)), width, unit, _signature(traced, graph, sizes, names)))
+    return sorted(found, key=lambda group: order.get(group.name, len(order)))
+
+
+def _has_same_channels(graph: Any, traced: Any, first: str, names: Mapping[nn.Module, str]) -> bool:
+    root = traced[0].dep.target.module
+    for each in traced:
+        if names.get(each.dep.target.module) == first and graph.is_out_channel_pruning_fn(each.dep.handler):
+            return list(each.idxs) == list(range(graph.get_out_channels(root)))
+    return False
+
+
+def _head_groups(module: nn.Module, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
+    return [
+        Group(
+            name=path,
+            layers=(f"{path}.qkv" if path else "qkv",),
+            width=attention.num_heads,
+            unit=attention.proj.in_features // attention.num_heads,
+            shape=("heads", tuple(attention.qkv.weight.shape), sizes.get(f"{path}.qkv", ())),
+            heads=True,
+        )
+        for path, attention in _attentions(module).items()
+    ]
+
+
+def _three_quarters(group: Group) -> NDArray[np.int64]:
+    """Units that stay in a trial: all but a quarter, spread over the group."""
+    gone = np.random.default_rng(0).permutation(group.width)[: max(1, group.width // 4)]
+    return np.setdiff1d(np.arange(group.width), gone).astype(np.int64)
+
+
+def _silence(layer: nn.Module, channels: list[int]) -> None:
+    """Make a layer deaf to some of its inputs, in place."""
+    if not isinstance(layer, _ROOTS):
+        return
+    with torch.no_grad():
+        if isinstance(layer, nn.Linear) or layer.groups == 1:
+            weight = layer.weight.transpose(0, 1) if not getattr(layer, "transposed", False) else layer.weight
+            weight[channels] = 0
+            return
+        inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+        for channel in channels:
+            part, place = divmod(channel, inputs)
+            layer.weight[part * outputs : (part + 1) * outputs, place] = 0
+
+
+def _numbers(answer: Any) -> Tensor:
+    """All numbers of an answer, in a row."""
+    if isinstance(answer, Tensor):
+        return answer.flatten().float()
+    values = answer.values() if isinstance(answer, Mapping) else answer if isinstance(answer, list | tuple) else ()
+    return torch.cat([torch.zeros(0), *(_numbers(value) for value in values)])
+
+
+def _attentions(module: nn.Module) -> dict[str, Any]:
+    """Attentions that keep queries, keys and values in one layer, by path: `qkv`, `proj`, `num_heads` (timm's, for one)."""
+    return {
+        path: each
+        for path, each in module.named_modules()
+        if isinstance(getattr(each, "qkv", None), nn.Linear)
+        and isinstance(getattr(each, "proj", None), nn.Linear)
+        and isinstance(getattr(each, "num_heads", None), int)
+        and each.qkv.out_features == 3 * each.proj.in_features
+        and each.proj.in_features % each.num_heads == 0
+    }
+
+
+def _remove(graph: Any, group: Group, modules: Mapping[str, nn.Module], gone: NDArray[np.int64]) -> None:
+    channels = group.channels(gone)
+    if group.heads:
+        _remove_heads(modules[group.name], channels, heads=len(gone))
+        return
+    traced = _traced(graph, group, modules, channels)
+    if not graph.check_pruning_group(traced):
+        raise ValueError("nothing would be left of a layer")
+    traced.prune()
+
+
+def _remove_heads(attention: Any, channels: list[int], *, heads: int) -> None:
+    """Cut whole heads: their rows of queries, keys and values, their columns of the projection, and their number."""
+    inner = attention.proj.in_features
+    rows = [part * inner + channel for part in range(3) for channel in channels]
+    tp.prune_linear_out_channels(attention.qkv, rows)
+    tp.prune_linear_in_channels(attention.proj, channels)
+    attention.num_heads -= heads
+    for name, value in list(vars(attention).items()):
+        if name in ("attn_dim", "inner_dim", "all_head_dim") and value == inner:
+            setattr(attention, name, inner - len(channels))
+
+
+def _traced(graph: Any, group: Group, modules: Mapping[str, nn.Module], channels: list[int]) -> Any:
+    """What goes with these channels of a group's first layer, as torch-pruning sees it."""
+    first = modules[group.name]
+    if group.heads:
+        return graph.get_pruning_group(first.proj, tp.prune_linear_in_channels, channels)
+    handler = graph.get_pruner_of_module(first).prune_out_channels
+    return graph.get_pruning_group(first, handler, channels)
+
+
+def _graph(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Any:
+    """The dependency graph of a module; it is traced by autograd, so every parameter must want gradients meanwhile.
+
+    Raises:
+        ModelError: It cannot be traced.
+    """
+    wanted = [parameter.requires_grad for parameter in module.parameters()]
+    module.requires_grad_(True)
+    try:
+        with _quiet(), torch.enable_grad():
+            return tp.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
+    except _FAULTS as fault:
+        raise ModelError(
+            f"its channels cannot be followed: {_first_line(fault)}", where="prune", hint="is its forward plain PyTorch?"
+        ) from fault
+    finally:
+        if not of_copy:
+            for parameter, flag in zip(module.parameters(), wanted, strict=True):
+                parameter.requires_grad_(flag)
+
+
+def _channel_parts(module: nn.Module) -> int:
+    """In how many parts of equal size a layer's channels must stay."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return 1 if module.groups == module.out_channels else module.groups
+    return module.num_groups if isinstance(module, nn.GroupNorm) else 1
+
+
+def _signature(
+    traced: Any, graph: Any, sizes: Mapping[str, tuple[int, ...]], names: Mapping[nn.Module, str]
+) -> tuple[Any, ...]:
+    parts = []
+    for each in traced:
+        module = each.dep.target.module
+        if isinstance(module, _ROOTS):
+            side = "out" if graph.is_out_channel_pruning_fn(each.dep.handler) else "in"
+            parts.append((type(module).__name__, side, tuple(module.weight.shape), sizes.get(names.get(module, ""), ())))
+    return tuple(sorted(parts))
+
+
+def _output_sizes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape that each layer gives, without the batch, in forward order."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def recorder(name: str) -> Any:
+        def record(_: nn.Module, __: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                found.setdefault(name, tuple(output.shape[1:]))
+
+        return record
+
+    hooks = [each.register_forward_hook(recorder(name)) for name, each in module.named_modules() if name]
+    try:
+        with _quiet(), torch.no_grad():
+            module(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _shapes(answer: Any) -> Any:
+    if isinstance(answer, Tensor):
+        return tuple(answer.shape)
+    if isinstance(answer, Mapping):
+        return {name: _shapes(value) for name, value in answer.items()}
+    return [_shapes(value) for value in answer] if isinstance(answer, list | tuple) else None
+
+
+def _cannot_be_cut(names: str, fault: BaseException) -> ModelError:
+    return ModelError(
+        f"the network does not run when {names} is cut: {_first_line(fault)}",
+        where="prune",
+        hint=f"leave it whole: --ignore {names.split(',')[0]}",
+    )
+
+
+def _reason(refusal: ModelError) -> str:
+    if "changes the output" in refusal.message:
+        return "its channels are the outputs of the network"
+    return refusal.message
+
+
+def _first_line(fault: BaseException) -> str:
+    return (str(fault).strip() or type(fault).__name__).split("\n")[0]
+
+
+def _lies_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch-pruning warns of parameters outside of layers and the like, which it then handles."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
