@@ -213,34 +213,33 @@ class Prunable:
 
 
 def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
-    """The groups that the dependency graph finds, without those that hold the inside of an attention."""
+    """The groups that the dependency graph finds from each layer on, in forward order.
+
+    A depthwise convolution begins no group: what it is given decides its channels, a part of them each where that is
+    put together of several. What is inside an attention is cut by heads.
+    """
     graph = _graph(module, example)
-    names = {each: name for name, each in module.named_modules()}
+    modules, names = dict(module.named_modules()), {each: name for name, each in module.named_modules()}
     inside_attention = {attention.qkv for attention in _attentions(module).values()}
-    order = {name: position for position, name in enumerate(sizes)}
+    in_order = [modules[name] for name in sizes] + [each for each in modules.values() if names[each] not in sizes]
+    seen: set[nn.Module] = set()
     found = []
-    for traced in graph.get_all_groups(root_module_types=_ROOTS):
+    for layer in in_order:
+        if not isinstance(layer, _ROOTS) or layer in seen or layer not in graph.module2node or _is_depthwise(layer):
+            continue
+        width = graph.get_out_channels(layer)
+        traced = graph.get_pruning_group(
+            layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(width))
+        )
         cut = [each.dep.target.module for each in traced if graph.is_out_channel_pruning_fn(each.dep.handler)]
-        layers = [names[each] for each in cut if isinstance(each, _ROOTS) and each in names]
+        seen |= set(cut)
         if inside_attention & set(cut):
             continue
-        unit = max([1, *(_channel_parts(each.dep.target.module) for each in traced)])
-        width, left_over = divmod(graph.get_out_channels(traced[0].dep.target.module), unit)
-        if left_over or not layers:
-            continue
-        first = min(dict.fromkeys(layers), key=lambda name: order.get(name, len(order)))
-        # any layer of a group may be its root where all of them have the same channels
-        root = first if _has_same_channels(graph, traced, first, names) else names[traced[0].dep.target.module]
-        found.append(Group(root, tuple(dict.fromkeys(layers)), width, unit, _signature(traced, graph, sizes, names)))
-    return sorted(found, key=lambda group: order.get(group.name, len(order)))
-
-
-def _has_same_channels(graph: Any, traced: Any, first: str, names: Mapping[nn.Module, str]) -> bool:
-    root = traced[0].dep.target.module
-    for each in traced:
-        if names.get(each.dep.target.module) == first and graph.is_out_channel_pruning_fn(each.dep.handler):
-            return list(each.idxs) == list(range(graph.get_out_channels(root)))
-    return False
+        layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
+        unit = max(_channel_parts(each.dep.target.module) for each in traced)
+        if width % unit == 0:
+            found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
+    return found
 
 
 def _head_groups(module: nn.Module, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
@@ -344,7 +343,9 @@ def _graph(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Any:
             return tp.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
     except _FAULTS as fault:
         raise ModelError(
-            f"its channels cannot be followed: {_first_line(fault)}", where="prune", hint="is its forward plain PyTorch?"
+            f"its channels cannot be followed: {_first_line(fault)}",
+            where="prune",
+            hint="is its forward plain PyTorch?",
         ) from fault
     finally:
         if not of_copy:
@@ -355,8 +356,12 @@ def _graph(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Any:
 def _channel_parts(module: nn.Module) -> int:
     """In how many parts of equal size a layer's channels must stay."""
     if isinstance(module, nn.modules.conv._ConvNd):
-        return 1 if module.groups == module.out_channels else module.groups
+        return 1 if _is_depthwise(module) else module.groups
     return module.num_groups if isinstance(module, nn.GroupNorm) else 1
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.out_channels > 1
 
 
 def _signature(
@@ -367,7 +372,9 @@ def _signature(
         module = each.dep.target.module
         if isinstance(module, _ROOTS):
             side = "out" if graph.is_out_channel_pruning_fn(each.dep.handler) else "in"
-            parts.append((type(module).__name__, side, tuple(module.weight.shape), sizes.get(names.get(module, ""), ())))
+            parts.append(
+                (type(module).__name__, side, tuple(module.weight.shape), sizes.get(names.get(module, ""), ()))
+            )
     return tuple(sorted(parts))
 
 

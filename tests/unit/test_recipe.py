@@ -94,7 +94,8 @@ def test_all_faults_come_at_once() -> None:
         ("stages=['distill', 'distill']", "stages: 'distill' stands twice"),
         ("stages=['distill', 'train']", "stages: ['distill', 'train'] cannot run in this order"
             " — write stages = ['train', 'distill']"),
-        ("stages=['bnch']", "stages.0: 'bnch' is not allowed: should be 'train', 'distill', 'prune', 'quantize', 'export', 'bench' or 'report'"),
+        ("stages=['bnch']", "stages.0: 'bnch' is not allowed: should be"
+            " 'train', 'distill', 'prune', 'quantize', 'export', 'bench' or 'report'"),
     ],
 )  # fmt: skip
 def test_one_wrong_key_gives_one_fault_in_words(assignment: str, expected: str) -> None:

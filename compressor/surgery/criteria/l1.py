@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch_pruning as tp
 from torch import Tensor
 
+from compressor.surgery.criteria import _group
 from compressor.surgery.criteria._contract import Needs
 
 
@@ -13,10 +14,6 @@ class L1:
 
     needs: Needs = "weights"
 
-    def __init__(self) -> None:
-        self._importance = tp.importance.GroupMagnitudeImportance(p=1, group_reduction="mean", normalizer=None)
-
     def __call__(self, group: tp.Group) -> Tensor:
-        """Scores `[width]`."""
-        scores: Tensor = self._importance(group)
-        return scores
+        """Scores `[width]`: mean over the layers of the sum of |w| over a channel's weights."""
+        return _group.magnitude(group, p=1)

@@ -1,0 +1,52 @@
+"""Gradients that a criterion needs, left on the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from compressor.surgery.criteria._contract import Criterion
+
+
+def accumulate(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    criterion: Criterion,
+) -> None:
+    """Leave on `.grad` what the criterion needs: the mean gradient over all samples, or the mean of squared ones.
+
+    The network stays in its mode, evaluation for one that is looked at and not trained.
+
+    Args:
+        network: Takes the inputs.
+        batches: Inputs `[B, ...]` and labels `[B]`.
+        loss: Outputs and labels -> a scalar, mean over the batch.
+        criterion: What it is for.
+    """
+    network.zero_grad(set_to_none=True)
+    if criterion.needs == "weights":
+        return
+    squared = criterion.needs == "sample_gradients"
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    samples = 0
+    for inputs, labels in _single(batches) if squared else batches:
+        network.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            loss(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        for total, parameter in zip(sums, parameters, strict=True):
+            if parameter.grad is not None:
+                total += parameter.grad.square() if squared else len(inputs) * parameter.grad
+        samples += len(inputs)
+    for total, parameter in zip(sums, parameters, strict=True):
+        parameter.grad = total / max(1, samples)
+
+
+def _single(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    for inputs, labels in batches:
+        for row in range(len(inputs)):
+            yield inputs[row : row + 1], labels[row : row + 1]

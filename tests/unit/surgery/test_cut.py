@@ -1,0 +1,256 @@
+"""A cut removes what was asked for, everywhere, and nothing that cannot go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from compressor.errors import ModelError
+from compressor.models import load
+from compressor.surgery.cut import Prunable
+from compressor.surgery.record import Surgery
+
+
+class Branches(nn.Module):
+    """A shortcut, a concatenation, a grouped and a depthwise convolution."""
+
+    def __init__(self, *, groups: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.left = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=groups), nn.BatchNorm2d(16))
+        self.right = nn.Conv2d(16, 12, 1)
+        self.deep = nn.Conv2d(28, 28, 3, padding=1, groups=28)
+        self.mix = nn.Conv2d(28, 16, 1)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, images):
+        trunk = self.stem(images)
+        both = torch.cat([self.left(trunk), self.right(trunk)], 1)
+        return self.head((trunk + self.mix(self.deep(F.relu(both)))).mean((2, 3)))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return Branches().eval()
+
+
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def widths(prunable: Prunable) -> dict[str, tuple[int, int]]:
+    return {group.name: (group.width, group.unit) for group in prunable.groups}
+
+
+def test_layers_that_are_added_up_are_cut_together(network):
+    prunable = Prunable(network, IMAGES)
+
+    trunk = next(group for group in prunable.groups if group.name == "stem.0")
+    assert set(trunk.layers) == {"stem.0", "mix"}
+
+
+def test_a_cut_channel_is_gone_from_every_layer_that_gave_or_read_it(network):
+    pruned = Prunable(network, IMAGES).cut({"right": np.array([0, 2, 3, 7])})
+
+    assert pruned.right.out_channels == 4
+    assert (pruned.deep.in_channels, pruned.deep.out_channels, pruned.deep.groups) == (20, 20, 20)
+    assert pruned.mix.in_channels == 20
+    assert torch.equal(pruned.right.weight, network.right.weight[[0, 2, 3, 7]])
+    assert torch.equal(pruned.mix.weight, network.mix.weight[:, [*range(16), 16, 18, 19, 23]])
+
+
+def test_cutting_is_silencing(network):
+    """What is left answers as the whole network does when nobody listens to the channels that went."""
+    pruned = Prunable(network, IMAGES).cut({"right": np.arange(6)})
+    with torch.no_grad():
+        network.mix.weight[:, 22:] = 0
+
+    assert torch.allclose(pruned(IMAGES), network(IMAGES), atol=1e-5)
+
+
+def test_the_groups_of_a_grouped_convolution_stay_of_equal_size(network):
+    prunable = Prunable(network, IMAGES)
+    assert widths(prunable)["stem.0"] == (4, 4)
+
+    pruned = prunable.cut({"stem.0": np.array([0, 1, 3])})
+
+    assert (pruned.left[0].in_channels, pruned.left[0].groups) == (12, 4)
+    assert torch.equal(pruned.stem[0].weight, network.stem[0].weight[[0, 1, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15]])
+
+
+def test_the_network_itself_is_left_as_it_was(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    Prunable(network, IMAGES).cut({"right": np.arange(4)})
+
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not network.training
+
+
+def test_a_pruned_network_can_be_pruned_again(network):
+    once = Prunable(network, IMAGES).cut({"right": np.arange(8)})
+    twice = Prunable(once, IMAGES).cut({"right": np.arange(4)})
+
+    assert twice.right.out_channels == 4
+    assert torch.equal(twice.right.weight, network.right.weight[:4])
+
+
+def test_the_output_is_never_cut(network):
+    prunable = Prunable(network, IMAGES)
+
+    assert "head" not in widths(prunable)
+    assert prunable.spared["head"] == "its channels are the outputs of the network"
+
+
+def test_what_is_to_be_ignored_is_spared_with_all_that_goes_along(network):
+    prunable = Prunable(network, IMAGES, ignore=["mix"])
+
+    assert "stem.0" not in widths(prunable)
+    assert prunable.spared["stem.0"] == "'mix' is to be ignored"
+
+
+def test_a_module_to_ignore_that_is_not_there_is_named(network):
+    with pytest.raises(ModelError, match="no module 'lft' to ignore"):
+        Prunable(network, IMAGES, ignore=["lft"])
+
+
+class Shifted(nn.Module):
+    """A shortcut that hands each channel to the next place; one that pads them, as in the first ResNets, is another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.inner = nn.Conv2d(8, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, images):
+        trunk = F.relu(self.first(images))
+        shifted = self.second(F.relu(self.inner(trunk))) + torch.roll(trunk, 1, dims=1)
+        return self.last(shifted.mean((2, 3)))
+
+
+def test_channels_that_would_come_out_of_step_are_spared():
+    torch.manual_seed(0)
+    prunable = Prunable(Shifted().eval(), IMAGES)
+
+    assert list(widths(prunable)) == ["inner"]
+    assert "out of step" in prunable.spared["first"]
+
+
+def test_the_trunk_of_a_resnet_that_pads_its_shortcuts_is_spared_and_its_blocks_are_cut():
+    torch.manual_seed(0)
+    network = load.load("zoo:resnet8", num_classes=4, sample_shape=(3, 32, 32)).network.module
+    prunable = Prunable(network, torch.randn(2, 3, 32, 32))
+
+    assert list(widths(prunable)) == ["layer1.0.conv1", "layer2.0.conv1", "layer3.0.conv1"]
+    assert "conv1" in prunable.spared
+
+
+class Counting(nn.Module):
+    """A forward with a width written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, images):
+        return self.last(self.second(F.relu(self.first(images))).view(len(images), 8, -1).mean(2))
+
+
+def test_a_layer_whose_width_is_written_into_the_forward_is_spared_with_the_reason():
+    prunable = Prunable(Counting().eval(), IMAGES)
+
+    assert list(widths(prunable)) == ["first"]
+    assert "does not run when second is cut" in prunable.spared["second"]
+
+
+def test_a_network_of_which_nothing_can_be_cut_is_refused():
+    with pytest.raises(ModelError, match="nothing in this network can be cut"):
+        Prunable(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval(), IMAGES)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values in one layer, as timm has them."""
+
+    def __init__(self, width: int = 24, heads: int = 4) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens):
+        parts = self.qkv(tokens).reshape(*tokens.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        queries, keys, values = parts.unbind(0)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 24, 4, stride=4)
+        self.place = nn.Parameter(torch.randn(1, 4, 24))
+        self.norm = nn.LayerNorm(24)
+        self.attention = Attention()
+        self.last = nn.Linear(24, 3)
+
+    def forward(self, images):
+        tokens = self.patch(images).flatten(2).transpose(1, 2) + self.place
+        return self.last((tokens + self.attention(self.norm(tokens))).mean(1))
+
+
+def test_heads_are_cut_whole_and_their_number_goes_with_them():
+    torch.manual_seed(0)
+    network = Transformer().eval()
+    prunable = Prunable(network, IMAGES)
+    assert widths(prunable)["attention"] == (4, 6)
+
+    pruned = prunable.cut({"attention": np.array([0, 2, 3])})
+
+    assert pruned.attention.num_heads == 3
+    assert tuple(pruned.attention.qkv.weight.shape) == (54, 24)
+    with torch.no_grad():
+        network.attention.proj.weight[:, 6:12] = 0
+    assert torch.allclose(pruned(IMAGES), network(IMAGES), atol=1e-5)
+
+
+def test_the_width_of_tokens_is_cut_with_their_places_and_norms():
+    torch.manual_seed(0)
+    pruned = Prunable(Transformer().eval(), IMAGES).cut({"patch": np.arange(16)})
+
+    assert tuple(pruned.place.shape) == (1, 4, 16)
+    assert pruned.norm.normalized_shape == (16,)
+    assert pruned.attention.num_heads == 4
+
+
+@pytest.mark.parametrize("name", ["resnet8", "vgg8", "wrn_16_1", "mobilenet_v2"])
+def test_a_reference_network_is_cut_recorded_and_built_again(name):
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return load.load(f"zoo:{name}", num_classes=4, sample_shape=(3, 32, 32)).network.module.eval()
+
+    images = torch.randn(2, 3, 32, 32)
+    network = build()
+    prunable = Prunable(network, images)
+    pruned = prunable.cut({group.name: np.arange((group.width + 1) // 2) for group in prunable.groups})
+
+    again = build()
+    Surgery.between(network, pruned).apply(again)
+    again.load_state_dict(pruned.state_dict())
+    assert torch.equal(again(images), pruned(images))
+    assert sum(p.numel() for p in pruned.parameters()) < 0.75 * sum(p.numel() for p in network.parameters())
+
+
+def test_frozen_parameters_can_be_pruned(network):
+    network.requires_grad_(False)
+
+    pruned = Prunable(network, IMAGES).cut({"right": np.arange(4)})
+
+    assert pruned.right.out_channels == 4
+    assert not any(parameter.requires_grad for parameter in network.parameters())
