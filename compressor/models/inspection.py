@@ -141,6 +141,8 @@ def widths(whole: nn.Module, cut: nn.Module) -> list[dict[str, Any]]:
         whole: The network before.
         cut: A network of the same modules.
     """
+    from torch import nn
+
     after = dict(cut.named_modules())
     found = []
     for path, module in whole.named_modules():
