@@ -57,17 +57,22 @@ class Calibration(Protocol):
 
 
 class Prepared(Protocol):
-    """A float model that has been looked at and calibrated, ready to be written with any part of it quantized.
+    """A float model that has been looked at and calibrated, ready to be written with any part of it quantized."""
 
-    Attributes:
-        nodes: Names of the nodes, in the order they run, that may be quantized.
-        float_model: The float ONNX file that node names refer to: pre-processed (shapes inferred, BatchNorm folded).
-        decisions: What was chosen on the way, and why.
-    """
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes, in the order they run, that may be quantized."""
+        ...
 
-    nodes: tuple[str, ...]
-    float_model: Path
-    decisions: tuple[Decision, ...]
+    @property
+    def float_model(self) -> Path:
+        """The float ONNX file that node names refer to: pre-processed (shapes inferred, BatchNorm folded)."""
+        ...
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was chosen on the way, and why."""
+        ...
 
     def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
         """Write the quantized model, with the nodes in `keep_float` left as they were."""

@@ -1,0 +1,144 @@
+"""Bias correction: what quantized weights shift an output by, on average, is taken out of its bias.
+
+Nagel et al. 2019, Data-Free Quantization through Weight Equalization and Bias Correction (arXiv 1906.04721), section 4.2,
+with the mean inputs measured on calibration samples: a layer computes (W + ε) x, so its mean output moves by ε E[x].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from compressor.artifact import Decision
+from compressor.quantizers._contract import Calibration, Cpu
+
+if TYPE_CHECKING:
+    from compressor.quantizers.static import _Static
+
+_HELD_OUT = 4  # batches that judge; the others measure
+
+
+def settle(made: _Static, calibration: Calibration, *, wanted: bool | Literal["auto"], scratch: Path) -> _Static:
+    """`made` with corrected biases where that is wanted; `auto` compares the error of the logits on calibration samples.
+
+    Returns:
+        What to write with, and for `auto` the decision.
+    """
+    if wanted is False:
+        return made
+    shifts = _shifts(made.float_model, calibration, cpu=made.cpu, per_channel=made.settings.per_channel)
+    corrected = replace(made, biases=shifts)
+    if wanted is True or not shifts:
+        return corrected
+    plain_error, error = (
+        _error(each, calibration, scratch / f"bias-{name}.onnx") for name, each in (("no", made), ("yes", corrected))
+    )
+    reason = f"mean squared error of the logits on calibration samples {plain_error:.3g} without, {error:.3g} with it"
+    better = error < plain_error
+    decision = Decision("bias correction", "on" if better else "off", reason)
+    return replace(corrected if better else made, decisions=(*made.decisions, decision))
+
+
+def apply(model: Any, shifts: Mapping[str, NDArray[np.float32]], *, keep_float: Collection[str]) -> None:
+    """Subtract the shifts from the biases of the nodes that are quantized, in place."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name in shifts and node.name not in keep_float:
+            bias = tensors[node.input[2]]
+            own = f"{node.name}.corrected_bias"  # other nodes may share the tensor
+            moved = numpy_helper.to_array(bias) - shifts[node.name]
+            model.graph.initializer.append(numpy_helper.from_array(moved.astype(np.float32), own))
+            node.input[2] = own
+
+
+def _shifts(file: Path, calibration: Calibration, *, cpu: Cpu, per_channel: bool) -> dict[str, NDArray[np.float32]]:
+    """Node -> what its quantized weights add to each output on average, for convolutions and Gemm with a bias."""
+    model = onnx.load(file)
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm")
+        and len(node.input) == 3
+        and node.input[1] in tensors
+        and node.input[2] in tensors
+        and tensors[node.input[1]].ndim in (2, 4)
+    ]
+    means = _mean_inputs(model, [node.input[0] for node in nodes], calibration)
+    found = {}
+    for node in nodes:
+        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        weight = tensors[node.input[1]].astype(np.float64)
+        if node.op_type == "Gemm" and not attributes.get("transB", 0):
+            weight = weight.T
+        change = _rounded(weight, cpu=cpu, per_channel=per_channel) - weight
+        change_OI = change.reshape(*change.shape[:2], -1).sum(axis=2)
+        mean_I = means[node.input[0]]
+        groups = int(attributes.get("group", 1))
+        inputs = np.repeat(mean_I.reshape(groups, -1), len(weight) // groups, axis=0)  # [O, I / groups]
+        found[node.name] = (change_OI * inputs).sum(axis=1).astype(np.float32)
+    return found
+
+
+def _rounded(weight: NDArray[np.float64], *, cpu: Cpu, per_channel: bool) -> NDArray[np.float64]:
+    """Weights `[O, ...]` as 8 (or 7) symmetric bits give them back."""
+    largest = 64 if cpu.reduce_range else 127
+    axes = tuple(range(1, weight.ndim)) if per_channel else None
+    scale = np.abs(weight).max(axis=axes, keepdims=True) / largest
+    scale[scale == 0] = 1.0
+    restored: NDArray[np.float64] = np.clip(np.round(weight / scale), -largest, largest) * scale
+    return restored
+
+
+def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict[str, NDArray[np.float64]]:
+    """The mean of each channel of some tensors, over samples and places."""
+    traced = onnx.ModelProto()
+    traced.CopyFrom(model)
+    wanted = list(dict.fromkeys(names))
+    inputs = {each.name for each in traced.graph.input}
+    known = {each.name for each in traced.graph.output}
+    for name in wanted:
+        if name not in known and name not in inputs:
+            traced.graph.output.add().name = name
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(traced.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    fed = traced.graph.input[0].name
+    asked = [name for name in wanted if name not in inputs]
+    sums: dict[str, Any] = dict.fromkeys(wanted, 0.0)
+    count = 0
+    for batch in calibration.batches():
+        found = dict(zip(asked, session.run(asked, {fed: batch}), strict=True)) | {fed: batch}
+        for name in wanted:
+            values = found[name].astype(np.float64)
+            channel = values.reshape(*values.shape[:2], -1).mean(axis=2)
+            sums[name] = sums[name] + channel.sum(axis=0)
+        count += len(batch)
+    return {name: np.asarray(total) / count for name, total in sums.items()}
+
+
+def _error(made: _Static, calibration: Calibration, file: Path) -> float:
+    """Mean squared error of the quantized model's outputs against the float model's."""
+    made.write(file)
+    sessions = []
+    for path in (made.float_model, file):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        sessions.append(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+    name = sessions[0].get_inputs()[0].name
+    errors = []
+    for number, batch in enumerate(calibration.batches()):
+        if number == _HELD_OUT:
+            break
+        expected, found = (session.run(None, {name: batch})[0] for session in sessions)
+        errors.append(float(np.square(expected.astype(np.float64) - found).mean()))
+    return float(np.mean(errors))

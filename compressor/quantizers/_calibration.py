@@ -1,0 +1,60 @@
+"""Samples that show a quantizer the range of activations: a seeded choice from the training set, never from the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Fetched(Protocol):
+    """The part of a data set that is needed here."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions`, `[B, ...]`."""
+        ...
+
+
+class TrainingSamples:
+    """Some samples of a training set, as a model takes them (`_contract.Calibration`).
+
+    Args:
+        samples: The training set.
+        number: How many to take; all where there are fewer.
+        seed: Of the choice.
+        prepare: From samples as the data gives them to what the model takes (`OrtCpu.prepare`).
+        batch_size: Samples in a batch.
+        skip: So many of the seeded order are left to others, who check what these calibrated.
+    """
+
+    def __init__(
+        self,
+        samples: Fetched,
+        *,
+        number: int,
+        seed: int,
+        prepare: Callable[[NDArray[Any]], NDArray[Any]],
+        batch_size: int = 32,
+        skip: int = 0,
+    ) -> None:
+        order = np.random.default_rng([seed, 0xCA]).permutation(len(samples))
+        self.positions: NDArray[np.int64] = np.sort(order[skip : skip + number]).astype(np.int64)
+        self._samples = samples
+        self._prepare = prepare
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.positions)
+
+    def batches(self) -> Iterator[NDArray[Any]]:
+        """Batches `[B, ...]`, the same ones every time."""
+        for first in range(0, len(self.positions), self._batch_size):
+            chosen = self.positions[first : first + self._batch_size]
+            yield np.asarray(self._prepare(self._samples.fetch(chosen)))

@@ -1,0 +1,103 @@
+"""A float ONNX model made ready to be quantized: BatchNorm folded, shapes inferred, every node with a name of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from compressor.errors import ModelError
+
+_KEPT_METADATA = "compress."
+
+
+def prepared(source: Path, scratch: Path) -> Path:
+    """A pre-processed copy of `source` in `scratch`; its nodes have unique names and its metadata is the source's.
+
+    Raises:
+        ModelError: It is no model that ONNX Runtime can optimise.
+    """
+    file = scratch / "float.onnx"
+    try:
+        with kept_quiet():
+            quant_pre_process(str(source), str(file), skip_symbolic_shape=True)
+    except Exception as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise ModelError(f"cannot be prepared for quantization: {reason}", where=str(source)) from fault
+    model, original = onnx.load(file), onnx.load(source)
+    seen: set[str] = set()
+    for position, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{position}"
+        seen.add(node.name)
+    del model.opset_import[:]
+    model.opset_import.extend(original.opset_import)
+    copy_metadata(original, model)
+    onnx.save(model, file)
+    return file
+
+
+def copy_metadata(source: Any, model: Any) -> None:
+    """Give a model what its source says about classes, inputs and provenance, and nothing else."""
+    kept = {entry.key: entry.value for entry in source.metadata_props if entry.key.startswith(_KEPT_METADATA)}
+    del model.metadata_props[:]
+    for key, value in kept.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+
+
+def save(model: Any, destination: Path, *, source: Path) -> None:
+    """Check a quantized model and write it, with the metadata of its source.
+
+    Raises:
+        ModelError: It is not a valid model.
+    """
+    copy_metadata(onnx.load(source, load_external_data=False), model)
+    with kept_quiet():
+        ONNXModel(model).topological_sort()  # in place; what was inserted stands at the end until then
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as fault:
+        raise ModelError(f"the quantized model is not valid: {fault}", where=str(source)) from fault
+    onnx.save(model, destination)
+
+
+def nodes_of(file: Path, op_types: frozenset[str]) -> tuple[str, ...]:
+    """Names of the nodes of some kinds, in the order they run."""
+    return tuple(node.name for node in onnx.load(file).graph.node if node.op_type in op_types)
+
+
+def weighted_nodes(file: Path, op_types: frozenset[str]) -> tuple[str, ...]:
+    """The same, of nodes one of whose inputs is stored in the model: two activations multiplied are something else."""
+    graph = onnx.load(file).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    return tuple(
+        node.name for node in graph.node if node.op_type in op_types and any(name in stored for name in node.input[1:])
+    )
+
+
+@contextmanager
+def kept_quiet() -> Iterator[None]:
+    """ONNX Runtime's quantization tools print and log."""
+    level = logging.root.level
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        logging.root.setLevel(level)

@@ -1,0 +1,143 @@
+"""Static int8 with ONNX Runtime's quantizer: QDQ format, ranges of activations from calibration samples.
+
+Scheme: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
+(arXiv 1712.05877); weights symmetric per channel, activations per tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from compressor.artifact import Decision
+from compressor.errors import InputError, ModelError
+from compressor.quantizers import _bias, _graph
+from compressor.quantizers._contract import Calibration, Cpu, Prepared
+
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+_HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_OPERATORS = frozenset({*QDQRegistry, *QLinearOpsRegistry})
+
+
+class Static:
+    """Int8 weights and activations, the ranges of which samples of the training set show.
+
+    Args:
+        calibration: How ranges come from samples: their ends (minmax), least divergence (entropy), or without outliers.
+        percentile: Share of the values inside the range, in percent (percentile).
+        per_channel: A scale for each output channel of weights.
+        correct_bias: Move biases by the mean error of quantized weights (Nagel et al. 2019); auto: where that helps.
+
+    Raises:
+        InputError: An option is out of range.
+    """
+
+    needs_calibration = True
+
+    def __init__(
+        self,
+        *,
+        calibration: Literal["minmax", "entropy", "percentile"] = "minmax",
+        percentile: float = 99.99,
+        per_channel: bool = True,
+        correct_bias: bool | Literal["auto"] = "auto",
+    ) -> None:
+        if calibration not in _METHODS:
+            raise InputError(
+                f"calibration = '{calibration}' is none of {', '.join(_METHODS)}", where="quantize.options.calibration"
+            )
+        if not 50 < percentile <= 100:
+            raise InputError(f"percentile = {percentile} must lie in 50 to 100", where="quantize.options.percentile")
+        self.calibration = calibration
+        self.percentile = percentile
+        self.per_channel = per_channel
+        self.correct_bias = correct_bias
+
+    def prepare(self, source: Path, *, calibration: Calibration, cpu: Cpu, scratch: Path) -> Prepared:
+        """See `_contract.PostTraining`."""
+        file = _graph.prepared(source, scratch)
+        nodes = _graph.nodes_of(file, _OPERATORS)
+        if not _graph.nodes_of(file, _HEAVY):
+            raise ModelError("there is no convolution or matrix product to quantize", where=str(source))
+        with _graph.kept_quiet():
+            ranges = self._ranges(file, calibration, scratch)
+        made = _Static(self, file, nodes, cpu, ranges, ())
+        return _bias.settle(made, calibration, wanted=self.correct_bias, scratch=scratch)
+
+    def _ranges(self, file: Path, calibration: Calibration, scratch: Path) -> Any:
+        options: dict[str, Any] = {"symmetric": False}
+        if self.calibration == "percentile":
+            options["percentile"] = self.percentile
+        calibrator = create_calibrator(
+            file,
+            list(_OPERATORS),
+            augmented_model_path=str(scratch / "augmented.onnx"),
+            calibrate_method=_METHODS[self.calibration],
+            extra_options=options,
+        )
+        name = onnx.load(file).graph.input[0].name
+        for batch in calibration.batches():  # one by one: a histogram grows with what it is given at once
+            calibrator.collect_data(_Reader(name, iter([batch])))
+        return calibrator.compute_data()
+
+
+@dataclass(frozen=True)
+class _Static:
+    """See `_contract.Prepared`."""
+
+    settings: Static
+    float_model: Path
+    nodes: tuple[str, ...]
+    cpu: Cpu
+    ranges: Any
+    decisions: tuple[Decision, ...]
+    biases: Any = None
+
+    def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
+        """Write the QDQ model."""
+        model = onnx.load(self.float_model)
+        if self.biases is not None:
+            _bias.apply(model, self.biases, keep_float=keep_float)
+        with _graph.kept_quiet():
+            quantizer = QDQQuantizer(
+                model,
+                self.settings.per_channel,
+                self.cpu.reduce_range,
+                _TYPES[self.cpu.weights],
+                _TYPES[self.cpu.activations],
+                self.ranges,
+                [],
+                list(keep_float),
+                list(_OPERATORS),
+                {"WeightSymmetric": True, "ActivationSymmetric": self.cpu.activations == "int8"},
+            )
+            quantizer.quantize_model()
+        _graph.save(quantizer.model.model, destination, source=self.float_model)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Batches as ONNX Runtime's calibrators read them."""
+
+    def __init__(self, name: str, batches: Iterator[NDArray[Any]]) -> None:
+        self._name = name
+        self._batches = batches
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """The next batch by input name, or None at the end."""
+        batch = next(self._batches, None)
+        return None if batch is None else {self._name: np.ascontiguousarray(batch)}
