@@ -1,0 +1,97 @@
+"""What quantizing each layer saves, in milliseconds, from ONNX Runtime's own profile of the float and the quantized model.
+
+The runtime fuses and renames nodes, so time is booked by layers: convolutions and matrix products. What runs after one and
+before the next (activations, additions, conversions) is booked to the layer it comes from; changes of layout between
+kernels belong to none and are left over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+"""Operators that are layers: what is quantized or left in float as a whole."""
+
+_RUNS, _WARM = 60, 10
+_SUFFIX = re.compile(r"(_token_\d+|_nchwc|_QuantizeLinear(_Input)?|_DequantizeLinear(_Output)?|_quant|_fused)+$")
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """Where an inference spends its time.
+
+    Attributes:
+        by_layer: Node name of a layer -> milliseconds.
+        left_over: Milliseconds that belong to no layer.
+    """
+
+    by_layer: Mapping[str, float]
+    left_over: float
+
+
+def layers_of(file: Path) -> dict[str, str]:
+    """Node name -> operator of each layer, in the order they run."""
+    return {node.name: node.op_type for node in onnx.load(file).graph.node if node.op_type in LAYERS}
+
+
+def layer_times(file: Path, *, like: Path, inputs: NDArray[Any], threads: int, scratch: Path) -> LayerTimes:
+    """The median time of each layer over some inferences.
+
+    Args:
+        file: The model that is run.
+        like: The float model whose nodes name the layers.
+        inputs: One batch, as the model takes it.
+        threads: Within an operator.
+        scratch: Where the runtime writes its profile.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    options.profile_file_prefix = str(scratch / file.stem)
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    for _ in range(_RUNS):
+        session.run(None, {name: inputs})
+    profile = Path(session.end_profiling())
+    events = json.loads(profile.read_text(encoding="utf-8"))
+    profile.unlink()
+    return _booked(events, owner=_owners(onnx.load(like)))
+
+
+def _booked(events: list[Mapping[str, Any]], *, owner: Mapping[str, str]) -> LayerTimes:
+    durations: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
+            durations[str(event["name"]).removesuffix("_kernel_time")].append(float(event["dur"]) / 1000)
+    by_layer: dict[str, float] = defaultdict(float)
+    left_over = 0.0
+    for name, each in durations.items():
+        layer = owner.get(name) or owner.get(_SUFFIX.sub("", name))
+        spent = float(np.median(each[_WARM:] or each))
+        if layer is None:
+            left_over += spent
+        else:
+            by_layer[layer] += spent
+    return LayerTimes(dict(by_layer), left_over)
+
+
+def _owners(model: Any) -> dict[str, str]:
+    """Names of nodes and tensors -> the layer that their time is booked to: the last one before them."""
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        layer = node.name if node.op_type in LAYERS else next((found[i] for i in node.input if i in found), None)
+        if layer is not None:
+            found |= dict.fromkeys((node.name, *node.output), layer)
+    return found

@@ -1,0 +1,458 @@
+"""Quantize an ONNX model for the CPU that will run it, and ship it only where it pays.
+
+Everything is judged on the exported file and on ONNX Runtime: the metric on validation while layers are chosen, the metric
+on the test set once at the end, and the time beside the float model, in turns. What is no faster is not shipped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from compressor import artifact, console, registry
+from compressor.artifact import Artifact, Decision, Target
+from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.errors import InputError
+from compressor.measure import machine, parity
+from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.contest import time_models
+from compressor.measure.statistics import Interval, paired_speedup
+from compressor.quantizers import _gain, _sensitivity
+from compressor.quantizers._calibration import TrainingSamples
+from compressor.quantizers._contract import Cpu, PostTraining, Prepared
+from compressor.quantizers._search import Found, search
+from compressor.quantizers._targets import cpu as cpu_of
+from compressor.recipe import DataSettings, ProfileSettings, QuantizeSettings
+from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.tasks._contract import Task
+
+MODEL = "model.onnx"
+_INPUTS_KEPT = 64
+_SAMPLES_FOR_SENSITIVITY = 256
+_CHECKED_WITHOUT_VALIDATION = 2000
+
+
+def quantize(
+    source: Artifact,
+    settings: QuantizeSettings,
+    *,
+    profile: ProfileSettings,
+    network: Artifact | None,
+    teacher: Artifact | None,
+    kind: str,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> Artifact:
+    """Quantize the model in `source` and keep it, or the float model where that is better.
+
+    Args:
+        source: An exported float model.
+        settings: How, for which CPU, and what is accepted.
+        profile: Run conditions that time is measured under.
+        network: The network it was exported from, which quantization-aware training starts from.
+        teacher: What that learns from.
+        kind: The kind of teacher, a member of `teachers`.
+        data: Where `dataset` came from, and which views of it training is shown.
+        dataset: Calibration comes from its training set, choices from validation, the final word from the test set.
+        task: What the outputs mean.
+        target: What to leave behind.
+
+    Raises:
+        ModelError: The method has nothing to quantize in this model.
+        MeasurementError: A variant does not run.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="compress-quantize-") as scratch,
+        artifact.folder_for(target.folder) as folder,
+    ):
+        job = _Quantizing(source, settings, profile, dataset, task, target, Path(scratch))
+        if settings.method == "qat":
+            job.train(network, teacher=teacher, kind=kind, data=data)
+        else:
+            job.choose_layers()
+        return job.ship(folder)
+
+
+@dataclass
+class _Quantizing:
+    source: Artifact
+    settings: QuantizeSettings
+    profile: ProfileSettings
+    dataset: Dataset
+    task: Task
+    target: Target
+    scratch: Path
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        self.float_file = self.source.file(MODEL)
+        self.cpu: Cpu = cpu_of(self.settings.target)
+        self.is_for_here = self.cpu.name == cpu_of("this").name
+        self.decisions = [Decision("target CPU", self.cpu.name, self.cpu.reason)]
+        self.candidate = self.scratch / "candidate.onnx"
+        self.search: Found | None = None
+        self.layers: list[dict[str, Any]] = []
+        self.training: dict[str, Any] = {}
+
+    def choose_layers(self) -> None:
+        """Calibrate, and leave in float what costs time or accuracy."""
+        member = registry.find("quantizers", self.settings.method)
+        method: PostTraining = member.load()(**self.settings.options)
+        console.note(f"quantize  {self.settings.method} for {self.cpu.name}, {len(self.calibration)} samples")
+        prepared = method.prepare(
+            self.float_file, calibration=self.calibration, cpu=self.cpu, scratch=self._folder("prepared")
+        )
+        self.decisions += prepared.decisions
+        ops = _gain.layers_of(prepared.float_model)
+        layers = [name for name in prepared.nodes if name in ops]
+        variants = _Variants(self, prepared)
+        if not (self.settings.mixed and layers):
+            prepared.write(self.candidate)
+            self.layers = [{"layer": name, "op": ops[name], "float": False} for name in layers]
+            return
+        gains = self._gains(prepared, layers) if self.is_for_here else {}
+        harm: dict[str, float] = {}
+
+        def worst_first(kept: frozenset[str]) -> list[str]:
+            console.note(f"quantize  the harm of each of {len(layers)} layers is measured")
+            harm.update(
+                _sensitivity.harms(
+                    prepared, layers, batches=self._held_out(), scratch=self._folder("harm"), keep_float=kept
+                )
+            )
+            return _sensitivity.worst_first(harm, gains)
+
+        self.search = search(
+            layers,
+            gain_ms=gains,
+            float_ms=sum(self.float_times.by_layer.values()) if self.is_for_here else 1.0,
+            metric=variants.metric,
+            faster=variants.faster,
+            worst_first=worst_first,
+            lowest=self._lowest,
+        )
+        prepared.write(self.candidate, keep_float=self.search.keep_float)
+        self.layers = [
+            {
+                "layer": name,
+                "op": ops[name],
+                "float": name in self.search.keep_float,
+                "gain_ms": gains.get(name),
+                "harm": harm.get(name),
+            }
+            for name in layers
+        ]
+        self._explain_search(self.search)
+
+    def train(self, network: Artifact | None, *, teacher: Artifact | None, kind: str, data: DataSettings) -> None:
+        """Quantization-aware training, from the teacher's soft targets."""
+        from compressor.training.quantized import train_quantized
+
+        if network is None:
+            raise InputError(
+                "quantization-aware training needs the network, not its ONNX file", where="quantize.method"
+            )
+        trained = train_quantized(
+            network,
+            self.settings,
+            cpu=self.cpu,
+            teacher=teacher,
+            kind=kind,
+            data=data,
+            dataset=self.dataset,
+            task=self.task,
+            target=self.target,
+            destination=self.candidate,
+        )
+        self.decisions += trained.decisions
+        self.training = {"curve": list(trained.curve), "interruptions": trained.interruptions}
+
+    def ship(self, folder: Path) -> Artifact:
+        """Hold the candidate against the float model, and keep the one that wins, with everything that was measured."""
+        file = folder / MODEL
+        metric, float_metric = self._metric_of(self.candidate), self.float_metric
+        drop = 100 * (float_metric - metric)
+        speedup, p50_ms, float_p50_ms = self._timed()
+        ships, why = self._verdict(drop=drop, speedup=speedup)
+        shutil.copyfile(self.candidate if ships else self.float_file, file)
+        self.decisions.append(Decision("result", self.settings.method if ships else "float", why))
+        console.note(f"quantize  {self.settings.method if ships else 'float'}: {why}")
+        self._describe(file)
+        budgets = self._budgets(drop=drop if ships else 0.0, p50_ms=p50_ms if ships else float_p50_ms)
+        manifest = replace(
+            self.target.manifest("onnx"),
+            data=self.dataset.describe(),
+            metrics={
+                "val": self._judged(file, self.checked),
+                "test": self._judged(file, self.dataset.test),
+                "budgets_met": all(budget["met"] for budget in budgets),
+            },
+            details={
+                "parity": asdict(self._parity(file)),
+                "input_contract": self.source.manifest.details["input_contract"],
+                "opset": self.source.manifest.details["opset"],
+                "size_bytes": file.stat().st_size,
+                "title": self.source.manifest.details["title"],
+                "result": self.settings.method if ships else "float",
+                "budgets": budgets,
+                "quantization": self._told(drop=drop, speedup=speedup, p50_ms=p50_ms, float_p50_ms=float_p50_ms),
+                **self.training,
+            },
+            decisions=(*self.target.decisions, *self.decisions),
+            machine=machine.describe(),
+            elapsed_s=time.perf_counter() - self.started,
+        )
+        return artifact.seal(folder, self.target.folder, manifest)
+
+    @cached_property
+    def calibration(self) -> TrainingSamples:
+        """Samples of the training set, as the model takes them."""
+        return TrainingSamples(
+            self.dataset.train, number=self.settings.calibration, seed=self.target.seed, prepare=self.runtime.prepare
+        )
+
+    @cached_property
+    def runtime(self) -> OrtCpu:
+        """The float model, loaded."""
+        runtime = OrtCpu()
+        runtime.load(self.float_file)
+        return runtime
+
+    @cached_property
+    def checked(self) -> Samples:
+        """What choices are judged on: validation, or training samples that calibrated nothing where there is none."""
+        if self.dataset.val is not None:
+            return self.dataset.val
+        order = np.random.default_rng([self.target.seed, 0xCA]).permutation(len(self.dataset.train))
+        number = self.settings.calibration
+        others = order[number : number + _CHECKED_WITHOUT_VALIDATION]
+        if not len(others):
+            raise InputError(
+                f"calibration = {number} leaves no sample to check with", where="quantize", hint="keep a val_share"
+            )
+        self.decisions.append(
+            Decision(
+                "checked on", f"{len(others)} training samples", "there is no validation set; none of them calibrated"
+            )
+        )
+        return SubsetSamples(self.dataset.train, np.sort(others).astype(np.int64))
+
+    @cached_property
+    def float_metric(self) -> float:
+        """The task's metric of the float model."""
+        return self._metric_of(self.float_file)
+
+    @cached_property
+    def float_times(self) -> _gain.LayerTimes:
+        """Where the float model spends its time; see `_gains`."""
+        return self._times_of(self._float_prepared)
+
+    @property
+    def _lowest(self) -> float | None:
+        """The least metric that keeps the budget; a difference below one sample is none."""
+        if self.settings.max_drop is None:
+            return None
+        return self.float_metric - self.settings.max_drop / 100 - 0.5 / len(self.checked)
+
+    def _gains(self, prepared: Prepared, layers: list[str]) -> dict[str, float]:
+        self._float_prepared = prepared.float_model
+        whole = self._folder("gain") / "whole.onnx"
+        prepared.write(whole)
+        quantized = self._times_of(whole)
+        return {
+            layer: self.float_times.by_layer[layer] - quantized.by_layer.get(layer, 0.0)
+            for layer in layers
+            if layer in self.float_times.by_layer
+        }
+
+    def _times_of(self, file: Path) -> _gain.LayerTimes:
+        batch = np.resize(next(self.calibration.batches()), (self.profile.batch, *self._sample_shape))
+        return _gain.layer_times(
+            file,
+            like=self._float_prepared,
+            inputs=np.ascontiguousarray(batch),
+            threads=self.profile.threads or machine.usable_cores(),
+            scratch=self._folder("gain"),
+        )
+
+    @property
+    def _sample_shape(self) -> tuple[int, ...]:
+        return tuple(next(self.calibration.batches()).shape[1:])
+
+    def _held_out(self) -> list[NDArray[Any]]:
+        """Samples that calibrated nothing, as the model takes them; the calibration's own where there are no others."""
+        held = TrainingSamples(
+            self.dataset.train,
+            number=_SAMPLES_FOR_SENSITIVITY,
+            seed=self.target.seed,
+            prepare=self.runtime.prepare,
+            skip=self.settings.calibration,
+        )
+        return list(held.batches()) or list(self.calibration.batches())
+
+    def _timed(self) -> tuple[Interval | None, float, float]:
+        """How many times faster the candidate is than the float model, and the p50 of both."""
+        taken = time_models(
+            {"float": self.float_file, "candidate": self.candidate},
+            profile=self.profile,
+            inputs=self.inputs,
+            blocks=20,
+            min_seconds=2.0,
+            min_samples=200,
+        )
+        speedup = paired_speedup(taken["float"].blocks, taken["candidate"].blocks)
+        p50_ms, float_p50_ms = (float(np.median(taken[name].samples_ms)) for name in ("candidate", "float"))
+        return speedup, p50_ms, float_p50_ms
+
+    @cached_property
+    def inputs(self) -> Path:
+        """Real samples for timing."""
+        file = self.scratch / "inputs.npy"
+        np.save(file, self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)))
+        return file
+
+    def _verdict(self, *, drop: float, speedup: Interval | None) -> tuple[bool, str]:
+        """Whether the candidate is shipped, and why."""
+        size = self.float_file.stat().st_size / self.candidate.stat().st_size
+        told = f"{size:.2f} times smaller, {self.task.primary} {_points(-drop)} on {len(self.checked)} samples"
+        limit = self.settings.max_drop
+        if not self.settings.mixed:
+            return True, f"all that can be quantized, as asked: {_times(speedup)}, {told}"
+        if limit is not None and drop > limit + 50 / len(self.checked):
+            return False, f"no choice of layers keeps to max_drop = {limit:g} ({told})"
+        if not self.is_for_here:
+            return True, f"made for {self.cpu.name}; speed there is for bench to measure there ({told})"
+        assert speedup is not None
+        if speedup.high < 1.0:
+            return False, f"{self.settings.method} is slower here: {_times(speedup)} ({told}); --all keeps it anyway"
+        if speedup.low <= 1.0 and size < 1.02:
+            return False, f"{self.settings.method} is neither faster nor smaller: {_times(speedup)}"
+        return True, f"{_times(speedup)}, {told}"
+
+    def _budgets(self, *, drop: float, p50_ms: float) -> list[dict[str, Any]]:
+        found = []
+        for budget, limit, value, unit, slack in (
+            ("max_drop", self.settings.max_drop, drop, "points", 50 / len(self.checked)),
+            ("max_latency_ms", self.settings.max_latency_ms, p50_ms, "ms", 0.0),
+        ):
+            if limit is not None:
+                met = value <= limit + slack and not self._fell_back(budget)
+                found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
+        return found
+
+    def _fell_back(self, budget: str) -> bool:
+        """Whether the float model had to stand in, so that nothing was quantized within a stated drop."""
+        return budget == "max_drop" and self.decisions[-1].choice == "float"
+
+    def _told(self, *, drop: float, speedup: Interval | None, p50_ms: float, float_p50_ms: float) -> dict[str, Any]:
+        here = machine.describe()
+        return {
+            "method": self.settings.method,
+            "target": asdict(self.cpu),
+            "checked_on_isa": here["isa"],
+            "checked_on_cpu": here["cpu"],
+            "calibration_samples": len(self.calibration),
+            "drop_points": drop,
+            "float_metric": self.float_metric,
+            "speedup": asdict(speedup) if speedup else None,
+            "p50_ms": p50_ms,
+            "float_p50_ms": float_p50_ms,
+            "profile": self.settings.profile,
+            "size_bytes": self.candidate.stat().st_size,
+            "float_size_bytes": self.float_file.stat().st_size,
+            "layers": self.layers,
+            "steps": [asdict(step) for step in self.search.steps] if self.search else [],
+        }
+
+    def _explain_search(self, found: Found) -> None:
+        reverted = [step for step in found.steps if step.kept and step.reverted]
+        for step in reverted:
+            names = ", ".join(step.reverted[:4]) + (", ..." if len(step.reverted) > 4 else "")
+            self.decisions.append(Decision("left in float", f"{len(step.reverted)}: {names}", step.why))
+        if not reverted:
+            self.decisions.append(Decision("left in float", "none", f"{len(self.layers)} layers quantized"))
+
+    def _parity(self, file: Path) -> parity.ParityReport:
+        runtime = OrtCpu()
+        runtime.load(file)
+        try:
+            found, expected = predict(runtime, self.checked), predict(self.runtime, self.checked)
+        finally:
+            runtime.close()
+        return parity.compare(expected, found, task=self.task, labels=self.checked.labels)
+
+    def _metric_of(self, file: Path) -> float:
+        runtime = OrtCpu()
+        runtime.load(file)
+        try:
+            return self.task.metrics(predict(runtime, self.checked), self.checked.labels)[self.task.primary]
+        finally:
+            runtime.close()
+
+    def _judged(self, file: Path, samples: Samples) -> Mapping[str, Any]:
+        runtime = OrtCpu()
+        runtime.load(file)
+        try:
+            return evaluate(self.task, predict(runtime, samples), samples.labels, classes=self.dataset.classes)
+        finally:
+            runtime.close()
+
+    def _describe(self, file: Path) -> None:
+        """Classes and input contract as in the float model, and what was done to it."""
+        from compressor.quantizers._graph import copy_metadata
+
+        model = onnx.load(file)
+        copy_metadata(onnx.load(self.float_file), model)
+        entry = model.metadata_props.add()
+        entry.key = "compress.quantization"
+        entry.value = json.dumps({"method": self.settings.method, "target": self.cpu.name})
+        onnx.save(model, file)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.scratch / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+class _Variants:
+    """Variants of a calibrated model, written and measured when the search asks for them."""
+
+    def __init__(self, job: _Quantizing, prepared: Prepared) -> None:
+        self._job = job
+        self._prepared = prepared
+
+    def metric(self, keep_float: frozenset[str]) -> float:
+        """The task's metric on validation."""
+        return self._job._metric_of(self._written(keep_float, "variant"))
+
+    def faster(self, before: frozenset[str], after: frozenset[str]) -> Interval:
+        """How many times faster the second variant is than the first."""
+        files = {"before": self._written(before, "before"), "after": self._written(after, "after")}
+        taken = time_models(files, profile=self._job.profile, inputs=self._job.inputs)
+        return paired_speedup(taken["before"].blocks, taken["after"].blocks)
+
+    def _written(self, keep_float: frozenset[str], name: str) -> Path:
+        file = self._job._folder("variants") / f"{name}.onnx"
+        self._prepared.write(file, keep_float=keep_float)
+        return file
+
+
+def _times(speedup: Interval | None) -> str:
+    return "not timed" if speedup is None else f"{speedup.ratio:.2f}× ({speedup.low:.2f}–{speedup.high:.2f}) the speed"
+
+
+def _points(change: float) -> str:
+    return f"{change:+.2f} points"
