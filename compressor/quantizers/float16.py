@@ -37,7 +37,10 @@ class _Float16:
     decisions: tuple[Decision, ...]
 
     def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
-        """Write the model."""
+        """Write the model; what is left in float is converted at its edges."""
+        if set(keep_float) >= set(self.nodes):
+            _graph.save(onnx.load(self.float_model), destination, source=self.float_model)
+            return
         with _graph.kept_quiet():
             model = convert_float_to_float16(
                 onnx.load(self.float_model), keep_io_types=True, node_block_list=list(keep_float)

@@ -1,0 +1,159 @@
+"""Static int8: what is quantized, how, and what a CPU without VNNI needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from compressor.errors import InputError, ModelError
+from compressor.quantizers._targets import cpu
+from compressor.quantizers.dynamic import Dynamic
+from compressor.quantizers.static import Static
+from compressor.quantizers.weight_only import WeightOnly
+
+
+def prepared(source, pictures, folder, *, target="x86-vnni", **options):
+    return Static(**options).prepare(source, calibration=pictures, cpu=cpu(target), scratch=folder)
+
+
+def written(source, pictures, folder, *, keep_float=(), **options):
+    file = folder / "out.onnx"
+    prepared(source, pictures, folder, **options).write(file, keep_float=keep_float)
+    return file
+
+
+def weights_of(file) -> dict[str, np.ndarray]:
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.load(file).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
+    }
+
+
+def answers(file, pixels) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: pixels})[0]
+
+
+def test_weights_keep_to_seven_bits_where_sums_of_sixteen_would_saturate(convolutions, pictures, tmp_path):
+    weights = weights_of(written(convolutions, pictures, tmp_path, target="x86-avx2"))
+
+    assert len(weights) == 3
+    assert max(int(np.abs(each).max()) for each in weights.values()) == 64
+
+
+def test_weights_use_eight_bits_where_the_cpu_adds_up_in_32(convolutions, pictures, tmp_path):
+    weights = weights_of(written(convolutions, pictures, tmp_path, target="x86-vnni"))
+
+    assert max(int(np.abs(each).max()) for each in weights.values()) == 127
+
+
+@pytest.mark.parametrize(("target", "kind"), [("x86-vnni", "UINT8"), ("arm64", "INT8")])
+def test_activations_have_the_type_of_the_target(convolutions, pictures, tmp_path, target, kind):
+    model = onnx.load(written(convolutions, pictures, tmp_path, target=target))
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantized = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+
+    assert quantized
+    assert {tensors[node.input[2]].data_type for node in quantized} == {getattr(onnx.TensorProto, kind)}
+
+
+def test_each_output_channel_has_a_scale_of_its_own(convolutions, pictures, tmp_path):
+    model = onnx.load(written(convolutions, pictures, tmp_path))
+    scales = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer if tensor.name.endswith("_scale")}
+
+    assert (16,) in scales.values()
+
+
+def test_batch_norm_is_folded_before_anything_is_quantized(convolutions, pictures, tmp_path):
+    found = prepared(convolutions, pictures, tmp_path)
+
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(found.float_model).graph.node}
+
+
+def test_what_is_left_in_float_has_float_weights(convolutions, pictures, tmp_path):
+    nodes = [n.name for n in onnx.load(prepared(convolutions, pictures, tmp_path).float_model).graph.node]
+    convolution = next(name for name in nodes if "conv" in name.lower())
+
+    file = written(convolutions, pictures, tmp_path, keep_float=[convolution])
+
+    assert len(weights_of(file)) == 2
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "entropy", "percentile"])
+def test_every_way_to_find_ranges_gives_a_model_that_answers_alike(convolutions, pictures, tmp_path, calibration):
+    file = written(convolutions, pictures, tmp_path, calibration=calibration)
+
+    expected = answers(convolutions, pictures.pixels)
+    assert np.abs(answers(file, pictures.pixels) - expected).mean() < 0.15 * expected.std()
+
+
+def test_bias_correction_takes_out_the_mean_error(convolutions, pictures, tmp_path):
+    """With coarse weights the shift is large; corrected, the mean of each output is nearly that of the float model."""
+    expected = answers(convolutions, pictures.pixels).mean(0)
+    options = {"target": "x86-avx2", "per_channel": False}
+    plain = answers(written(convolutions, pictures, tmp_path, correct_bias=False, **options), pictures.pixels).mean(0)
+    corrected = answers(written(convolutions, pictures, tmp_path, correct_bias=True, **options), pictures.pixels).mean(
+        0
+    )
+
+    assert np.abs(corrected - expected).mean() < 0.6 * np.abs(plain - expected).mean()
+
+
+def test_bias_correction_is_decided_by_its_error(convolutions, pictures, tmp_path):
+    (decision,) = prepared(convolutions, pictures, tmp_path).decisions
+
+    assert decision.what == "bias correction"
+    assert decision.choice in ("on", "off")
+    assert "mean squared error of the logits" in decision.reason
+
+
+def test_a_model_with_nothing_to_quantize_is_refused(tmp_path, pictures):
+    value = onnx.helper.make_tensor_value_info
+    shape = ["batch", 3, 8, 8]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["input"], ["logits"])],
+        "nothing",
+        [value("input", 1, shape)],
+        [value("logits", 1, shape)],
+    )
+    file = tmp_path / "nothing.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), file)
+
+    with pytest.raises(ModelError, match="no convolution or matrix product"):
+        prepared(file, pictures, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"), [({"calibration": "mean"}, "none of minmax"), ({"percentile": 20.0}, "must lie in 50 to 100")]
+)
+def test_options_out_of_range_are_refused(options, what):
+    with pytest.raises(InputError, match=what):
+        Static(**options)
+
+
+@pytest.mark.parametrize(("bits", "size"), [(3, 32), (8, 24), (4, 8)])
+def test_weights_come_in_four_or_eight_bits_and_blocks_of_a_power_of_two(bits, size):
+    with pytest.raises(InputError):
+        WeightOnly(bits=bits, block_size=size)
+
+
+def test_fewer_bits_make_a_smaller_file(products, pictures, tmp_path):
+    sizes = {}
+    for bits in (8, 4):
+        found = WeightOnly(bits=bits).prepare(products, calibration=pictures, cpu=cpu("this"), scratch=tmp_path)
+        found.write(tmp_path / "out.onnx")
+        sizes[bits] = (tmp_path / "out.onnx").stat().st_size
+
+    assert sizes[4] < sizes[8] < products.stat().st_size
+
+
+def test_dynamic_leaves_convolutions_in_float_and_says_so(convolutions, pictures, tmp_path):
+    found = Dynamic().prepare(convolutions, calibration=pictures, cpu=cpu("this"), scratch=tmp_path)
+    found.write(tmp_path / "out.onnx")
+
+    assert [(each.what, each.choice) for each in found.decisions] == [("convolutions", "float")]
+    assert "ConvInteger" not in {node.op_type for node in onnx.load(tmp_path / "out.onnx").graph.node}
