@@ -172,7 +172,7 @@ class _Pruning:
         if half is None:
             loaded, record = self._cut(before, want=want, now=now)
             record |= {"round": number, "wanted": want, "share": record["cost"] / start, "kept": True}
-            self.rounds.keep(f"cut-{number}", loaded, record, dataset=self.dataset)
+            loaded, record = self.rounds.keep(f"cut-{number}", loaded, record, dataset=self.dataset)
         else:
             loaded, record = half
         console.note(
@@ -183,8 +183,8 @@ class _Pruning:
         after = self.metric(loaded.network)
         drop = None if first is None or after is None else 100 * (first - after)
         record = {**record, "after": after, "drop": drop, **training}
+        loaded, record = self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
         self._take_in(record)
-        self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
         console.note(f"{title}: {self._score_text(after)} after recovery")
         return loaded, record
 
@@ -308,8 +308,7 @@ class _Pruning:
             "sensitivity": [asdict(each) for each in found],
             "spared": dict(prunable.spared),
         }
-        self.rounds.keep("whole", loaded, plain, dataset=self.dataset)
-        return plain
+        return self.rounds.keep("whole", loaded, plain, dataset=self.dataset)[1]
 
     def _judged(self, like: Network, samples: Samples, module: nn.Module) -> float:
         score = self.metric(Network(module, like.normalisation).eval(), samples=samples)

@@ -35,8 +35,15 @@ class Rounds:
             folder.mkdir(parents=True)
             file.write_text(key, encoding="utf-8")
 
-    def keep(self, name: str, loaded: Loaded, record: Mapping[str, Any], *, dataset: Dataset) -> None:
-        """Keep a network and what is known about it under `name`; there as a whole, or not at all."""
+    def keep(
+        self, name: str, loaded: Loaded, record: Mapping[str, Any], *, dataset: Dataset
+    ) -> tuple[Loaded, dict[str, Any]]:
+        """Keep a network and what is known about it under `name`; there as a whole, or not at all.
+
+        Returns:
+            Both as they are read again. Whoever goes on with these ends with the same numbers as whoever goes on after an
+            interruption: a network fresh from training may lie in memory in another order, and round otherwise.
+        """
         final = self.folder / name
         temporary = self.folder / f".{name}.writing-{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -46,6 +53,9 @@ class Rounds:
         (temporary / _RECORD).write_text(text, encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
+        kept = self.find(name)
+        assert kept is not None, f"{final} cannot be read again"
+        return kept
 
     def find(self, name: str) -> tuple[Loaded, dict[str, Any]] | None:
         """What was kept under `name`, if it is there and can be read."""
