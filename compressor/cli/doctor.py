@@ -27,7 +27,7 @@ _NEEDED = (
     "plotly",
 )
 # Extra of the package -> the module it brings; equal to [project.optional-dependencies] by test.
-_EXTRAS: Mapping[str, str] = {"qat": "torchao", "timm": "timm"}
+_EXTRAS: Mapping[str, str] = {"timm": "timm"}
 
 # Feature -> what it means here when it is present, and when it is not.
 _MEANING: Mapping[str, tuple[str, str]] = {

@@ -31,11 +31,13 @@ from compressor.measure.statistics import Interval, paired_speedup
 from compressor.quantizers import _gain, _sensitivity
 from compressor.quantizers._calibration import TrainingSamples
 from compressor.quantizers._contract import Cpu, PostTraining, Prepared
+from compressor.quantizers._graph import copy_metadata
 from compressor.quantizers._search import Found, search
 from compressor.quantizers._targets import cpu as cpu_of
-from compressor.recipe import DataSettings, ProfileSettings, QuantizeSettings
+from compressor.recipe import DataSettings, ExportSettings, ProfileSettings, QuantizeSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
+from compressor.training.quantized import Trained, discard, train_quantized
 
 MODEL = "model.onnx"
 _INPUTS_KEPT = 64
@@ -79,11 +81,13 @@ def quantize(
         artifact.folder_for(target.folder) as folder,
     ):
         job = _Quantizing(source, settings, profile, dataset, task, target, Path(scratch))
-        if settings.method == "qat":
-            job.train(network, teacher=teacher, kind=kind, data=data)
-        else:
-            job.choose_layers()
-        return job.ship(folder)
+        if settings.method != "qat":
+            job.choose_layers(method=settings.method, options=settings.options)
+            return job.ship(folder)
+        trained = job.train(network, teacher=teacher, kind=kind, data=data)
+        made = job.ship(folder)
+        discard(trained)
+        return made
 
 
 @dataclass
@@ -107,13 +111,18 @@ class _Quantizing:
         self.layers: list[dict[str, Any]] = []
         self.training: dict[str, Any] = {}
 
-    def choose_layers(self) -> None:
-        """Calibrate, and leave in float what costs time or accuracy."""
-        member = registry.find("quantizers", self.settings.method)
-        method: PostTraining = member.load()(**self.settings.options)
-        console.note(f"quantize  {self.settings.method} for {self.cpu.name}, {len(self.calibration)} samples")
-        prepared = method.prepare(
-            self.float_file, calibration=self.calibration, cpu=self.cpu, scratch=self._folder("prepared")
+    def choose_layers(self, file: Path | None = None, *, method: str, options: Mapping[str, Any]) -> None:
+        """Calibrate, and leave in float what costs time or accuracy.
+
+        Args:
+            file: The float model to quantize; by default the source's.
+            method: A post-training member of `quantizers`.
+            options: Of the method.
+        """
+        quantizer: PostTraining = registry.find("quantizers", method).load()(**options)
+        console.note(f"quantize  {method} for {self.cpu.name}, {len(self.calibration)} samples")
+        prepared = quantizer.prepare(
+            file or self.float_file, calibration=self.calibration, cpu=self.cpu, scratch=self._folder("prepared")
         )
         self.decisions += prepared.decisions
         ops = _gain.layers_of(prepared.float_model)
@@ -157,28 +166,33 @@ class _Quantizing:
         ]
         self._explain_search(self.search)
 
-    def train(self, network: Artifact | None, *, teacher: Artifact | None, kind: str, data: DataSettings) -> None:
-        """Quantization-aware training, from the teacher's soft targets."""
-        from compressor.training.quantized import train_quantized
-
+    def train(self, network: Artifact | None, *, teacher: Artifact | None, kind: str, data: DataSettings) -> Trained:
+        """Quantization-aware training from the teacher, then as without it."""
         if network is None:
             raise InputError(
                 "quantization-aware training needs the network, not its ONNX file", where="quantize.method"
             )
+        method = registry.find("quantizers", self.settings.method).load()(**self.settings.options)
+        file = self.scratch / "trained.onnx"
         trained = train_quantized(
             network,
             self.settings,
+            method=method,
             cpu=self.cpu,
+            export=ExportSettings.model_validate(self.source.manifest.settings["export"]),
             teacher=teacher,
             kind=kind,
             data=data,
             dataset=self.dataset,
             task=self.task,
             target=self.target,
-            destination=self.candidate,
+            destination=file,
         )
         self.decisions += trained.decisions
         self.training = {"curve": list(trained.curve), "interruptions": trained.interruptions}
+        self._take_metadata(file)
+        self.choose_layers(file, method="static", options=method.written_by)
+        return trained
 
     def ship(self, folder: Path) -> Artifact:
         """Hold the candidate against the float model, and keep the one that wins, with everything that was measured."""
@@ -412,13 +426,16 @@ class _Quantizing:
 
     def _describe(self, file: Path) -> None:
         """Classes and input contract as in the float model, and what was done to it."""
-        from compressor.quantizers._graph import copy_metadata
-
+        self._take_metadata(file)
         model = onnx.load(file)
-        copy_metadata(onnx.load(self.float_file), model)
         entry = model.metadata_props.add()
         entry.key = "compress.quantization"
         entry.value = json.dumps({"method": self.settings.method, "target": self.cpu.name})
+        onnx.save(model, file)
+
+    def _take_metadata(self, file: Path) -> None:
+        model = onnx.load(file)
+        copy_metadata(onnx.load(self.float_file), model)
         onnx.save(model, file)
 
     def _folder(self, name: str) -> Path:

@@ -312,3 +312,20 @@ def test_a_run_that_was_killed_goes_on_with_the_round_it_was_in_and_ends_the_sam
     weights = [(place / "weights.safetensors").read_bytes() for place in (folder.parent / "whole", folder / "prune")]
     assert weights[0] == weights[1]
     assert not (folder / ".prune.state").exists()
+
+
+def test_training_with_the_rounding_ends_in_an_int8_model_that_answers_as_it_was_trained_to(chained):
+    _, done = chained
+
+    made = api.quantize(
+        done.artifacts["distilled"].path,
+        options={"method": "qat", "epochs": 2, "batch_size": 32, "calibration": 64, "mixed": False},
+    )
+
+    assert made.manifest.details["result"] == "qat"
+    assert len(made.manifest.details["curve"]) == 2
+    assert made.manifest.metrics["test"]["metrics"]["accuracy"] > 0.9
+    kinds = {node.op_type for node in onnx.load(made.file("model.onnx")).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert {entry.key for entry in onnx.load(made.file("model.onnx")).metadata_props} >= {"compress.classes"}
+    assert not (made.path.parent / ".quantize.state").exists()
