@@ -3,8 +3,8 @@
 python -m benchmarks.peers.with_nncf --model float.onnx --calibration pictures.npy --out int8.onnx
 python -m benchmarks.peers.with_nncf --model float.onnx --calibration pictures.npy --out int8.onnx --transformer
 
-One default is changed: depthwise convolutions would get a scale for each channel of their *activations*, which ONNX Runtime's
-QLinearConv refuses. `--transformer` is the model type that its documentation asks for.
+One default is changed: depthwise convolutions would get a scale for each channel of their *activations*, which ONNX
+Runtime's QLinearConv refuses. `--transformer` is the model type that its documentation asks for.
 """
 
 from __future__ import annotations
