@@ -28,6 +28,16 @@ Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the tr
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples in a step.", min=2)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="adamw or sgd.")]
+Source = Annotated[
+    str | None, typer.Argument(help="An artifact or a checkpoint; by default the newest network below runs/.")
+]
+Arch = Annotated[str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")]
+Teacher = Annotated[
+    str | None, typer.Option("--teacher", help="What it learns from; by default its own teacher, else itself.")
+]
+TeacherArch = Annotated[
+    str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

@@ -11,9 +11,7 @@ from compressor.cli import _options as options
 
 
 def export(
-    source: Annotated[
-        str | None, typer.Argument(help="An artifact or a checkpoint; by default the newest network below runs/.")
-    ] = None,
+    source: options.Source = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="To ONNX: the only format so far, so it need not be said.")
     ] = True,
@@ -21,9 +19,7 @@ def export(
         str | None, typer.Option("--input", help="What the model takes: float-nchw (0-1) or uint8-nhwc (camera).")
     ] = None,
     opset: Annotated[int | None, typer.Option("--opset", help="ONNX operator set.")] = None,
-    arch: Annotated[
-        str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
-    ] = None,
+    arch: options.Arch = None,
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
     assignments: options.Assignments = None,

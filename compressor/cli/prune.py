@@ -11,9 +11,7 @@ from compressor.cli import _options as options
 
 
 def prune(
-    source: Annotated[
-        str | None, typer.Argument(help="An artifact or a checkpoint; by default the newest network below runs/.")
-    ] = None,
+    source: options.Source = None,
     macs: Annotated[float | None, typer.Option("--macs", help="Multiply-adds to keep: 0.5 is half (default).")] = None,
     params: Annotated[float | None, typer.Option("--params", help="Parameters to keep.")] = None,
     latency: Annotated[
@@ -36,15 +34,9 @@ def prune(
     max_drop: Annotated[
         float | None, typer.Option("--max-drop", help="Budget: points below the start, on validation.")
     ] = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="What it recovers from; by default its own teacher, else itself.")
-    ] = None,
-    teacher_arch: Annotated[
-        str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
-    ] = None,
-    arch: Annotated[
-        str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
-    ] = None,
+    teacher: options.Teacher = None,
+    teacher_arch: options.TeacherArch = None,
+    arch: options.Arch = None,
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
     batch_size: options.BatchSize = None,

@@ -11,9 +11,7 @@ from compressor.cli import _options as options
 
 
 def quantize(
-    source: Annotated[
-        str | None, typer.Argument(help="An artifact or a checkpoint; by default the newest network below runs/.")
-    ] = None,
+    source: options.Source = None,
     method: Annotated[
         str | None, typer.Option("--method", help="static, dynamic, qat, weight_only or float16.")
     ] = None,
@@ -35,15 +33,9 @@ def quantize(
     max_latency_ms: Annotated[
         float | None, typer.Option("--max-latency-ms", help="Budget: p50 under the profile.")
     ] = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="What qat learns from; by default its own teacher, else itself.")
-    ] = None,
-    teacher_arch: Annotated[
-        str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
-    ] = None,
-    arch: Annotated[
-        str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
-    ] = None,
+    teacher: options.Teacher = None,
+    teacher_arch: options.TeacherArch = None,
+    arch: options.Arch = None,
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
     epochs: Annotated[int | None, typer.Option("--epochs", help="Of quantization-aware training (qat).", min=1)] = None,

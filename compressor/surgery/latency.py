@@ -13,29 +13,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class CutTogether(Protocol):
-    """The part of a group of channels that is needed here (`cut.Group`)."""
-
-    @property
-    def name(self) -> str:
-        """Dotted path of its first layer."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Units now."""
-        ...
-
-    @property
-    def unit(self) -> int:
-        """Channels of a unit."""
-        ...
+from compressor.surgery.units import Units
 
 
 @dataclass(frozen=True)
@@ -56,7 +38,7 @@ class LatencyTable:
         return float(np.interp(width, widths, savings))
 
 
-def steps_of(group: CutTogether, *, round_to: int, least: float) -> list[int]:
+def steps_of(group: Units, *, round_to: int, least: float) -> list[int]:
     """The widths in units that a group may have, narrowest first: multiples of `round_to` channels, and as it is now."""
     step = max(1, round_to // group.unit)
     lowest = max(1, int(np.ceil(least * group.width)))
@@ -64,7 +46,7 @@ def steps_of(group: CutTogether, *, round_to: int, least: float) -> list[int]:
 
 
 def plan(
-    groups: Sequence[CutTogether],
+    groups: Sequence[Units],
     scores: Mapping[str, NDArray[np.float64]],
     table: LatencyTable,
     *,

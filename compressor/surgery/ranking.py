@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Scored(Protocol):
-    """The part of a group of channels that is needed here (`cut.Group`)."""
-
-    @property
-    def name(self) -> str:
-        """Dotted path of its first layer."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Units now."""
-        ...
-
-    @property
-    def unit(self) -> int:
-        """Channels of a unit."""
-        ...
-
-    @property
-    def shape(self) -> Hashable:
-        """Equal for groups of equal layers."""
-        ...
+from compressor.surgery.units import Units
 
 
 def widths(
-    groups: Sequence[Scored],
+    groups: Sequence[Units],
     scores: Mapping[str, NDArray[np.float64]],
     *,
     share: float,
@@ -78,19 +56,19 @@ def best(scores: NDArray[np.float64], width: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(-scores, kind="stable")[:width]).astype(np.int64)
 
 
-def rounded(wanted: int, group: Scored, *, round_to: int, least: float) -> int:
+def rounded(wanted: int, group: Units, *, round_to: int, least: float) -> int:
     """The width in units nearest above `wanted` that is a multiple of `round_to` channels; never above the group's own."""
     step = max(1, round_to // group.unit)
     wanted = max(wanted, int(np.ceil(least * group.width)), 1)
     return min(group.width, -(-wanted // step) * step)
 
 
-def _contests(groups: Sequence[Scored], how: str) -> list[list[Scored]]:
+def _contests(groups: Sequence[Units], how: str) -> list[list[Units]]:
     if how == "global":
         return [list(groups)] if groups else []
     if how == "local":
         return [[group] for group in groups]
-    alike: dict[Hashable, list[Scored]] = {}
+    alike: dict[Hashable, list[Units]] = {}
     for group in groups:
         alike.setdefault(group.shape, []).append(group)
     return list(alike.values())

@@ -15,6 +15,7 @@ class Group:
     name: str
     width: int
     unit: int = 1
+    shape: str = "alike"
 
 
 WIDE, NARROW = Group("wide", 64), Group("narrow", 16)
