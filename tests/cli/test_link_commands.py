@@ -1,0 +1,98 @@
+"""`compress prune` and `compress quantize`: what they print, and the exit code of a target that was missed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compressor import api
+from compressor.cli import main as command_line
+from tests.small import write_project
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small network that knows the task."""
+    project = write_project(tmp_path_factory.mktemp("links"))
+    options = {"epochs": 3, "batch_size": 32, "lr": 0.01}
+    data = f"npz:{project / 'data.npz'}"
+    return api.train(project / "teacher.py", data=data, runs=project / "runs", options=options)
+
+
+def typed(monkeypatch, *words: str) -> int:
+    """The exit code of a command line."""
+    monkeypatch.setattr("sys.argv", ["compress", *words])
+    try:
+        command_line.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_prune_shows_each_round_and_what_to_type_next(trained, monkeypatch, capsys):
+    cut = ("--macs", "0.5", "--rounds", "2", "--epochs", "2", "--batch-size", "32", "--round-to", "1")
+    assert typed(monkeypatch, "prune", str(trained.path), *cut) == 0
+
+    shown = capsys.readouterr()
+    assert "round 1" in shown.out
+    assert "round 2" in shown.out
+    assert "times fewer" in shown.out
+    assert "next: compress quantize" in shown.err
+
+
+def test_a_target_out_of_reach_ends_with_one_and_keeps_the_best(trained, monkeypatch, capsys):
+    assert typed(monkeypatch, "prune", str(trained.path), "--macs", "0.01", "--rounds", "1", "--epochs", "0") == 1
+
+    assert "macs = 0.01, reached" in capsys.readouterr().err
+    assert (trained.path.parent / "prune" / "manifest.json").is_file()
+
+
+def test_two_targets_at_once_are_refused_before_anything_is_spent(trained, monkeypatch, capsys):
+    assert typed(monkeypatch, "prune", str(trained.path), "--macs", "0.5", "--params", "0.5") == 2
+
+    assert "a cut has one target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("criterion", ["l3", "mine.py:Own"])
+def test_an_unknown_criterion_is_named(trained, monkeypatch, capsys, criterion):
+    assert typed(monkeypatch, "prune", str(trained.path), "--criterion", criterion) == 2
+
+    assert "prune.criterion" in capsys.readouterr().err
+
+
+def test_quantize_prints_its_decisions_and_its_result_as_json(trained, monkeypatch, capsys):
+    assert typed(monkeypatch, "quantize", str(trained.path), "--calibration", "32", "--all", "--json") == 0
+
+    printed = json.loads(capsys.readouterr().out)
+    told = printed["details"]["quantization"]
+    assert told["method"] == "static"
+    assert {layer["op"] for layer in told["layers"]} == {"Conv", "Gemm"}
+    assert {decision["what"] for decision in printed["decisions"]} >= {"target CPU", "result"}
+
+
+def test_a_latency_that_no_model_has_is_a_missed_budget(trained, monkeypatch, capsys):
+    budget = ("--max-latency-ms", "0.000001", "--calibration", "32")
+    assert typed(monkeypatch, "quantize", str(trained.path), *budget) == 1
+
+    shown = capsys.readouterr()
+    assert "max_latency_ms = 1e-06 ms, measured" in shown.err
+    assert "result:" in shown.out
+
+
+def test_a_model_for_another_cpu_is_not_judged_by_its_time_here(trained, monkeypatch, capsys):
+    assert typed(monkeypatch, "quantize", str(trained.path), "--target", "arm64", "--calibration", "32") == 0
+
+    assert "speed there is for bench to measure there" in capsys.readouterr().out
+
+
+def test_inspect_shows_widths_before_and_after(trained, monkeypatch, capsys):
+    cut = ("--macs", "0.5", "--rounds", "1", "--epochs", "0", "--round-to", "1")
+    assert typed(monkeypatch, "prune", str(trained.path), *cut) == 0
+    capsys.readouterr()
+
+    assert typed(monkeypatch, "inspect", str(trained.path.parent / "prune")) == 0
+
+    shown = capsys.readouterr().out
+    assert "Widths before and after pruning" in shown
+    assert "Layers that were not cut" in shown
