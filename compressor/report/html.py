@@ -59,6 +59,8 @@ def render(data: ReportData) -> str:
             chain=links.table(data),
             widths=links.widths(data),
             spared=links.spared(data),
+            quantization=links.quantization(data),
+            quantized_layers=links.quantized_layers(data),
             accuracy=tables.accuracy(data),
             latency=tables.latency(data),
             budgets=tables.budgets(data),

@@ -5,7 +5,9 @@ A reader who wants to know which link to drop reads down this table: each row is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -157,6 +159,51 @@ def spared(data: ReportData) -> Table:
     link: Link | None = next((link for link in data.links if link.pruning), None)
     why = {} if link is None or link.pruning is None else link.pruning["spared"]
     return Table("Layers that were not cut", ("Layer", "Why"), tuple(why.items()))
+
+
+def quantized_layers(data: ReportData) -> Table:
+    """Each layer of the quantized model: what int8 saves there, what it harms, and whether it stayed in float."""
+    told = _quantization(data)
+    return Table(
+        "Layers of the quantized model",
+        ("Layer", "Operator", "Kept in float", "Saves", "Harm (fall of the error in float)"),
+        tuple(
+            (
+                layer["layer"],
+                layer["op"],
+                "yes" if layer["float"] else "no",
+                fmt.milliseconds(layer.get("gain_ms")),
+                fmt.anything(layer.get("harm")) if layer.get("harm") is not None else fmt.ABSENT,
+            )
+            for layer in told.get("layers", ())
+        ),
+        frozenset({3, 4}),
+    )
+
+
+def quantization(data: ReportData) -> Table:
+    """For which CPU the model was quantized, on which one its accuracy was checked, and how to check it on another."""
+    told = _quantization(data)
+    if not told:
+        return Table("Quantization", ("Property", "Value"), ())
+    target = told["target"]
+    types = f"{target['activations']} activations, {target['weights']} weights"
+    rows = (
+        ("Method", told["method"]),
+        ("Made for", f"{target['name']}: {types}{' in 7 bits' if target['reduce_range'] else ''}"),
+        ("Why", target["reason"]),
+        (
+            "Accuracy checked on",
+            f"{told['checked_on_cpu']} ({', '.join(told['checked_on_isa']) or 'unknown features'})",
+        ),
+        ("Check it on another CPU", "there: compress evaluate MODEL.onnx --data DATA"),
+        ("Calibrated with", f"{told['calibration_samples']} training samples"),
+    )
+    return Table("Quantization", ("Property", "Value"), rows)
+
+
+def _quantization(data: ReportData) -> Mapping[str, Any]:
+    return next((link.quantization for link in data.links if link.quantization), {})
 
 
 def _against(step: Step, before: Step, metric: str) -> Step:

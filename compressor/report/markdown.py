@@ -24,6 +24,7 @@ def render(data: ReportData) -> str:
         _titled("What is not here", tables.missing(data)),
         _folded(tables.steps(data)),
         _folded(links.widths(data)),
+        _folded(links.quantization(data)),
         _folded(tables.decisions(data)),
         _folded(tables.parity(data)),
         _folded(tables.conditions(data)),

@@ -83,3 +83,33 @@ def test_sensitivity_shows_each_group_at_each_width(data):
 def test_a_run_without_pruning_has_no_sensitivity(data):
     assert links.sensitivity(data) is None
     assert links.widths(data).rows == ()
+
+
+QUANTIZATION = {
+    "method": "static",
+    "target": {
+        "name": "x86-avx2",
+        "activations": "uint8",
+        "weights": "int8",
+        "reduce_range": True,
+        "reason": "no VNNI",
+    },
+    "checked_on_cpu": "Example CPU",
+    "checked_on_isa": ["avx2"],
+    "calibration_samples": 512,
+    "layers": [{"layer": "conv", "op": "Conv", "float": True, "gain_ms": -0.5, "harm": 0.01}],
+}
+
+
+def test_the_report_says_for_which_cpu_a_model_is_and_where_its_accuracy_was_checked(data):
+    quantized = replace(data, links=(*data.links, replace(data.links[0], quantization=QUANTIZATION)))
+
+    said = dict(links.quantization(quantized).rows)
+    assert said["Made for"] == "x86-avx2: uint8 activations, int8 weights in 7 bits"
+    assert said["Accuracy checked on"] == "Example CPU (avx2)"
+    assert links.quantized_layers(quantized).rows[0][:3] == ("conv", "Conv", "yes")
+
+
+def test_a_run_without_quantization_says_nothing_of_it(data):
+    assert links.quantization(data).rows == ()
+    assert links.quantized_layers(data).rows == ()
