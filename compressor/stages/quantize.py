@@ -132,7 +132,7 @@ class _Quantizing:
             prepared.write(self.candidate)
             self.layers = [{"layer": name, "op": ops[name], "float": False} for name in layers]
             return
-        gains = self._gains(prepared, layers) if self.is_for_here else {}
+        gains, float_ms = self._gains(prepared, layers) if self.is_for_here else ({}, 1.0)
         harm: dict[str, float] = {}
 
         def worst_first(kept: frozenset[str]) -> list[str]:
@@ -147,7 +147,7 @@ class _Quantizing:
         self.search = search(
             layers,
             gain_ms=gains,
-            float_ms=sum(self.float_times.by_layer.values()) if self.is_for_here else 1.0,
+            float_ms=float_ms,
             metric=variants.metric,
             faster=variants.faster,
             worst_first=worst_first,
@@ -269,11 +269,6 @@ class _Quantizing:
         """The task's metric of the float model."""
         return self._metric_of(self.float_file)
 
-    @cached_property
-    def float_times(self) -> _gain.LayerTimes:
-        """Where the float model spends its time; see `_gains`."""
-        return self._times_of(self._float_prepared)
-
     @property
     def _lowest(self) -> float | None:
         """The least metric that keeps the budget; a difference below one sample is none."""
@@ -281,30 +276,24 @@ class _Quantizing:
             return None
         return self.float_metric - self.settings.max_drop / 100 - 0.5 / len(self.checked)
 
-    def _gains(self, prepared: Prepared, layers: list[str]) -> dict[str, float]:
-        self._float_prepared = prepared.float_model
-        whole = self._folder("gain") / "whole.onnx"
+    def _gains(self, prepared: Prepared, layers: list[str]) -> tuple[dict[str, float], float]:
+        """Milliseconds that each layer saves by being quantized, and those of all layers in float."""
+        whole, scratch = self._folder("gain") / "whole.onnx", self._folder("gain")
         prepared.write(whole)
-        quantized = self._times_of(whole)
-        return {
-            layer: self.float_times.by_layer[layer] - quantized.by_layer.get(layer, 0.0)
-            for layer in layers
-            if layer in self.float_times.by_layer
-        }
-
-    def _times_of(self, file: Path) -> _gain.LayerTimes:
-        batch = np.resize(next(self.calibration.batches()), (self.profile.batch, *self._sample_shape))
-        return _gain.layer_times(
-            file,
-            like=self._float_prepared,
-            inputs=np.ascontiguousarray(batch),
-            threads=self.profile.threads or machine.usable_cores(),
-            scratch=self._folder("gain"),
+        samples = next(self.calibration.batches())
+        batch = np.ascontiguousarray(np.resize(samples, (self.profile.batch, *samples.shape[1:])))
+        in_float, quantized = (
+            _gain.layer_times(
+                file,
+                like=prepared.float_model,
+                inputs=batch,
+                threads=self.profile.threads or machine.usable_cores(),
+                scratch=scratch,
+            ).by_layer
+            for file in (prepared.float_model, whole)
         )
-
-    @property
-    def _sample_shape(self) -> tuple[int, ...]:
-        return tuple(next(self.calibration.batches()).shape[1:])
+        gains = {layer: in_float[layer] - quantized.get(layer, 0.0) for layer in layers if layer in in_float}
+        return gains, sum(in_float.values())
 
     def _held_out(self) -> list[NDArray[Any]]:
         """Samples that calibrated nothing, as the model takes them; the calibration's own where there are no others."""

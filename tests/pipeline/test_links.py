@@ -329,3 +329,18 @@ def test_training_with_the_rounding_ends_in_an_int8_model_that_answers_as_it_was
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert {entry.key for entry in onnx.load(made.file("model.onnx")).metadata_props} >= {"compress.classes"}
     assert not (made.path.parent / ".quantize.state").exists()
+
+
+def test_a_model_that_takes_camera_pixels_is_quantized_with_its_input_as_it_was(chained):
+    _, done = chained
+
+    made = api.quantize(
+        done.artifacts["distilled"].path,
+        options={"calibration": 32, "mixed": False},
+        assignments=["export.input=uint8-nhwc"],
+    )
+
+    model = onnx.load(made.file("model.onnx"))
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert made.manifest.details["input_contract"]["layout"] == "NHWC"
+    assert made.manifest.details["parity"]["agreement"] > 0.9
