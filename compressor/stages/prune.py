@@ -326,7 +326,7 @@ class _Pruning:
         self, best: Loaded, *, start: float, reached: float, scanned: dict[str, Any], first: float | None
     ) -> Artifact:
         goal = self.wanted if self.what == "size_mb" else self.wanted * start
-        met = reached <= goal * (1 + 1e-9)
+        met = reached <= goal * (aim.CLOCK if self.what == "latency" else 1 + 1e-9)
         if self.settings.target == ("macs", 0.5) and self.settings.macs is None:
             self.decisions.append(Decision("target", "macs = 0.5", "no target was given"))
         details = {
