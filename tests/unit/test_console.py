@@ -16,7 +16,7 @@ from compressor.errors import BudgetMissedError, InputError, InterruptedRunError
 @pytest.fixture(autouse=True)
 def _loud_again() -> Iterator[None]:
     yield
-    console.be_quiet(False)
+    console._state.quiet = False  # `be_quiet` would ask which process this is, which a test may have changed
 
 
 def test_results_go_out_and_notes_to_the_side(capsys: pytest.CaptureFixture[str]) -> None:
