@@ -1,7 +1,7 @@
 """int8 side by side on the same float ONNX file and the same calibration pictures: ONNX Runtime's own tools, NNCF, ours.
 
     python -m benchmarks.peers.int8 --data data/cifar-10-batches-py --resnet data/resnet20-12fca82f.th --keep runs/int8
-    python -m benchmarks.peers.int8 --data D --resnet T --models resnet --results /tmp/try    # a try, nothing to train
+    python -m benchmarks.peers.int8 --data D --resnet T --models resnet --results DIR    # a try, nothing to train
 
 Three networks on CIFAR-10: a ResNet-20 (a public checkpoint), and a MobileNetV2 of half width and a small ViT that are
 trained here for a few epochs; with `--keep` they are trained once. Five contenders each: ONNX Runtime with its defaults and
