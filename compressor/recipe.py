@@ -222,12 +222,36 @@ class ProfileSettings(Settings):
 
     threads: int = Field(0, ge=0, description="0: all cores")
     batch: int = Field(1, ge=1)
+    pin: bool = Field(True, description="keep the process on as many cores as it has threads")
+    spinning: bool = Field(False, description="idle threads of ONNX Runtime wait busily")
+    arena: bool = Field(True, description="ONNX Runtime keeps memory for the next inference")
+    memory_mb: int | None = Field(None, ge=1, description="most memory the process may allocate (Linux)")
+    cpu_share: float | None = Field(
+        None, gt=0.0, description="most cores' worth of time; needs the right to make a cgroup"
+    )
+    runtimes: tuple[str, ...] = Field((), description="those measured under it; empty: all of bench.runtimes that fit")
+    curve_batches: tuple[int, ...] = Field((), description="batches of the throughput-latency curve; empty: no curve")
+    curve_threads: tuple[int, ...] = Field((0,), description="thread counts of the curve; 0: all cores")
 
 
 DEFAULT_PROFILES: Mapping[str, ProfileSettings] = {
-    "edge": ProfileSettings(threads=1, batch=1),
-    "server": ProfileSettings(threads=0, batch=32),
+    "edge": ProfileSettings(threads=1, batch=1, arena=False),
+    "server": ProfileSettings(threads=0, batch=32, curve_batches=(1, 8, 64), curve_threads=(1, 0)),
+    "gpu": ProfileSettings(threads=0, batch=32, pin=False, curve_batches=(1, 8, 32, 128)),
 }
+
+
+class RuntimeSettings(BaseModel):
+    """A runtime with options of its own: `[bench.runtime.half] name = "torch_cuda", precision = "fp16"`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What goes to the runtime's constructor."""
+        return dict(self.model_extra or {})
 
 
 class BenchSettings(Settings):
@@ -236,9 +260,14 @@ class BenchSettings(Settings):
     runtimes: tuple[str, ...] = Field(("torch", "ort_cpu"), min_length=1)
     profiles: tuple[str, ...] = Field(("edge", "server"), min_length=1)
     profile: dict[str, ProfileSettings] = Field(default_factory=dict, description="[bench.profile.NAME]: your own")
+    runtime: dict[str, RuntimeSettings] = Field(
+        default_factory=dict, description="[bench.runtime.NAME]: a runtime with options, under a name of its own"
+    )
     min_seconds: float = Field(2.0, gt=0.0, description="timed seconds for each model, runtime and profile")
     min_samples: int = Field(200, ge=20, description="fewest timed runs of each")
     blocks: int = Field(20, ge=5, description="alternating blocks; the speed-up interval comes from their ratios")
+    attempts: int = Field(3, ge=1, description="timings whose blocks disagree are taken again, this often at most")
+    operators: bool = Field(True, description="also time each operator of the ONNX models")
     max_drop: float | None = Field(None, ge=0.0, description="budget: metric points below the teacher, in percent")
     max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 of the student, first profile")
     max_size_mb: float | None = Field(None, gt=0.0, description="budget: size of the ONNX file in MB (10^6 bytes)")
@@ -246,6 +275,10 @@ class BenchSettings(Settings):
     def profile_named(self, name: str) -> ProfileSettings:
         """The user's profile of that name, or the built-in one."""
         return self.profile.get(name) or DEFAULT_PROFILES[name]
+
+    def runtime_named(self, name: str) -> RuntimeSettings:
+        """The runtime of that name with its options: the user's own, or a member of the family as it is."""
+        return self.runtime.get(name) or RuntimeSettings(name=name)
 
 
 class Recipe(Settings):
@@ -452,9 +485,7 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         found.append(
             Fault("prune", f"{' and '.join(stated)} are given, a cut has one target", f"keep {stated[0]} alone")
         )
-    runtimes = bench.get("runtimes", ())
-    for index, name in enumerate(runtimes if isinstance(runtimes, list | tuple) else ()):
-        _member("runtimes", str(name), f"bench.runtimes.{index}", found)
+    found += _runtime_faults(bench)
     profiles, own = bench.get("profiles", ()), _table(bench, "profile")
     for index, name in enumerate(profiles if isinstance(profiles, list | tuple) else ()):
         if name not in own and name not in DEFAULT_PROFILES:
@@ -478,6 +509,25 @@ def _loss_faults(losses: object, section: str) -> list[Fault]:
             if member:
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
                 found += registry.option_faults(member, options, where=where)
+    return found
+
+
+def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
+    """Faults of `bench.runtimes`, of those of a profile, and of `[bench.runtime.NAME]`."""
+    found: list[Fault] = []
+    own = _table(bench, "runtime")
+    for name in own:
+        options = {key: value for key, value in _table(own, name).items() if key != "name"}
+        member = _member("runtimes", str(_table(own, name).get("name", "")), f"bench.runtime.{name}.name", found)
+        if member:
+            found += registry.option_faults(member, options, where=f"bench.runtime.{name}")
+    named = [("bench.runtimes", bench.get("runtimes", ()))]
+    profiles = _table(bench, "profile")
+    named += [(f"bench.profile.{name}.runtimes", _table(profiles, name).get("runtimes", ())) for name in profiles]
+    for where, names in named:
+        for index, name in enumerate(names if isinstance(names, list | tuple) else ()):
+            if name not in own:
+                _member("runtimes", str(name), f"{where}.{index}", found)
     return found
 
 

@@ -72,7 +72,8 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
 
     Returns:
         `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: the 95 %
-        Wilson interval of the share of right decisions; `per_class`: `name`, `samples` and `accuracy` of each class.
+        Wilson interval of the share of right decisions; `per_class`: `name`, `samples` and `accuracy` of each class;
+        `reliability`: confidence against accuracy, by bin.
 
     Raises:
         DataError: Outputs and labels do not fit together.
@@ -84,5 +85,32 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         "metrics": metrics,
         "primary": task.primary,
         "interval": list(wilson_interval(int(task.correct(logits_NK, labels_N).sum()), len(labels_N))),
-        "per_class": [{"name": name, **found} for name, found in zip(classes, per_class, strict=True)],
+        "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],  # noqa: B905 - one each; runs on Python 3.9 too
+        "reliability": task.reliability(logits_NK, labels_N),
     }
+
+
+def worst(
+    task: Task, base_NK: NDArray[Any], other_NK: NDArray[Any], labels_N: NDArray[Any], *, most: int = 24
+) -> list[dict[str, Any]]:
+    """The samples on which a model is worse than the base: the base is right, the model is wrong, and sure of it.
+
+    Returns:
+        Of each, the surest first: `position`, `label`, and the class and probability that each answers
+        (`base`, `base_probability`, `answer`, `probability`).
+    """
+    base_answer_N, base_sure_N = task.answers(base_NK)
+    answer_N, sure_N = task.answers(other_NK)
+    lost_N = np.flatnonzero(task.correct(base_NK, labels_N) & ~task.correct(other_NK, labels_N))
+    order = lost_N[np.argsort(-np.nan_to_num(sure_N[lost_N]), kind="stable")][:most]
+    return [
+        {
+            "position": int(position),
+            "label": int(labels_N[position]),
+            "base": int(base_answer_N[position]),
+            "base_probability": float(base_sure_N[position]),
+            "answer": int(answer_N[position]),
+            "probability": float(np.nan_to_num(sure_N[position])),
+        }
+        for position in order.tolist()
+    ]

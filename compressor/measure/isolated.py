@@ -12,16 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from compressor import trust
 from compressor.errors import MeasurementError
-from compressor.measure import machine
+from compressor.measure import limits, machine
 from compressor.measure.worker import Job
+from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
 _END_OF_STDERR = 2000
@@ -38,12 +41,14 @@ class Ready:
         first_ms: The first inference, with whatever is set up in it.
         describe: Provider, threads and version that really run.
         memory_mb: Peak memory of the process so far, in 10^6 bytes.
+        before_mb: What the process occupied before it loaded the model: the interpreter and the runtime's library.
     """
 
     load_ms: float
     first_ms: float
     describe: Mapping[str, str | int]
     memory_mb: float
+    before_mb: float
 
 
 class IsolatedModel:
@@ -56,6 +61,9 @@ class IsolatedModel:
         batch: Samples in a batch.
         threads: Threads within an operator; 0 for all of `cpus`, or all cores this process may use.
         cpus: Cores to stay on, by number; empty for wherever the system puts it.
+        options: Of the runtime.
+        memory_mb: Most memory it may allocate, in 10^6 bytes.
+        quota: A share of the processor that it has to do with.
         timeout_s: Longest wait for one answer.
 
     Attributes:
@@ -73,6 +81,9 @@ class IsolatedModel:
         batch: int = 1,
         threads: int = 0,
         cpus: tuple[int, ...] = (),
+        options: Mapping[str, Any] | None = None,
+        memory_mb: int | None = None,
+        quota: limits.CpuQuota | None = None,
         timeout_s: float = 600.0,
     ) -> None:
         self._job = Job(
@@ -83,7 +94,10 @@ class IsolatedModel:
             inputs=str(inputs),
             batch=batch,
             trusted=tuple(trust.granted()),
+            options=dict(options or {}),
         )
+        self._memory_mb = memory_mb
+        self._quota = quota
         self._timeout_s = timeout_s
         self._timed_out = False
         self._process: subprocess.Popen[str] | None = None
@@ -105,8 +119,18 @@ class IsolatedModel:
             text=True,
             encoding="utf-8",
         )
+        if self._quota is not None:
+            self._quota.add(self._process.pid)
+        if self._memory_mb is not None:
+            limits.limit_memory(self._process.pid, megabytes=self._memory_mb)
         self.ready = Ready(**self._ask(asdict(self._job)))
         return self.ready
+
+    @property
+    def pid(self) -> int:
+        """Number of the process, once it is started."""
+        assert self._process is not None
+        return self._process.pid
 
     def run(self, times: int) -> NDArray[np.float64]:
         """Milliseconds of each of `times` inferences.
@@ -123,6 +147,22 @@ class IsolatedModel:
             MeasurementError: The process is gone.
         """
         return float(self._ask({"memory": True})["memory_mb"])
+
+    def memory_mb(self) -> float:
+        """What the process occupies now, in 10^6 bytes.
+
+        Raises:
+            MeasurementError: The process is gone.
+        """
+        return float(self._ask({"memory": True})["now_mb"])
+
+    def operators(self, *, runs: int) -> list[OperatorTime]:
+        """Where an inference spends its time, by the runtime's own profiler.
+
+        Raises:
+            MeasurementError: The process is gone, or the model failed.
+        """
+        return [OperatorTime(**each) for each in self._ask({"operators": runs})["operators"]]
 
     def close(self) -> None:
         """End the process at once; closing twice is fine."""

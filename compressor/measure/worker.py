@@ -2,9 +2,10 @@
 
 It reads lines of JSON on standard input and answers each with one line on what was its standard output when it started:
 
-    {"runtime": ..., "path": ..., ...}   the job (`Job`)   -> {"load_ms", "first_ms", "describe", "memory_mb"}
+    {"runtime": ..., "path": ..., ...}   the job (`Job`)   -> {"load_ms", "first_ms", "describe", "memory_mb", "before_mb"}
     {"run": 100}                         infer and time    -> {"samples_ns": [...]}
-    {"memory": true}                     peak memory       -> {"memory_mb": ...}
+    {"memory": true}                     memory            -> {"memory_mb" (the peak), "now_mb"}
+    {"operators": 30}                    profile           -> {"operators": [{"name", "op", "provider", "ms"}, ...]}
     end of input                         leave
 
 A fault of ours is answered as {"error": {"message", "where", "hint"}}; any other ends the process with a traceback on
@@ -20,7 +21,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -47,6 +48,7 @@ class Job:
         inputs: An `.npy` file of samples `[M, ...]`, from which batches are taken in turn.
         batch: Samples in a batch.
         trusted: Hashes of the sources that this process may run.
+        options: Of the runtime.
     """
 
     runtime: str
@@ -56,6 +58,7 @@ class Job:
     inputs: str
     batch: int
     trusted: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -73,24 +76,30 @@ def _serve(requests: TextIO) -> Iterator[dict[str, Any]]:
     if job.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cpus)
     try:
-        contestant, ready = _start(job)
+        runtime, batches, contestant, ready = _start(job)
         yield ready
         for line in requests:
-            yield _answer(contestant, json.loads(line))
+            request = json.loads(line)
+            if "operators" in request:
+                yield {"operators": [vars(each) for each in runtime.operators(batches[0], runs=request["operators"])]}
+            else:
+                yield _answer(contestant, request)
     except CompressError as fault:
         yield {"error": {"message": fault.message, "where": fault.where, "hint": fault.hint}}
 
 
-def _start(job: Job) -> tuple[Contestant, dict[str, Any]]:
+def _start(job: Job) -> tuple[Runtime, list[NDArray[np.generic]], Contestant, dict[str, Any]]:
     """Load the model, run it once, and say what that took."""
     from compressor.measure import clock, memory
 
-    runtime: Runtime = registry.find("runtimes", job.runtime).load()(threads=job.threads)
+    runtime: Runtime = registry.find("runtimes", job.runtime).load()(threads=job.threads, **job.options)
+    before_mb = memory.current_mb()
     begin = time.perf_counter_ns()
     runtime.load(Path(job.path))
     load_ms = (time.perf_counter_ns() - begin) / 1e6
-    batches = itertools.cycle(_batches(runtime, job))
-    contestant = clock.Calls(lambda: runtime(next(batches)))
+    batches = _batches(runtime, job)
+    in_turn = itertools.cycle(batches)
+    contestant = clock.Calls(lambda: runtime(next(in_turn)))
     first_ms = float(contestant.run(1)[0])
     gc.freeze()  # what was loaded stays; looking through it before every block would only take time
     ready = {
@@ -98,8 +107,9 @@ def _start(job: Job) -> tuple[Contestant, dict[str, Any]]:
         "first_ms": first_ms,
         "describe": runtime.describe(),
         "memory_mb": memory.peak_mb(),
+        "before_mb": before_mb,
     }
-    return contestant, ready
+    return runtime, batches, contestant, ready
 
 
 def _answer(contestant: Contestant, request: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def _answer(contestant: Contestant, request: dict[str, Any]) -> dict[str, Any]:
         samples_ms = contestant.run(request["run"])
         return {"samples_ns": [round(sample * 1e6) for sample in samples_ms.tolist()]}
     assert "memory" in request, f"not a request: {request}"
-    return {"memory_mb": memory.peak_mb()}
+    return {"memory_mb": memory.peak_mb(), "now_mb": memory.current_mb()}
 
 
 def _batches(runtime: Runtime, job: Job) -> list[NDArray[np.generic]]:

@@ -7,23 +7,23 @@ kernels belong to none and are left over.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
+
+from compressor.runtimes._contract import OperatorTime
+from compressor.runtimes.ort_cpu import OrtCpu
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """Operators that are layers: what is quantized or left in float as a whole."""
 
-_RUNS, _WARM = 60, 10
+_RUNS = 60
 _SUFFIX = re.compile(r"(_token_\d+|_nchwc|_QuantizeLinear(_Input)?|_DequantizeLinear(_Output)?|_quant|_fused)+$")
 
 
@@ -45,7 +45,7 @@ def layers_of(file: Path) -> dict[str, str]:
     return {node.name: node.op_type for node in onnx.load(file).graph.node if node.op_type in LAYERS}
 
 
-def layer_times(file: Path, *, like: Path, inputs: NDArray[Any], threads: int, scratch: Path) -> LayerTimes:
+def layer_times(file: Path, *, like: Path, inputs: NDArray[Any], threads: int) -> LayerTimes:
     """The median time of each layer over some inferences.
 
     Args:
@@ -53,37 +53,25 @@ def layer_times(file: Path, *, like: Path, inputs: NDArray[Any], threads: int, s
         like: The float model whose nodes name the layers.
         inputs: One batch, as the model takes it.
         threads: Within an operator.
-        scratch: Where the runtime writes its profile.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.enable_profiling = True
-    options.profile_file_prefix = str(scratch / file.stem)
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    for _ in range(_RUNS):
-        session.run(None, {name: inputs})
-    profile = Path(session.end_profiling())
-    events = json.loads(profile.read_text(encoding="utf-8"))
-    profile.unlink()
-    return _booked(events, owner=_owners(onnx.load(like)))
+    runtime = OrtCpu(threads=threads)
+    runtime.load(file)
+    try:
+        times = runtime.operators(inputs, runs=_RUNS)
+    finally:
+        runtime.close()
+    return _booked(times, owner=_owners(onnx.load(like)))
 
 
-def _booked(events: list[Mapping[str, Any]], *, owner: Mapping[str, str]) -> LayerTimes:
-    durations: dict[str, list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
-            durations[str(event["name"]).removesuffix("_kernel_time")].append(float(event["dur"]) / 1000)
+def _booked(times: Sequence[OperatorTime], *, owner: Mapping[str, str]) -> LayerTimes:
     by_layer: dict[str, float] = defaultdict(float)
     left_over = 0.0
-    for name, each in durations.items():
-        layer = owner.get(name) or owner.get(_SUFFIX.sub("", name))
-        spent = float(np.median(each[_WARM:] or each))
+    for each in times:
+        layer = owner.get(each.name) or owner.get(_SUFFIX.sub("", each.name))
         if layer is None:
-            left_over += spent
+            left_over += each.ms
         else:
-            by_layer[layer] += spent
+            by_layer[layer] += each.ms
     return LayerTimes(dict(by_layer), left_over)
 
 

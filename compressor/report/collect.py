@@ -9,8 +9,8 @@ import json
 import math
 import shlex
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,33 @@ from compressor.report.facts import (
     Budget,
     Candidate,
     ClassScore,
+    CurvePoint,
+    Device,
+    Interference,
     Missing,
+    Operator,
+    OperatorTimes,
+    Paired,
+    ReliabilityBin,
     ReportData,
     Speedup,
     Timing,
+    Worst,
+    WorstSample,
     find_candidate,
 )
 
-MEASUREMENTS_SCHEMA = 1
+MEASUREMENTS_SCHEMA = 2
 
 _AGAIN = "run compress bench again"
 
 
-def collect(bench: Artifact) -> ReportData:
+def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
     """Join the measurements with everything recorded along the chain that led to them.
+
+    Args:
+        bench: The measurements.
+        devices: `device.json` files that packs of this run have written on other machines.
 
     Raises:
         InputError: `bench` does not hold measurements.
@@ -50,7 +63,9 @@ def collect(bench: Artifact) -> ReportData:
             where=str(bench.path),
             hint="compress bench",
         )
-    measured = _measured(_read(bench), _samples(bench), where=str(bench.path))
+    raw = _read(bench)
+    measured = _measured(raw, _arrays(bench, "samples.npz"), where=str(bench.path))
+    pictures = _arrays(bench, "pictures.npz").get("worst")
     artifacts, gone = lineage.chain(bench)
     run_folder = bench.path.resolve().parent
     command, recipe = _reproduce(run_folder)
@@ -76,6 +91,12 @@ def collect(bench: Artifact) -> ReportData:
         created=bench.manifest.created,
         command=command,
         recipe=recipe,
+        curves=measured.curves,
+        operators=measured.operators,
+        interference=measured.interference,
+        energy_source=raw.get("energy_source"),
+        worst=None if measured.worst is None else replace(measured.worst, pictures=pictures),
+        devices=tuple(read_device(file) for file in devices),
     )
 
 
@@ -92,6 +113,10 @@ class _Measured:
     timings: tuple[Timing, ...]
     budgets: tuple[Budget, ...]
     missing: tuple[Missing, ...]
+    curves: tuple[CurvePoint, ...]
+    operators: tuple[OperatorTimes, ...]
+    interference: tuple[Interference, ...]
+    worst: Worst | None
 
 
 def _measured(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]], *, where: str) -> _Measured:
@@ -106,6 +131,10 @@ def _measured(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]], *, wh
             timings=tuple(_timing(entry, samples) for entry in raw["timings"]),
             budgets=tuple(_budget(entry) for entry in raw.get("budgets", ())),
             missing=tuple(Missing(str(entry["what"]), str(entry["reason"])) for entry in raw.get("missing", ())),
+            curves=tuple(_curve_point(entry) for entry in raw.get("curves", ())),
+            operators=tuple(_operators(entry) for entry in raw.get("operators", ())),
+            interference=tuple(_interference(entry) for entry in raw.get("interference", ())),
+            worst=_worst(raw.get("worst")),
         )
     except KeyError as fault:
         raise ArtifactError(f"measurements.json lacks {fault}", where=where, hint=_AGAIN) from fault
@@ -156,6 +185,10 @@ def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
             for entry in raw.get("per_class", ())
         ),
         agreement_with_teacher=_finite(raw.get("agreement_with_teacher")),
+        reliability=tuple(ReliabilityBin(**entry) for entry in raw.get("reliability", ())),
+        paired=tuple(Paired(**entry) for entry in raw.get("paired", ())),
+        confusion=_matrix(raw.get("confusion")),
+        confusion_with_base=_matrix(raw.get("confusion_with_base")),
     )
 
 
@@ -182,17 +215,89 @@ def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timi
         speedup_against_teacher_torch=_speedup(raw.get("speedup_against_teacher_torch")),
         samples_ms=tuple(samples[key].tolist()) if key in samples else (),
         blocks=tuple(samples[f"{key}.block"].tolist()) if f"{key}.block" in samples else (),
+        p95_ms=_finite(raw.get("p95_ms")),
+        p50_interval=_bounds(raw.get("p50_interval")),
+        p90_interval=_bounds(raw.get("p90_interval")),
+        memory_mb=_finite(raw.get("memory_mb")),
+        library_memory_mb=_finite(raw.get("library_memory_mb")),
+        millijoules=_finite(raw.get("millijoules")),
+        spread=_finite(raw.get("spread")),
     )
 
 
-def _samples(bench: Artifact) -> Mapping[str, NDArray[Any]]:
-    if "samples.npz" not in bench.manifest.files:
+def _curve_point(raw: Mapping[str, Any]) -> CurvePoint:
+    return CurvePoint(
+        role=str(raw["role"]),
+        runtime=str(raw["runtime"]),
+        profile=str(raw["profile"]),
+        threads=int(raw["threads"]),
+        batch=int(raw["batch"]),
+        p50_ms=float(raw["p50_ms"]),
+        p90_ms=float(raw["p90_ms"]),
+        throughput_per_s=float(raw["throughput_per_s"]),
+    )
+
+
+def _operators(raw: Mapping[str, Any]) -> OperatorTimes:
+    listed = tuple(
+        Operator(str(entry["name"]), str(entry["op"]), str(entry["provider"]), float(entry["ms"]))
+        for entry in raw["operators"]
+    )
+    return OperatorTimes(str(raw["role"]), str(raw["runtime"]), str(raw["profile"]), listed)
+
+
+def _interference(raw: Mapping[str, Any]) -> Interference:
+    return Interference(
+        profile=str(raw["profile"]),
+        spread=float(raw["spread"]),
+        other_load=_finite(raw.get("other_load")),
+        stolen=_finite(raw.get("stolen")),
+        frequency_mhz=_bounds(raw.get("frequency_mhz")),
+        attempts=int(raw.get("attempts", 1)),
+        calm=bool(raw["calm"]),
+    )
+
+
+def _worst(raw: Mapping[str, Any] | None) -> Worst | None:
+    if raw is None:
+        return None
+    samples = tuple(WorstSample(**entry) for entry in raw["samples"])
+    return Worst(str(raw["role"]), str(raw["against"]), str(raw["runtime"]), samples)
+
+
+def read_device(file: Path) -> Device:
+    """What a pack wrote on another machine.
+
+    Raises:
+        InputError: It cannot be read, or is not one of ours.
+    """
+    again = "run the pack's run.py there again"
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return Device(
+            name=str(raw["name"]),
+            created=str(raw["created"]),
+            machine=raw["machine"],
+            versions=raw["versions"],
+            timings=tuple(_timing(entry, {}) for entry in raw["timings"]),
+            accuracy={role: _accuracy(entry) for role, entry in raw["accuracy"].items()},
+            parity=raw["parity"],
+            interference=tuple(_interference(entry) for entry in raw.get("interference", ())),
+        )
+    except OSError as fault:
+        raise InputError(f"cannot be read: {fault.strerror}", where=str(file), hint=again) from fault
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=again) from fault
+
+
+def _arrays(bench: Artifact, name: str) -> Mapping[str, NDArray[Any]]:
+    if name not in bench.manifest.files:
         return {}
     try:
-        with np.load(bench.file("samples.npz"), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with np.load(bench.file(name), allow_pickle=False) as archive:
+            return {entry: archive[entry] for entry in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as fault:
-        raise ArtifactError(f"samples.npz cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
+        raise ArtifactError(f"{name} cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
 
 
 def _speedup(raw: Mapping[str, Any] | None) -> Speedup | None:
@@ -236,6 +341,14 @@ def _reproduce(run_folder: Path) -> tuple[str | None, str | None]:
             place = Path(run_folder.parent.name) / run_folder.name / name
             return f"compress run {shlex.quote(place.as_posix())}", file.read_text(encoding="utf-8")
     return None, None
+
+
+def _bounds(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def _matrix(value: Any) -> tuple[tuple[int, ...], ...] | None:
+    return None if value is None else tuple(tuple(int(count) for count in row) for row in value)
 
 
 def _whole(value: Any) -> int | None:

@@ -1,6 +1,6 @@
 """The report as plain JSON, for programs.
 
-Not covered: the single latencies, which stay in the bench artifact's `samples.npz`.
+Not covered: the single latencies and the pictures, which stay in the bench artifact.
 """
 
 from __future__ import annotations
@@ -8,22 +8,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from compressor.report.facts import ReportData
 
-SCHEMA = 1
+SCHEMA = 2
 
-_KEPT_IN_THE_BENCH = ("samples_ms", "blocks")
+KEPT_IN_THE_BENCH = ("samples_ms", "blocks")
 
 
 def as_json(data: ReportData) -> dict[str, Any]:
     """Everything the report shows; shares in 0–1, milliseconds, bytes. NaN and infinities become null."""
-    content: dict[str, Any] = _plain(asdict(data))
-    for timing in content["timings"]:
-        for name in _KEPT_IN_THE_BENCH:
+    without_pictures = replace(data, worst=None if data.worst is None else replace(data.worst, pictures=None))
+    content: dict[str, Any] = _plain(asdict(without_pictures))
+    timings = [*content["timings"], *(timing for device in content["devices"] for timing in device["timings"])]
+    for timing in timings:
+        for name in KEPT_IN_THE_BENCH:
             del timing[name]
+    if content["worst"] is not None:
+        del content["worst"]["pictures"]
     return {"schema": SCHEMA, **content}
 
 

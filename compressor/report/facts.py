@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-_RUNTIME_TITLES = {"torch": "PyTorch", "ort_cpu": "ONNX Runtime CPU"}
+_RUNTIME_TITLES = {
+    "torch": "PyTorch",
+    "torch_compile": "PyTorch compiled",
+    "torch_cuda": "PyTorch CUDA",
+    "ort_cpu": "ONNX Runtime CPU",
+    "ort_cuda": "ONNX Runtime CUDA",
+    "ort_tensorrt": "TensorRT",
+    "ort_openvino": "OpenVINO",
+    "ort_xnnpack": "XNNPACK",
+    "ort_mobile": "ONNX Runtime mobile",
+}
 
 
 def runtime_title(name: str) -> str:
@@ -47,8 +57,52 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Samples whose answers have a confidence in (low, high]: their mean confidence, and the share that is right."""
+
+    low: float
+    high: float
+    samples: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Right and wrong answers to the same samples, beside those of the candidate in role `against`.
+
+    Attributes:
+        against: The other candidate's role.
+        base_only: Samples that it alone answers rightly.
+        other_only: Samples that this one alone answers rightly.
+        difference: This one's share of right answers minus its.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end.
+        p_value: McNemar's exact test: how often chance alone would do this.
+    """
+
+    against: str
+    base_only: int
+    other_only: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def real(self) -> bool:
+        """Whether the difference is more than chance would do, at 5 %."""
+        return self.p_value < 0.05
+
+
+@dataclass(frozen=True)
 class Accuracy:
-    """What one candidate answers on one runtime."""
+    """What one candidate answers on one runtime.
+
+    Attributes:
+        confusion: Counts `[true, answered]`; None for very many classes.
+        confusion_with_base: Counts `[the base answered, this one answered]`.
+    """
 
     runtime: str
     split: str
@@ -57,11 +111,19 @@ class Accuracy:
     interval: tuple[float, float] | None
     per_class: tuple[ClassScore, ...]
     agreement_with_teacher: float | None
+    reliability: tuple[ReliabilityBin, ...] = ()
+    paired: tuple[Paired, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    confusion_with_base: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def half_width(self) -> float:
         """Half of the interval's width; 0 when there is no interval."""
         return (self.interval[1] - self.interval[0]) / 2 if self.interval else 0.0
+
+    def paired_with(self, role: str) -> Paired | None:
+        """The paired test against a role, if it was made."""
+        return next((entry for entry in self.paired if entry.against == role), None)
 
 
 @dataclass(frozen=True)
@@ -87,7 +149,13 @@ class Timing:
     Attributes:
         p99_ms: `None` from fewer than 1 000 samples.
         describe: What the runtime says about itself (provider, threads, version).
+        p50_interval: 95 % interval of the p50.
+        p90_interval: 95 % interval of the p90.
+        memory_mb: What the process occupies after the last inference.
+        library_memory_mb: What it occupied before the model was loaded.
+        millijoules: Energy of one inference, of the whole package, where the machine counts it.
         steady: Whether the warm-up settled before the clock started.
+        spread: How far the medians of the blocks lie apart, as a share of their median.
         speedup: Against the base on the same runtime.
         speedup_against_teacher_torch: Against the teacher in PyTorch.
         samples_ms: Every sample, in order; empty when the file holds none.
@@ -114,6 +182,114 @@ class Timing:
     speedup_against_teacher_torch: Speedup | None
     samples_ms: tuple[float, ...] = field(default=(), repr=False)
     blocks: tuple[int, ...] = field(default=(), repr=False)
+    p95_ms: float | None = None
+    p50_interval: tuple[float, float] | None = None
+    p90_interval: tuple[float, float] | None = None
+    memory_mb: float | None = None
+    library_memory_mb: float | None = None
+    millijoules: float | None = None
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Throughput and latency of one candidate with so many threads and so large a batch."""
+
+    role: str
+    runtime: str
+    profile: str
+    threads: int
+    batch: int
+    p50_ms: float
+    p90_ms: float
+    throughput_per_s: float
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a model, what ran it, and its milliseconds within an inference."""
+
+    name: str
+    op: str
+    provider: str
+    ms: float
+
+
+@dataclass(frozen=True)
+class OperatorTimes:
+    """Where one candidate spends its time on one runtime."""
+
+    role: str
+    runtime: str
+    profile: str
+    operators: tuple[Operator, ...]
+
+    @property
+    def total_ms(self) -> float:
+        """All operators together."""
+        return sum(operator.ms for operator in self.operators)
+
+
+@dataclass(frozen=True)
+class Interference:
+    """What disturbed the timings of a profile; see `measure.interference.Interference`."""
+
+    profile: str
+    spread: float
+    other_load: float | None
+    stolen: float | None
+    frequency_mhz: tuple[float, float] | None
+    attempts: int
+    calm: bool
+
+
+@dataclass(frozen=True)
+class WorstSample:
+    """A sample that the base answers rightly and the candidate does not; class numbers and probabilities in 0–1."""
+
+    position: int
+    label: int
+    base: int
+    base_probability: float
+    answer: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Where a candidate is worse than the base, the surest of its errors first.
+
+    Attributes:
+        pictures: `[C, H, W]` of bytes for each sample, when they are pictures; not part of the JSON.
+    """
+
+    role: str
+    against: str
+    runtime: str
+    samples: tuple[WorstSample, ...]
+    pictures: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a pack measured on another machine.
+
+    Attributes:
+        name: What the user calls it.
+        machine: As `measure.machine.describe` gives it there.
+        timings: Roles, runtimes and profiles as in the run.
+        accuracy: By role, on the samples that were carried there.
+        parity: By role: how its answers there differ from those here.
+    """
+
+    name: str
+    created: str
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    timings: tuple[Timing, ...]
+    accuracy: Mapping[str, Accuracy]
+    parity: Mapping[str, Mapping[str, Any]]
+    interference: tuple[Interference, ...]
 
 
 @dataclass(frozen=True)
@@ -250,6 +426,12 @@ class ReportData:
     created: str
     command: str | None
     recipe: str | None
+    curves: tuple[CurvePoint, ...] = ()
+    operators: tuple[OperatorTimes, ...] = ()
+    interference: tuple[Interference, ...] = ()
+    energy_source: str | None = None
+    worst: Worst | None = None
+    devices: tuple[Device, ...] = ()
 
     @property
     def profiles(self) -> tuple[str, ...]:

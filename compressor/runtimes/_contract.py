@@ -7,6 +7,7 @@ runtime turns them into what its model takes; `prepare` does only that, so that 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,14 +17,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class OperatorTime:
+    """What one operator of a model takes.
+
+    Attributes:
+        name: Of the node, or of the kernel where the runtime knows no nodes.
+        op: Kind of operator.
+        provider: What ran it: an execution provider, or a device.
+        ms: Median milliseconds within one inference.
+    """
+
+    name: str
+    op: str
+    provider: str
+    ms: float
+
+
 class Runtime(Protocol):
     """What executes a model."""
+
+    def unavailable(self) -> str | None:
+        """Why this runtime cannot be used here, with the line that installs it; None when it can."""
+        ...
 
     def load(self, path: Path) -> None:
         """Make the model at `path` ready to answer.
 
         Raises:
-            ModelError: There is no model at `path` that this runtime can execute.
+            ModelError: There is no model at `path` that this runtime can execute, or the runtime is not here.
         """
         ...
 
@@ -33,6 +55,14 @@ class Runtime(Protocol):
 
     def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The model's outputs for a batch, prepared or not.
+
+        Raises:
+            MeasurementError: No model is loaded, or the model cannot take these inputs.
+        """
+        ...
+
+    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+        """Where an inference spends its time, operator by operator, by the runtime's own profiler.
 
         Raises:
             MeasurementError: No model is loaded, or the model cannot take these inputs.

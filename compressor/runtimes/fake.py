@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor.errors import MeasurementError, ModelError
+from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,10 @@ class Fake:
         self._ms_per_call = ms_per_call
         self._answer = answer
         self._sleep = sleep
+
+    def unavailable(self) -> str | None:
+        """It is always here."""
+        return None
 
     def load(self, path: Path) -> None:
         """Read the table and the time for each call.
@@ -79,6 +84,15 @@ class Fake:
         if self._ms_per_call:
             self._sleep(self._ms_per_call / 1000)
         return self._answer(self.prepare(inputs))
+
+    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+        """One operator that takes the stated time.
+
+        Raises:
+            MeasurementError: Nothing is loaded, or the table does not fit the inputs.
+        """
+        self(inputs)
+        return [OperatorTime("table", "MatMul", "fake", self._ms_per_call)]
 
     def close(self) -> None:
         """Forget the table."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +21,23 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
-from compressor.measure import clock, machine
-from compressor.measure.accuracy import evaluate, predict
-from compressor.measure.isolated import IsolatedModel, Ready
-from compressor.measure.statistics import Interval, paired_speedup, summarise
+from compressor.measure import machine
+from compressor.measure.accuracy import evaluate, predict, worst
+from compressor.measure.contest import Entry, Measured, Outcome, hold, operator_times, threads_of
+from compressor.measure.statistics import Interval, paired_difference, paired_speedup, summarise
 from compressor.models import checkpoint, inspection
-from compressor.recipe import BenchSettings, ProfileSettings
+from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
 from compressor.tasks._contract import Task
 from compressor.training.start import require_same_classes
 
-SCHEMA = 1
+SCHEMA = 2
 _INPUTS_KEPT = 64
+_MOST_CLASSES_IN_A_MATRIX = 200
+_CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
+_FEWEST_BLOCKS = 5
 _Blocks = tuple[NDArray[np.float64], ...]
+_Answers = dict[tuple[str, str], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,21 @@ def bench(
     for candidate in candidates:
         if candidate.torch is not None:
             require_same_classes(candidate.torch, dataset, what=candidate.title)
-    missing = _missing(candidates, settings)
-    answers = _answers(candidates, settings, dataset)
+    runtimes, absent = _split_by_presence(settings)
+    answers = _answers(candidates, runtimes, settings, dataset)
     measured = [_measure(candidate, answers, base=base, dataset=dataset, task=task) for candidate in candidates]
+    shipped = next((m["role"] for m in measured if m["role"] == "student"), measured[-1]["role"])
+    lost, pictures = _worst(answers, runtimes, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
-        timings, samples = _time_all(candidates, settings, base=base, dataset=dataset, scratch=folder)
-        budgets = _budgets(settings, measured, timings, base=base, metric=task.primary)
+        inputs = folder / "inputs.npy"
+        np.save(inputs, dataset.test.fetch(np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)))
+        timing = _Timing(candidates, runtimes, settings, base, inputs)
+        for name in settings.profiles:
+            timing.under(name)
+        if settings.operators:
+            timing.by_operator(settings.profiles[0])
+        inputs.unlink()
+        budgets = _budgets(settings, measured, timing.timings, base=base, metric=task.primary)
         results = {
             "schema": SCHEMA,
             "run": target.folder.parent.name,
@@ -105,12 +116,19 @@ def bench(
             "classes": list(dataset.classes),
             "base": base,
             "candidates": measured,
-            "timings": timings,
+            "timings": timing.timings,
+            "curves": timing.curves,
+            "operators": timing.operators,
+            "interference": timing.interference,
+            "energy_source": timing.energy_source,
+            "worst": lost,
             "budgets": budgets,
-            "missing": missing,
+            "missing": [*_missing(candidates, runtimes), *absent, *_without_energy(timing)],
         }
         (folder / "measurements.json").write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
-        np.savez_compressed(folder / "samples.npz", allow_pickle=False, **samples)
+        np.savez_compressed(folder / "samples.npz", allow_pickle=False, **timing.samples)
+        if pictures is not None:
+            np.savez_compressed(folder / "pictures.npz", allow_pickle=False, worst=pictures)
         manifest = replace(
             target.manifest("measurements"),
             data=dataset.describe(),
@@ -121,10 +139,42 @@ def bench(
         return artifact.seal(folder, target.folder, manifest)
 
 
-def _missing(candidates: Sequence[Candidate], settings: BenchSettings) -> list[dict[str, str]]:
+def _without_energy(timing: _Timing) -> list[dict[str, str]]:
+    if timing.energy_source is not None or not timing.timings:
+        return []
+    return [{"what": "energy", "reason": "this machine shows no counter of it (RAPL, or NVML with nvidia-ml-py)"}]
+
+
+def _runtime_names(settings: BenchSettings) -> tuple[str, ...]:
+    """Every runtime that some profile measures under, in order."""
+    names = list(settings.runtimes)
+    for profile in settings.profiles:
+        names += settings.profile_named(profile).runtimes
+    return tuple(dict.fromkeys(names))
+
+
+def _split_by_presence(settings: BenchSettings) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """The runtimes that are here, and for each of the others the line that installs it.
+
+    Raises:
+        MeasurementError: None is here.
+    """
+    here, absent = [], []
+    for name in _runtime_names(settings):
+        reason = _runtime(settings.runtime_named(name), threads=1).unavailable()
+        if reason is None:
+            here.append(name)
+        else:
+            absent.append({"what": f"everything on {name}", "reason": reason})
+    if not here:
+        raise MeasurementError(f"no runtime is here: {absent[0]['reason']}", where="bench.runtimes")
+    return tuple(here), absent
+
+
+def _missing(candidates: Sequence[Candidate], runtimes: Sequence[str]) -> list[dict[str, str]]:
     found = []
     for candidate in candidates:
-        for runtime in settings.runtimes:
+        for runtime in runtimes:
             if candidate.form_for(runtime) is None:
                 why = "it has no network in PyTorch" if runtime.startswith("torch") else candidate.why_no_onnx
                 found.append({"what": f"{candidate.title} on {runtime}", "reason": why})
@@ -134,22 +184,22 @@ def _missing(candidates: Sequence[Candidate], settings: BenchSettings) -> list[d
     return found
 
 
-def _runtime(name: str, *, threads: int) -> Runtime:
-    runtime: Runtime = registry.find("runtimes", name).load()(threads=threads)
+def _runtime(named: RuntimeSettings, *, threads: int) -> Runtime:
+    runtime: Runtime = registry.find("runtimes", named.name).load()(threads=threads, **named.options)
     return runtime
 
 
 def _answers(
-    candidates: Sequence[Candidate], settings: BenchSettings, dataset: Dataset
-) -> dict[tuple[str, str], NDArray[np.float32]]:
+    candidates: Sequence[Candidate], runtimes: Sequence[str], settings: BenchSettings, dataset: Dataset
+) -> _Answers:
     """Outputs on the whole test set, by role and runtime."""
     found = {}
     for candidate in candidates:
-        for name in settings.runtimes:
+        for name in runtimes:
             form = candidate.form_for(name)
             if form is not None:
                 console.note(f"bench  {candidate.role} on {name}: accuracy on {len(dataset.test)} test samples")
-                runtime = _runtime(name, threads=machine.usable_cores())
+                runtime = _runtime(settings.runtime_named(name), threads=machine.usable_cores())
                 try:
                     runtime.load(form)
                     found[candidate.role, name] = predict(runtime, dataset.test)
@@ -158,32 +208,13 @@ def _answers(
     return found
 
 
-def _measure(
-    candidate: Candidate,
-    answers: Mapping[tuple[str, str], NDArray[np.float32]],
-    *,
-    base: str,
-    dataset: Dataset,
-    task: Task,
-) -> dict[str, Any]:
+def _measure(candidate: Candidate, answers: _Answers, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
     """Everything about a candidate that is not time."""
-    labels = dataset.test.labels
-    accuracy = []
-    for (role, runtime), logits_NK in answers.items():
-        if role != candidate.role:
-            continue
-        entry = evaluate(task, logits_NK, labels, classes=dataset.classes)
-        reference = answers.get((base, runtime))
-        confusion = task.confusion(logits_NK, labels, len(dataset.classes))
-        accuracy.append(
-            {
-                "runtime": runtime,
-                "split": "test",
-                **entry,
-                "agreement_with_teacher": None if reference is None else task.agreement(reference, logits_NK),
-                "confusion": confusion.tolist(),
-            }
-        )
+    accuracy = [
+        _judged(role, runtime, answers, base=base, dataset=dataset, task=task)
+        for role, runtime in answers
+        if role == candidate.role
+    ]
     params, macs = _complexity(candidate, dataset)
     return {
         "role": candidate.role,
@@ -193,6 +224,50 @@ def _measure(
         "size_bytes": _sizes(candidate),
         "accuracy": accuracy,
     }
+
+
+def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
+    """How well a candidate answers on one runtime, by itself, against the base and against the control."""
+    labels, logits_NK, classes = dataset.test.labels, answers[role, runtime], len(dataset.classes)
+    reference = answers.get((base, runtime))
+    shown = classes <= _MOST_CLASSES_IN_A_MATRIX
+    against_base = None
+    if reference is not None and role != base and shown:
+        decided, _ = task.answers(reference)
+        against_base = task.confusion(logits_NK, np.maximum(decided, 0), classes).tolist()
+    right = task.correct(logits_NK, labels)
+    others = {other: answers.get((other, runtime)) for other in dict.fromkeys((base, "control")) if other != role}
+    return {
+        "runtime": runtime,
+        "split": "test",
+        **evaluate(task, logits_NK, labels, classes=dataset.classes),
+        "agreement_with_teacher": None if reference is None else task.agreement(reference, logits_NK),
+        "confusion": task.confusion(logits_NK, labels, classes).tolist() if shown else None,
+        "confusion_with_base": against_base,
+        "paired": [
+            {"against": other, **asdict(paired_difference(task.correct(theirs, labels), right))}
+            for other, theirs in others.items()
+            if theirs is not None
+        ],
+    }
+
+
+def _worst(
+    answers: _Answers, runtimes: Sequence[str], *, base: str, role: str, dataset: Dataset, task: Task
+) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:
+    """The samples on which the deployed candidate is worse than the base, and their pictures if they are pictures."""
+    shared = [name for name in runtimes if (base, name) in answers and (role, name) in answers and role != base]
+    if not shared:
+        return None, None
+    runtime = next((name for name in shared if not name.startswith("torch")), shared[0])
+    found = worst(task, answers[base, runtime], answers[role, runtime], dataset.test.labels)
+    told = {"role": role, "against": base, "runtime": runtime, "samples": found}
+    pixels = dataset.test.fetch(np.array([each["position"] for each in found], dtype=np.int64)) if found else None
+    if pixels is None or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        return told, None
+    if pixels.dtype != np.uint8:
+        pixels = np.round(np.clip(pixels, 0.0, 1.0) * 255)
+    return told, pixels.astype(np.uint8)
 
 
 def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int | None]:
@@ -208,9 +283,9 @@ def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int
 def _sizes(candidate: Candidate) -> dict[str, int]:
     sizes = {}
     if candidate.torch is not None:
-        sizes["torch"] = _runtime("torch", threads=1).file_size(candidate.torch.path)
+        sizes["torch"] = _runtime(RuntimeSettings(name="torch"), threads=1).file_size(candidate.torch.path)
     if candidate.onnx is not None:
-        sizes["onnx"] = _runtime("ort_cpu", threads=1).file_size(candidate.onnx)
+        sizes["onnx"] = _runtime(RuntimeSettings(name="ort_cpu"), threads=1).file_size(candidate.onnx)
     return sizes
 
 
@@ -218,92 +293,137 @@ def _onnx_file(form: Path) -> Path:
     return form / "model.onnx" if form.is_dir() else form
 
 
-def _time_all(
-    candidates: Sequence[Candidate], settings: BenchSettings, *, base: str, dataset: Dataset, scratch: Path
-) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-    inputs = scratch / "inputs.npy"
-    np.save(inputs, dataset.test.fetch(np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)))
-    timings: list[dict[str, Any]] = []
-    samples: dict[str, NDArray[Any]] = {}
-    timed = [candidate for candidate in candidates if candidate.timed]
-    for profile_name in settings.profiles:
-        profile = settings.profile_named(profile_name)
-        contest = {
-            (candidate.role, runtime): form
-            for runtime in settings.runtimes
-            for candidate in timed
-            if (form := candidate.form_for(runtime)) is not None
-        }
-        console.note(f"bench  {profile_name}: {len(contest)} models, alternating in {settings.blocks} blocks")
-        entries, taken = _contest(contest, profile, settings, inputs=inputs)
-        for (role, runtime), entry in entries.items():
-            name = f"{runtime}.{profile_name}.{role}"
-            blocks = taken[role, runtime]
-            samples[name] = np.concatenate(blocks)
-            samples[f"{name}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-            timings.append(
-                {"role": role, "runtime": runtime, "profile": profile_name, **entry}
-                | _speedups(role, runtime, taken, base=base)
+@dataclass
+class _Timing:
+    """The timed part of a bench: what is timed, and what came of it so far."""
+
+    candidates: Sequence[Candidate]
+    runtimes: Sequence[str]
+    settings: BenchSettings
+    base: str
+    inputs: Path
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    operators: list[dict[str, Any]] = field(default_factory=list)
+    interference: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, NDArray[Any]] = field(default_factory=dict)
+    energy_source: str | None = None
+
+    def under(self, name: str) -> None:
+        """Time every model under one profile."""
+        profile = self.settings.profile_named(name)
+        entries = self._entries(profile)
+        if not entries:
+            return
+        console.note(f"bench  {name}: {len(entries)} models, alternating in {self.settings.blocks} blocks")
+        outcome = self._hold(entries, profile)
+        seen = outcome.interference
+        self.energy_source = self.energy_source or outcome.energy_source
+        self.interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
+        if not seen.calm:
+            console.note(
+                f"bench  {name}: restless: the blocks differ by {seen.spread:.0%} after {seen.attempts} attempts"
+                + ("" if seen.other_load is None else f"; other work took {seen.other_load:.0%} of the cores")
             )
-    inputs.unlink()
-    return timings, samples
+        taken = {each: outcome.models[_title(each)].timing.blocks for each in entries}
+        for (role, runtime), found in ((each, outcome.models[_title(each)]) for each in entries):
+            key = f"{runtime}.{name}.{role}"
+            blocks = found.timing.blocks
+            self.samples[key] = found.timing.samples_ms
+            self.samples[f"{key}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+            told = {"role": role, "runtime": runtime, "profile": name, **_entry(found, profile)}
+            self.timings.append(told | _speedups(role, runtime, taken, base=self.base))
+        self._curve(name, profile, entries)
 
+    def by_operator(self, name: str) -> None:
+        """Where each model spends its time under one profile."""
+        profile = self.settings.profile_named(name)
+        for (role, runtime), entry in self._entries(profile).items():
+            times = operator_times(entry, profile=profile, inputs=self.inputs)
+            if times:
+                self.operators.append(
+                    {"role": role, "runtime": runtime, "profile": name, "operators": [asdict(each) for each in times]}
+                )
 
-def _contest(
-    contest: Mapping[tuple[str, str], Path], profile: ProfileSettings, settings: BenchSettings, *, inputs: Path
-) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], _Blocks]]:
-    """Time every model of one profile against every other."""
-    threads = min(profile.threads or machine.usable_cores(), machine.usable_cores())
-    cpus = _usable_cpus()[:threads]
-    with ExitStack() as stack:
-        models: dict[tuple[str, str], IsolatedModel] = {}
-        ready: dict[tuple[str, str], Ready] = {}
-        steady: dict[tuple[str, str], bool] = {}
-        for (role, runtime), form in contest.items():
-            model = IsolatedModel(form, runtime=runtime, inputs=inputs, batch=profile.batch, threads=threads, cpus=cpus)
-            stack.callback(model.close)
-            ready[role, runtime] = model.start()
-            models[role, runtime] = model
-        for each, model in models.items():
-            steady[each] = clock.warm_until_steady(model).steady
-        by_name = {f"{role} on {runtime}": model for (role, runtime), model in models.items()}
-        found = clock.time_alternating(
-            by_name, blocks=settings.blocks, min_seconds=settings.min_seconds, min_samples=settings.min_samples
+    def _curve(self, name: str, profile: ProfileSettings, entries: Mapping[tuple[str, str], Entry]) -> None:
+        """Throughput and latency of what is deployed, for each number of threads and each batch."""
+        deployed = {each: entry for each, entry in entries.items() if not each[1].startswith("torch")} or entries
+        threads = dict.fromkeys(
+            threads_of(profile.model_copy(update={"threads": number})) for number in profile.curve_threads
         )
-        taken = {each: found[f"{each[0]} on {each[1]}"].blocks for each in models}
-        entries = {
-            each: _entry(taken[each], ready[each], model.peak_memory_mb(), steady[each], profile, threads)
-            for each, model in models.items()
-        }
-    return entries, taken
+        for number in threads if profile.curve_batches else ():
+            for batch in profile.curve_batches:
+                console.note(f"bench  {name}: {number} threads, batch {batch}")
+                at = profile.model_copy(update={"threads": number, "batch": batch})
+                outcome = self._hold(deployed, at, share=_CURVE_SHARE)
+                self.curves += [
+                    {"role": role, "runtime": runtime, "profile": name, "threads": number, "batch": batch}
+                    | _percentiles(outcome.models[_title((role, runtime))], at)
+                    for role, runtime in deployed
+                ]
+
+    def _entries(self, profile: ProfileSettings) -> dict[tuple[str, str], Entry]:
+        names = [name for name in profile.runtimes or self.settings.runtimes if name in self.runtimes]
+        found = {}
+        for name in names:
+            named = self.settings.runtime_named(name)
+            for candidate in self.candidates:
+                form = candidate.form_for(name)
+                if form is not None and candidate.timed:
+                    found[candidate.role, name] = Entry(form, named.name, named.options)
+        return found
+
+    def _hold(
+        self, entries: Mapping[tuple[str, str], Entry], profile: ProfileSettings, *, share: float = 1.0
+    ) -> Outcome:
+        return hold(
+            {_title(each): entry for each, entry in entries.items()},
+            profile=profile,
+            inputs=self.inputs,
+            blocks=self.settings.blocks if share == 1.0 else _FEWEST_BLOCKS,
+            min_seconds=self.settings.min_seconds * share,
+            min_samples=max(1, round(self.settings.min_samples * share)),
+            attempts=self.settings.attempts if share == 1.0 else 1,
+            max_warm_seconds=10.0 * share,
+        )
 
 
-def _usable_cpus() -> tuple[int, ...]:
-    """Cores that this process may use, by number; none where the system does not say."""
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+def _title(each: tuple[str, str]) -> str:
+    return f"{each[0]} on {each[1]}"
 
 
-def _entry(
-    blocks: _Blocks, ready: Ready, peak_memory_mb: float, steady: bool, profile: ProfileSettings, threads: int
-) -> dict[str, Any]:
-    summary = summarise(np.concatenate(blocks))
+def _entry(found: Measured, profile: ProfileSettings) -> dict[str, Any]:
+    return {
+        "threads": threads_of(profile),
+        "batch": profile.batch,
+        **_percentiles(found, profile),
+        "load_ms": found.ready.load_ms,
+        "first_ms": found.ready.first_ms,
+        "peak_memory_mb": found.peak_memory_mb,
+        "memory_mb": found.memory_mb,
+        "library_memory_mb": found.ready.before_mb,
+        "millijoules": found.millijoules,
+        "describe": dict(found.ready.describe),
+        "steady": found.steady,
+        "spread": found.spread,
+    }
+
+
+def _percentiles(found: Measured, profile: ProfileSettings) -> dict[str, Any]:
+    summary = summarise(found.timing.samples_ms)
     if not math.isfinite(summary.p50_ms) or summary.p50_ms <= 0:
         raise MeasurementError(f"a median latency of {summary.p50_ms} ms cannot be", where="bench")
     return {
-        "threads": threads,
-        "batch": profile.batch,
         "samples": summary.count,
         "mean_ms": summary.mean_ms,
         "std_ms": summary.std_ms,
         "p50_ms": summary.p50_ms,
+        "p50_interval": list(summary.p50_interval),
         "p90_ms": summary.p90_ms,
+        "p90_interval": list(summary.p90_interval),
+        "p95_ms": summary.p95_ms,
         "p99_ms": summary.p99_ms,
         "throughput_per_s": 1000 * profile.batch / summary.mean_ms,
-        "load_ms": ready.load_ms,
-        "first_ms": ready.first_ms,
-        "peak_memory_mb": peak_memory_mb,
-        "describe": dict(ready.describe),
-        "steady": steady,
     }
 
 

@@ -278,7 +278,7 @@ class _Quantizing:
 
     def _gains(self, prepared: Prepared, layers: list[str]) -> tuple[dict[str, float], float]:
         """Milliseconds that each layer saves by being quantized, and those of all layers in float."""
-        whole, scratch = self._folder("gain") / "whole.onnx", self._folder("gain")
+        whole = self._folder("gain") / "whole.onnx"
         prepared.write(whole)
         samples = next(self.calibration.batches())
         batch = np.ascontiguousarray(np.resize(samples, (self.profile.batch, *samples.shape[1:])))
@@ -288,7 +288,6 @@ class _Quantizing:
                 like=prepared.float_model,
                 inputs=batch,
                 threads=self.profile.threads or machine.usable_cores(),
-                scratch=scratch,
             ).by_layer
             for file in (prepared.float_model, whole)
         )

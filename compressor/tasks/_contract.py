@@ -55,6 +55,14 @@ class Task(Protocol):
         """Counts `[true, predicted]`."""
         ...
 
+    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The class that each row decides for (-1 for none) and its probability in 0–1, `[N]` both."""
+        ...
+
+    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+        """For each bin of confidence that is not empty: `low`, `high`, `samples`, mean `confidence` and `accuracy`."""
+        ...
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Raise `ModelError` when a network that answers with `shape` cannot serve `num_classes` classes."""
         ...

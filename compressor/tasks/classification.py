@@ -101,7 +101,7 @@ class Classification:
         hits = np.bincount(labels_N[self.correct(logits_NK, labels_N)], minlength=num_classes)
         return [
             {"samples": int(count), "accuracy": float(hit / count) if count else None}
-            for count, hit in zip(samples, hits, strict=True)
+            for count, hit in zip(samples, hits)  # noqa: B905 - equally many; runs on Python 3.9 too
         ]
 
     def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
@@ -121,6 +121,31 @@ class Classification:
         decided_N = predicted_N >= 0
         np.add.at(counts_KK, (labels_N[decided_N], predicted_N[decided_N]), 1)
         return counts_KK
+
+    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The class with the largest output (-1 where a row holds a NaN) and its softmax probability, `[N]` both."""
+        decided_N = _decided(logits_NK)
+        _, confidence_N = _loss_and_confidence(logits_NK, np.maximum(decided_N, 0))
+        return decided_N, confidence_N
+
+    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+        """Confidence against accuracy in the bins of `ece`; bins without samples are left out."""
+        _check_fit(logits_NK, labels_N)
+        _, confidence_N = _loss_and_confidence(logits_NK, labels_N)
+        right_N, bins_N = self.correct(logits_NK, labels_N), _bins(np.nan_to_num(confidence_N))
+        found = []
+        for number in np.unique(bins_N).tolist():
+            inside = bins_N == number
+            found.append(
+                {
+                    "low": number / _ECE_BINS,
+                    "high": (number + 1) / _ECE_BINS,
+                    "samples": int(inside.sum()),
+                    "confidence": float(np.nan_to_num(confidence_N[inside]).mean()),
+                    "accuracy": float(right_N[inside].mean()),
+                }
+            )
+        return found
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network whose outputs cannot be read as `num_classes` classes.
@@ -192,6 +217,10 @@ def _calibration_error(confidence_N: NDArray[np.float64], correct_N: NDArray[np.
     """Mean over samples of |accuracy − mean confidence| of the sample's confidence bin; bins are (low, high]."""
     if np.isnan(confidence_N).any():
         return float("nan")
-    bins_N = np.clip(np.ceil(confidence_N * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
-    gaps = np.bincount(bins_N, weights=correct_N - confidence_N, minlength=_ECE_BINS)
+    gaps = np.bincount(_bins(confidence_N), weights=correct_N - confidence_N, minlength=_ECE_BINS)
     return float(np.abs(gaps).sum() / len(confidence_N))
+
+
+def _bins(confidence_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The number of the bin of each confidence; bins are (low, high], and 0 belongs to the first."""
+    return np.clip(np.ceil(confidence_N * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)

@@ -1,4 +1,4 @@
-"""What every member of `runtimes` must do; a new file joins by adding one line to `MAKERS`."""
+"""What every member of `runtimes` must do where it is, and say where it is not; a new file adds one line to `MAKERS`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from compressor import registry
 from compressor.errors import CompressError, MeasurementError
 from compressor.runtimes._contract import Runtime
 from compressor.runtimes.torch import TorchEager
+from compressor.runtimes.torch_compile import TorchCompile
+from compressor.runtimes.torch_cuda import TorchCuda
 
 MEMBERS = registry.members("runtimes")
 C, H, W, K = 2, 3, 3, 4
@@ -64,11 +66,20 @@ def loaded(member: registry.Member, path: Path) -> Runtime:
 MAKERS: Mapping[str, Callable[[registry.Member, Path], Runtime]] = {
     "fake": lambda member, folder: loaded(member, write_table(folder)),
     "ort_cpu": lambda member, folder: loaded(member, write_onnx(folder)),
+    "ort_cuda": lambda member, folder: loaded(member, write_onnx(folder)),
+    "ort_mobile": lambda member, folder: loaded(member, write_onnx(folder)),
+    "ort_openvino": lambda member, folder: loaded(member, write_onnx(folder)),
+    "ort_tensorrt": lambda member, folder: loaded(member, write_onnx(folder)),
+    "ort_xnnpack": lambda member, folder: loaded(member, write_onnx(folder)),
     "torch": lambda member, folder: TorchEager.from_network(linear_network()),
+    "torch_compile": lambda member, folder: TorchCompile.from_network(linear_network()),
+    "torch_cuda": lambda member, folder: TorchCuda.from_network(linear_network()),
 }
+HERE = [member for member in MEMBERS if member.load()().unavailable() is None]
+ABSENT = [member for member in MEMBERS if member not in HERE]
 
 
-@pytest.fixture(params=MEMBERS, ids=lambda member: member.name)
+@pytest.fixture(params=HERE, ids=lambda member: member.name)
 def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runtime]:
     made = MAKERS[request.param.name](request.param, tmp_path)
     yield made
@@ -84,6 +95,31 @@ def test_it_has_a_summary_and_every_option_has_help(member: registry.Member) -> 
     assert member.summary.endswith(".")
     assert "threads" in {option.name for option in member.options}
     assert all(option.help for option in member.options)
+
+
+def test_those_that_need_nothing_more_are_here() -> None:
+    assert {"fake", "ort_cpu", "ort_mobile", "torch"} <= {member.name for member in HERE}
+
+
+@pytest.mark.parametrize("member", ABSENT, ids=lambda member: member.name)
+def test_an_absent_one_names_the_line_that_installs_it_and_loads_nothing(
+    member: registry.Member, tmp_path: Path
+) -> None:
+    runtime = member.load()()
+    reason = runtime.unavailable()
+
+    assert any(line in reason for line in ("pip install", "apt install", "build ONNX Runtime with"))
+    if member.name.startswith("ort"):
+        with pytest.raises(CompressError) as told:
+            runtime.load(write_onnx(tmp_path))
+        assert told.value.message == reason
+
+
+def test_it_says_where_an_inference_spends_its_time(runtime: Runtime) -> None:
+    operators = runtime.operators(INPUTS, runs=3)
+
+    assert operators
+    assert all(each.name and each.op and each.provider and each.ms >= 0 for each in operators)
 
 
 def test_it_answers_with_float32_rows(runtime: Runtime) -> None:

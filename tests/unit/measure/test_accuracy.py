@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from compressor.errors import MeasurementError
-from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.accuracy import evaluate, predict, worst
 from compressor.runtimes.fake import Fake
 from compressor.tasks.classification import Classification
 
@@ -77,3 +77,19 @@ def test_an_evaluation_names_classes_and_brackets_the_accuracy() -> None:
         {"name": "dog", "samples": 2, "accuracy": 1.0},
         {"name": "eel", "samples": 0, "accuracy": None},
     ]
+
+
+def test_the_worst_samples_are_those_lost_to_the_base_the_surest_error_first() -> None:
+    labels = np.array([0, 0, 0, 1, 1])
+    base = np.array([[5.0, 0], [5, 0], [0, 5], [0, 5], [0, 5]])  # wrong on sample 2
+    other = np.array([[0.0, 1], [0, 9], [0, 9], [0, 5], [2, 0]])  # wrong on 0, 1, 2 and 4
+
+    found = worst(Classification(), base, other, labels)
+
+    assert [(each["position"], each["label"], each["base"], each["answer"]) for each in found] == [
+        (1, 0, 0, 1),
+        (4, 1, 1, 0),
+        (0, 0, 0, 1),
+    ]
+    assert found[0]["probability"] == pytest.approx(1 / (1 + np.exp(-9)))
+    assert len(worst(Classification(), base, other, labels, most=2)) == 2

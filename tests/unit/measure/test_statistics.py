@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from compressor.errors import MeasurementError
-from compressor.measure.statistics import paired_speedup, summarise, wilson_interval
+from compressor.measure.statistics import (
+    paired_difference,
+    paired_speedup,
+    percentile_interval,
+    summarise,
+    wilson_interval,
+)
 
 
 def test_summary_of_one_to_one_hundred() -> None:
@@ -98,3 +104,49 @@ def test_wilson_interval_stays_within_zero_and_one() -> None:
 def test_wilson_interval_of_no_trials_is_refused() -> None:
     with pytest.raises(MeasurementError, match="no trials"):
         wilson_interval(0, 0)
+
+
+def right(text: str) -> np.ndarray:
+    return np.array([letter == "1" for letter in text])
+
+
+def test_answers_that_are_right_and_wrong_together_show_no_difference() -> None:
+    found = paired_difference(right("1100"), right("1100"))
+
+    assert (found.base_only, found.other_only, found.difference, found.p_value) == (0, 0, 0.0, 1.0)
+
+
+def test_the_paired_test_is_that_of_a_fair_coin() -> None:
+    from scipy.stats import binomtest
+
+    for base_only, other_only in ((9, 1), (30, 12), (0, 5), (700, 640)):
+        base = right("1" * base_only + "0" * other_only + "1" * 50)
+        other = right("0" * base_only + "1" * other_only + "1" * 50)
+
+        found = paired_difference(base, other)
+
+        expected = binomtest(base_only, base_only + other_only).pvalue
+        assert found.p_value == pytest.approx(expected, rel=1e-9)
+        assert found.difference == pytest.approx((other_only - base_only) / len(base))
+        assert found.low <= found.difference <= found.high
+
+
+def test_the_interval_of_a_paired_difference_holds_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        base = generator.random(300) < 0.9
+        flips = generator.random(300)
+        other = np.where(base, flips > 0.06, flips < 0.2)  # true difference: 0.1 * 0.2 - 0.9 * 0.06
+        found = paired_difference(base, other)
+        held += found.low <= 0.1 * 0.2 - 0.9 * 0.06 <= found.high
+
+    assert 0.92 <= held / 400 <= 0.99
+
+
+def test_the_interval_of_a_percentile_holds_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    true = float(np.log(10))  # 90th percentile of an exponential
+    intervals = [percentile_interval(generator.exponential(size=400), 90) for _ in range(400)]
+
+    assert 0.92 <= np.mean([low <= true <= high for low, high in intervals]) <= 0.99

@@ -40,10 +40,10 @@ def converse(*lines: object) -> list[dict[str, object]]:
 def test_each_line_is_answered_in_turn_and_the_end_of_input_is_the_end(job: dict[str, object]) -> None:
     ready, timed, memory = converse(job, {"run": 3}, {"memory": True})
 
-    assert set(ready) == {"load_ms", "first_ms", "describe", "memory_mb"}
+    assert set(ready) == {"load_ms", "first_ms", "describe", "memory_mb", "before_mb"}
     assert isinstance(timed["samples_ns"], list)
     assert [type(sample) for sample in timed["samples_ns"]] == [int] * 3
-    assert set(memory) == {"memory_mb"}
+    assert set(memory) == {"memory_mb", "now_mb"}
 
 
 def test_a_fault_of_ours_is_an_answer(job: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from compressor.quantizers import _gain, _sensitivity
 from compressor.quantizers._targets import cpu
 from compressor.quantizers.static import Static
+from compressor.runtimes._contract import OperatorTime
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_every_layer_of_float_and_quantized_model_has_its_time(quantized, pictur
     assert sorted(layers.values()) == ["Conv", "Conv", "Conv", "Gemm"]
 
     for model in (made.float_model, file):
-        times = _gain.layer_times(model, like=made.float_model, inputs=pictures.pixels[:1], threads=1, scratch=tmp_path)
+        times = _gain.layer_times(model, like=made.float_model, inputs=pictures.pixels[:1], threads=1)
         assert set(times.by_layer) == set(layers)
         assert all(spent > 0 for spent in times.by_layer.values())
 
@@ -32,24 +33,17 @@ def test_no_profile_is_left_behind(quantized, pictures, tmp_path):
     made, file = quantized
     before = set(tmp_path.iterdir())
 
-    _gain.layer_times(file, like=made.float_model, inputs=pictures.pixels[:1], threads=1, scratch=tmp_path)
+    _gain.layer_times(file, like=made.float_model, inputs=pictures.pixels[:1], threads=1)
 
     assert set(tmp_path.iterdir()) == before
 
 
 def test_events_go_to_the_layer_before_them_whatever_the_runtime_calls_them():
-    def event(name, microseconds):
-        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": microseconds}
-
     owner = {"conv_1": "conv_1", "relu": "conv_1"}
-    events = [
-        event("conv_1_token_7", 100),
-        event("relu_nchwc", 50),
-        event("relu_QuantizeLinear", 10),
-        event("Reorder", 5),
-    ]
+    spent = {"conv_1_token_7": 0.1, "relu_nchwc": 0.05, "relu_QuantizeLinear": 0.01, "Reorder": 0.005}
+    times = [OperatorTime(name, "Any", "CPUExecutionProvider", ms) for name, ms in spent.items()]
 
-    booked = _gain._booked(events, owner=owner)
+    booked = _gain._booked(times, owner=owner)
 
     assert booked.by_layer == pytest.approx({"conv_1": 0.16})
     assert booked.left_over == pytest.approx(0.005)

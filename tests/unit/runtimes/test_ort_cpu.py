@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from compressor.errors import MeasurementError, ModelError
-from compressor.runtimes.ort_cpu import OrtCpu, _edge
+from compressor.runtimes._onnx_runtime import edge
+from compressor.runtimes.ort_cpu import OrtCpu
 
 PIXELS = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
 FOREIGN = [
@@ -125,7 +126,7 @@ def test_onnx_runtime_has_errors_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
 def test_no_error_of_onnx_runtime_leaks(kind: type[Exception]) -> None:
-    with pytest.raises(MeasurementError, match=r"it failed: first line$"), _edge(MeasurementError, "it failed"):
+    with pytest.raises(MeasurementError, match=r"it failed: first line$"), edge(MeasurementError, "it failed"):
         raise kind("first line\nsecond line")
 
 

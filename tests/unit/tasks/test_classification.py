@@ -161,3 +161,29 @@ def test_labels_that_do_not_fit_are_refused(labels: np.ndarray, message: str) ->
 def test_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="no sample to judge"):
         Classification().metrics(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+
+
+def test_an_answer_is_the_largest_output_and_its_softmax_probability() -> None:
+    answer, probability = Classification().answers(LOGITS)
+
+    expected = torch.softmax(torch.from_numpy(LOGITS), dim=1).numpy()
+    assert answer.tolist() == [0, 1, 2, 0]
+    assert probability == pytest.approx(expected.max(axis=1), rel=1e-6)
+
+
+def test_a_row_that_holds_a_nan_answers_nothing() -> None:
+    answer, _ = Classification().answers(np.array([[np.nan, 1.0], [0.0, 1.0]]))
+
+    assert answer.tolist() == [-1, 1]
+
+
+def test_the_bins_of_reliability_give_the_calibration_error() -> None:
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(500, 4)) * 3, generator.integers(4, size=500)
+
+    bins = Classification().reliability(logits, labels)
+
+    gaps = sum(entry["samples"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 500
+    assert gaps == pytest.approx(Classification().metrics(logits, labels)["ece"])
+    assert sum(entry["samples"] for entry in bins) == 500
+    assert all(entry["low"] < entry["confidence"] <= entry["high"] for entry in bins)

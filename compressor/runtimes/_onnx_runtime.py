@@ -1,0 +1,305 @@
+"""ONNX Runtime, whatever provider runs the model: what all `ort_*` members share. Does not import torch.
+
+A provider that is not there, or that a session quietly goes without, is an error with the line that installs it: a model
+that was to run on a GPU is never timed on the CPU instead. Nodes that the wanted provider cannot run go to the CPU, as
+ONNX Runtime does; `operators` shows them, node by node.
+
+Not covered: models with more than one input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from compressor.errors import CompressError, MeasurementError, ModelError
+from compressor.runtimes._contract import OperatorTime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Its own exceptions have no common base; ValueError and RuntimeError come from its Python layer and its bindings.
+_FOREIGN_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+)
+
+_INPUT_TYPES: Mapping[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+class _Prepared(np.ndarray[Any, Any]):
+    """Inputs that have been through `prepare`, so that they are not normalised twice."""
+
+
+CPU = "CPUExecutionProvider"
+_PROFILED_AT_FIRST = 3  # runs that a profile leaves out, as kernels are still being chosen
+
+
+class OnnxRuntime:
+    """A session of ONNX Runtime with one provider; the CPU takes what that cannot run."""
+
+    def __init__(
+        self,
+        *,
+        threads: int = 0,
+        spinning: bool = False,
+        arena: bool = True,
+        provider: str = CPU,
+        provider_options: Mapping[str, str] | None = None,
+        install: str = "pip install onnxruntime",
+    ) -> None:
+        """Set up without a model.
+
+        Args:
+            threads: Threads within an operator; 0 for all cores this process may use.
+            spinning: Whether idle threads wait busily.
+            arena: Whether memory is kept for the next inference.
+            provider: Execution provider that must run the model.
+            provider_options: Of the provider.
+            install: The line that installs a build with the provider.
+        """
+        self._threads = threads or _usable_cores()
+        self._spinning, self._arena = spinning, arena
+        self._provider, self._provider_options, self._install = provider, dict(provider_options or {}), install
+        self._session: Any = None
+        self._file: Path | None = None
+        self._input_name = ""
+        self._sample_shape: tuple[int | str | None, ...] = ()
+        self._normalisation: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self._dtype: type[np.generic] = np.float32
+
+    def unavailable(self) -> str | None:
+        """Why the provider is not here, with the line that installs it; None when it is."""
+        if self._provider in onnxruntime.get_available_providers():
+            return None
+        return f"this build of ONNX Runtime has no {self._provider}; {self._install}"
+
+    def load(self, path: Path) -> None:
+        """Make a session.
+
+        Args:
+            path: An `.onnx` file, or an artifact folder that holds `model.onnx`.
+
+        Raises:
+            ModelError: No such file, not a model that ONNX Runtime can execute, not one with a single numeric input, or
+                the provider is not here.
+        """
+        file = self._converted(model_file(path))
+        session = self._started(file, self._options())
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _INPUT_TYPES:
+            found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
+            raise ModelError(
+                f"the model takes ({found})",
+                where=str(file),
+                hint=f"give one with a single input, of {', '.join(_INPUT_TYPES)}",
+            )
+        self._session, self._file = session, file
+        self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
+        self._sample_shape = tuple(inputs[0].shape[1:])
+        self._normalisation = _outside_normalisation(session.get_modelmeta().custom_metadata_map)
+
+    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+        """Median time of each node that runs, in a session of its own that is profiled.
+
+        Raises:
+            MeasurementError: No model is loaded, or it cannot take these inputs.
+        """
+        self._loaded()
+        assert self._file is not None
+        prepared = self.prepare(inputs)
+        with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._started(self._file, options)
+            with edge(MeasurementError, f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"):
+                for _ in range(_PROFILED_AT_FIRST + runs):
+                    session.run(None, {self._input_name: prepared})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return _operator_times(events)
+
+    def _options(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3  # errors; warnings are about devices and fusions that nobody asked for
+        options.enable_cpu_mem_arena = self._arena
+        # Idle threads that spin would take the cores from the model that is being timed in another process.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")
+        return options
+
+    def _started(self, file: Path, options: Any) -> Any:
+        reason = self.unavailable()
+        if reason is not None:
+            raise ModelError(reason, where=str(file), hint="compress list runtimes shows what is here")
+        providers: list[Any] = [(self._provider, self._provider_options)] if self._provider != CPU else []
+        with edge(ModelError, "ONNX Runtime cannot load this model", where=file):
+            session = onnxruntime.InferenceSession(str(file), options, providers=[*providers, CPU])
+        if self._provider not in session.get_providers():
+            raise ModelError(
+                f"{self._provider} is in this build of ONNX Runtime and does not start here",
+                where=str(file),
+                hint="are its driver and its libraries installed, and is the device there?",
+            )
+        return session
+
+    def _converted(self, file: Path) -> Path:
+        """The file that is really loaded; a format of its own is made here."""
+        return file
+
+    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """`inputs` in the data type of the model's input, pixels moved to `[B, H, W, C]` if that is its shape.
+
+        uint8 pixels become 0–1 for a model that takes floats, and are normalised for one that says it was exported
+        without its normalisation.
+
+        Raises:
+            MeasurementError: No model is loaded.
+        """
+        self._loaded()
+        if isinstance(inputs, _Prepared):
+            return inputs
+        # The plain comparison spares a model that answers in microseconds the longer look.
+        if inputs.shape[1:] != self._sample_shape and _is_channels_last(self._sample_shape, inputs.shape[1:]):
+            inputs = np.moveaxis(inputs, 1, -1)
+        if inputs.dtype == np.uint8 and self._dtype is not np.uint8:
+            inputs = inputs.astype(self._dtype) / self._dtype(255)
+        elif inputs.dtype.kind == "f" and self._dtype is not np.uint8:
+            inputs = inputs.astype(self._dtype, copy=False)
+        if self._normalisation is not None:
+            mean, std = (part.reshape(-1, *[1] * (inputs.ndim - 2)) for part in self._normalisation)
+            inputs = ((inputs - mean) / std).astype(self._dtype)
+        return np.ascontiguousarray(inputs).view(_Prepared)
+
+    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The model's first output for a batch.
+
+        Raises:
+            MeasurementError: No model is loaded, or it cannot take these inputs.
+        """
+        session = self._loaded()
+        prepared = self.prepare(inputs)
+        with edge(MeasurementError, f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"):
+            outputs = session.run(None, {self._input_name: prepared})
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+    def describe(self) -> dict[str, str | int]:
+        """The first provider of the session (of the library, before `load`) and the number of threads."""
+        providers = self._session.get_providers() if self._session else [self._provider]
+        return {
+            "runtime": "onnxruntime",
+            "version": str(onnxruntime.__version__),
+            "provider": str(providers[0]),
+            "threads": self._threads,
+        }
+
+    def file_size(self, path: Path) -> int:
+        """Size in bytes of the model file and of the files that hold its weights outside it.
+
+        Raises:
+            ModelError: There is no such file, or it is not an ONNX model.
+        """
+        file = model_file(path)
+        return file.stat().st_size + sum(other.stat().st_size for other in _external_files(file))
+
+    def _loaded(self) -> Any:
+        if self._session is None:
+            raise MeasurementError("no model is loaded", hint="call load(path) first")
+        return self._session
+
+
+def _operator_times(events: list[Mapping[str, Any]]) -> list[OperatorTime]:
+    """The nodes in ONNX Runtime's profile, in the order they run."""
+    taken: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
+            told = event.get("args", {})
+            name = str(event["name"])[: -len("_kernel_time")]
+            taken[name, str(told.get("op_name", "")), str(told.get("provider", ""))].append(float(event["dur"]) / 1000)
+    return [
+        OperatorTime(name, op, provider, float(np.median(each[_PROFILED_AT_FIRST:] or each)))
+        for (name, op, provider), each in taken.items()
+    ]
+
+
+def _outside_normalisation(metadata: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Mean and deviation to apply to 0–1 inputs, when the model says that they are not part of it."""
+    told = json.loads(metadata.get("compress.input", "{}")).get("normalisation", {})
+    if told.get("baked_in", True) or not told.get("mean"):
+        return None
+    return np.asarray(told["mean"], np.float32), np.asarray(told["std"], np.float32)
+
+
+@contextmanager
+def edge(error: type[CompressError], sentence: str, *, where: Path | None = None) -> Iterator[None]:
+    """Turn whatever ONNX Runtime raises into `error`; only the first line of its message is for people."""
+    try:
+        yield
+    except _FOREIGN_ERRORS as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise error(f"{sentence}: {reason}", where=None if where is None else str(where)) from fault
+
+
+def model_file(path: Path) -> Path:
+    """The ONNX file at `path`: itself, or the one in an artifact's folder.
+
+    Raises:
+        ModelError: There is none.
+    """
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise ModelError("no such model", where=str(file), hint="compress export writes one from a trained network")
+    return file
+
+
+def _external_files(file: Path) -> set[Path]:
+    """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose)."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(file), load_external_data=False).graph
+    except DecodeError as fault:
+        raise ModelError(f"not an ONNX model: {fault}", where=str(file)) from fault
+    entries = (entry for tensor in graph.initializer for entry in tensor.external_data)
+    return {file.parent / entry.value for entry in entries if entry.key == "location"}
+
+
+def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:
+    """Whether the fixed sizes of what a model takes fit a `[C, H, W]` sample only as `[H, W, C]`."""
+
+    def fits(sample: tuple[int, ...]) -> bool:
+        return all(not isinstance(fixed, int) or fixed == size for fixed, size in zip(taken, sample, strict=True))
+
+    return len(given) == len(taken) == 3 and not fits(given) and fits((*given[1:], given[0]))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

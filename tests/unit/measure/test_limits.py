@@ -1,0 +1,60 @@
+"""Less memory and less processor time than the machine has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compressor.errors import MeasurementError
+from compressor.measure.limits import CpuQuota, limit_memory
+
+TAKES_300_MB = "import sys; sys.stdin.readline(); held = bytearray(300_000_000); print(len(held))"
+
+
+def run_with(megabytes: int) -> subprocess.CompletedProcess[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKES_300_MB],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit_memory(process.pid, megabytes=megabytes)
+    out, err = process.communicate("go\n")
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+def test_a_process_gets_no_more_memory_than_it_may_have() -> None:
+    assert run_with(1000).stdout.strip() == "300000000"
+    assert "MemoryError" in run_with(200).stderr
+
+
+def test_a_process_that_is_gone_cannot_be_limited() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+
+    with pytest.raises(MeasurementError, match="memory cannot be limited here"):
+        limit_memory(process.pid, megabytes=100)
+
+
+def test_a_quota_is_written_where_version_2_has_it_and_taken_away(tmp_path: Path) -> None:
+    quota = CpuQuota(0.5, name="ours", cgroups=tmp_path)
+    folder = tmp_path / "ours"
+
+    assert (folder / "cpu.max").read_text() == "50000 100000"
+    quota.add(7)
+    assert (folder / "cgroup.procs").read_text() == "7"
+    for file in folder.iterdir():
+        file.unlink()  # the kernel's files go with their folder
+    quota.close()
+    assert not folder.exists()
+
+
+def test_without_the_right_to_make_a_group_the_sentence_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MeasurementError, match="processor time cannot be limited here") as told:
+        CpuQuota(0.5, name="ours", cgroups=tmp_path / "nowhere")
+
+    assert "leave cpu_share out" in (told.value.hint or "")
