@@ -2,7 +2,7 @@
 
 The public API is lazy: importing this package loads neither torch, numpy nor onnx.
 
-    from compressor import train, distill, prune, quantize, export, bench, run
+    from compressor import train, distill, prune, quantize, export, bench, pack, run
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "bench", "distill", "export", "prune", "quantize", "run", "train"]
+__all__ = ["__version__", "bench", "distill", "export", "pack", "prune", "quantize", "run", "train"]
 
 if TYPE_CHECKING:
-    from compressor.api import bench, distill, export, prune, quantize, run, train
+    from compressor.api import bench, distill, export, pack, prune, quantize, run, train
 
 
 def __getattr__(name: str) -> object:

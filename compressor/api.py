@@ -6,12 +6,14 @@ Every function takes what the command of the same name takes, under the same nam
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, opening, pipeline, preflight
+from compressor import artifact, console, opening, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
@@ -31,6 +33,14 @@ class Finished:
     onnx: Mapping[Role, Artifact]
     measurements: Artifact | None
     report: Artifact | None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` leaves: the folder, and the same as one file if that was wanted."""
+
+    folder: Artifact
+    archive: Path | None
 
 
 def train(
@@ -256,13 +266,137 @@ def bench(
     of_a_run = opening.network_of_run(sources)
     if len(sources) > 1 or (sources and of_a_run is None):
         return opening.compare(sources, section, data, name, Path(runs), assignments, command)
-    current = opening.reopened(of_a_run, section, data, None, Path(runs), assignments, command)
+    current = _exported_run(of_a_run, section, data, Path(runs), assignments, command)
+    with current.working():
+        return current.bench()
+
+
+def pack(
+    source: PathLike | None = None,
+    *,
+    teacher: bool = True,
+    links: bool = False,
+    samples: int = 500,
+    zipped: bool = False,
+    data: str | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Packed:
+    """One small folder that measures a run's models on a device with Python, NumPy and ONNX Runtime alone.
+
+    Args:
+        source: A run folder or a network in it; by default the newest network below `runs`.
+        teacher: Take the teacher along, to be compared with there.
+        links: Take along what lies between teacher and student as well.
+        samples: How many test samples go along.
+        zipped: Also write it as one zip file beside the folder.
+        data: A data source; by default the one that the artifact was made with.
+        runs: Where to look, and where to write.
+        options: Settings of `[bench]` by name: `profiles`, `blocks`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
+    with current.working():
+        made = _packed(current, teacher=teacher, links=links, samples=samples)
+        archive = None
+        if zipped:
+            archive = Path(
+                shutil.make_archive(str(made.path), "zip", root_dir=made.path.parent, base_dir=made.path.name)
+            )
+        return Packed(made, archive)
+
+
+def bench_on(
+    host: str,
+    source: PathLike | None = None,
+    *,
+    name: str | None = None,
+    python: str = "python3",
+    ssh_options: Sequence[str] = (),
+    samples: int = 500,
+    data: str | None = None,
+    runs: PathLike = "runs",
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    command: str = "",
+) -> Path:
+    """Measure a run's models on another machine over ssh: pack, copy, run, fetch, clean up.
+
+    Args:
+        host: As `ssh` takes it.
+        source: A run folder or a network in it; by default the newest network below `runs`.
+        name: What to call the device; by default the host.
+        python: The Python there, with numpy and onnxruntime.
+        ssh_options: Further words for `ssh`.
+        samples: How many test samples go along.
+        data: A data source; by default the one that the artifact was made with.
+        runs: Where to look, and where to write.
+        options: Settings of `[bench]` by name: `profiles`, `blocks`, ...
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+
+    Returns:
+        The result: `runs/RUN/devices/NAME.json`, which `report` shows beside this machine.
+
+    Raises:
+        CompressError: With the sentence that the command would print.
+    """
+    from compressor.measure.remote import Host
+
+    current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
+    with current.working():
+        made = _packed(current, teacher=True, links=False, samples=samples)
+        called = name or host.rpartition("@")[2]
+        with Host(host, options=ssh_options) as there:
+            console.note(f"bench  {host}: carries {made.manifest.details['size_bytes'] / 1e6:.1f} MB there")
+            there.put(made.path)
+            console.note(f"bench  {host}: measures")
+            seconds = current.recipe.bench.min_seconds
+            told = there.run(f"{shlex.quote(python)} run.py --name {shlex.quote(called)} --seconds {seconds:g}")
+            for line in told.splitlines()[:-1]:
+                console.note(line)
+            content = there.fetch("device.json")
+        kept = current.folder / "devices" / f"{recipes.safe_name(called)}.json"
+        kept.parent.mkdir(exist_ok=True)
+        written = kept.with_suffix(".writing")
+        written.write_bytes(content)
+        written.replace(kept)
+        return kept
+
+
+def _exported_run(
+    source: PathLike | None,
+    sections: Mapping[str, Any],
+    data: str | None,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Run:
+    """The run of a network with its relatives, all of them exported."""
+    of_a_run = opening.network_of_run([source]) if source is not None else None
+    if source is not None and of_a_run is None:
+        hint = "name a run's folder or a network in it"
+        raise InputError("holds no network that was made here", where=str(source), hint=hint)
+    current = opening.reopened(of_a_run, sections, data, None, runs, assignments, command)
     opening.add_relatives(current)
     with current.working():
         if not any(each.startswith("export.") for each in assignments):
             pipeline.export_as_before(current)
         pipeline.export_all(current)
-        return current.bench()
+    return current
+
+
+def _packed(current: Run, *, teacher: bool, links: bool, samples: int) -> Artifact:
+    shipped = [role for role in pipeline.ROLES if role in current.onnx and role != "control"]
+    between = shipped[1:-1] if "teacher" in shipped else shipped[:-1]
+    left_out = set(between if not links else ()) | ({"teacher"} if not teacher and len(shipped) > 1 else set())
+    return current.pack([role for role in shipped if role not in left_out], samples=samples)
 
 
 def profile(
@@ -332,23 +466,56 @@ def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = ()
     report = None
     if done.measurements is not None and "report" in done.recipe.stage_order():
         with done.working():
-            report = reports.write(done.measurements, done.folder / "report")
+            devices = sorted((done.folder / "devices").glob("*.json"))
+            report = reports.write(done.measurements, done.folder / "report", devices=devices)
     return Finished(done.folder, dict(done.artifacts), dict(done.onnx), done.measurements, report)
 
 
-def report(source: PathLike | None = None, *, runs: PathLike = "runs", destination: PathLike | None = None) -> Artifact:
+def report(
+    source: PathLike | None = None,
+    *,
+    runs: PathLike = "runs",
+    destination: PathLike | None = None,
+    devices: Sequence[PathLike] = (),
+) -> Artifact:
     """Write the report of a run's measurements.
 
     Args:
         source: A run folder or a `bench` artifact; by default the newest measurements below `runs`.
         runs: Where to look.
         destination: Folder of the report; by default `report` beside the measurements.
+        devices: `device.json` files that packs of the run wrote elsewhere; they are kept with the run from now on.
 
     Raises:
-        InputError: There are no measurements.
+        InputError: There are no measurements, or a device's file is not one.
     """
     from compressor.report import write as reports
 
+    measured = measurements(source, runs=runs)
+    folder = measured.path.parent / "devices"
+    for file in map(Path, devices):
+        name = reports.device_name(file)
+        folder.mkdir(exist_ok=True)
+        kept = folder / f"{recipes.safe_name(name)}.json"
+        if kept.resolve() != file.resolve():
+            shutil.copyfile(file, kept)
+    return reports.write(
+        measured,
+        Path(destination) if destination else measured.path.parent / "report",
+        devices=sorted(folder.glob("*.json")),
+    )
+
+
+def measurements(source: PathLike | None = None, *, runs: PathLike = "runs") -> Artifact:
+    """The measurements of a run.
+
+    Args:
+        source: A run folder or a `bench` artifact; by default the newest below `runs`.
+        runs: Where to look.
+
+    Raises:
+        InputError: There are none.
+    """
     if source is None:
         measured = artifact.newest(Path(runs), kind="measurements")
         if measured is None:
@@ -356,7 +523,7 @@ def report(source: PathLike | None = None, *, runs: PathLike = "runs", destinati
     else:
         folder = Path(source) if artifact.is_artifact(Path(source)) else Path(source) / "bench"
         measured = artifact.read(folder)
-    return reports.write(measured, Path(destination) if destination else measured.path.parent / "report")
+    return measured
 
 
 def evaluate(

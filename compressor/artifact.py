@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 _POLL_S = 0.2
-Kind = Literal["torch", "onnx", "measurements", "report"]
+Kind = Literal["torch", "onnx", "measurements", "report", "pack"]
 
 _RECORDED_LIBRARIES = (
     "compressor",
@@ -305,7 +305,7 @@ def seal(temporary: Path, final: Path, manifest: Manifest) -> Artifact:
     files = {
         file.relative_to(temporary).as_posix(): sha256(file) for file in sorted(temporary.rglob("*")) if file.is_file()
     }
-    created = datetime.now(UTC).isoformat(timespec="microseconds")
+    created = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     complete = replace(manifest, files=files, created=created, versions=library_versions())
     (temporary / MANIFEST).write_text(json.dumps(asdict(complete), indent=2, sort_keys=True), encoding="utf-8")
     for file in temporary.rglob("*"):
@@ -337,8 +337,11 @@ def key_of(**parts: object) -> str:
 
 def sha256(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
     export[-role]      their ONNX models
     quantize           the last of these with fewer bits
     bench              every measurement
+    pack               what is carried to a device
     report             (written by `api.run`)
 
 Each has a key: the hash of everything that goes in. A link whose key has not changed is not done again.
@@ -50,6 +51,7 @@ _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = get_args(Role)
 BETWEEN: Mapping[str, Role] = {"distill": "distilled", "prune": "pruned"}  # what a link leaves that is not the last
 _SHARED = ("train", "distill")  # stages in which all processes of a job take part
+_SHOWN_VIEWS = ("train", "distill", "prune", "quantize")  # stages whose result depends on the views of the data
 _OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 
 
@@ -295,6 +297,33 @@ class Run:
         parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
         return self._measured(candidates, parents=parents)
 
+    def pack(self, roles: Sequence[Role], *, samples: int) -> Artifact:
+        """Pack the ONNX models of some roles for a device that has no compress.
+
+        Args:
+            roles: Whose; the first is what the others are held against.
+            samples: How many test samples go along.
+        """
+        models: dict[str, Artifact] = {role: self.onnx[role] for role in roles}
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.pack import pack as stage
+
+            return stage(
+                models,
+                self.recipe.bench,
+                base=roles[0],
+                samples=samples,
+                dataset=self.dataset,
+                task=self.task,
+                task_name=self.recipe.task.name,
+                target=target,
+            )
+
+        settings = self._settings(bench=self.recipe.bench, roles=list(roles), samples=samples)
+        parents = {f"{role}-onnx": model for role, model in models.items()}
+        return self._link("pack", "pack", "pack", settings, make, parents=parents, also=_libraries())
+
     def compare(self, sources: Mapping[str, Artifact | Path]) -> Artifact:
         """Measure models against the first of them, each in the form it has.
 
@@ -463,7 +492,7 @@ class Run:
             stage=stage,
             version=__version__,
             settings={key: value for key, value in settings.items() if key not in ("data", "model")},
-            views=settings["data"]["views"],
+            views=settings["data"]["views"] if stage in _SHOWN_VIEWS else None,
             model=model,
             also=also,
             sources=_outside_sources(settings),

@@ -279,8 +279,8 @@ def _signature(node: ast.ClassDef | ast.FunctionDef, doc: str) -> tuple[tuple[Op
     plain = [arg for arg in spec.args if arg.arg != "self"]
     defaults: list[ast.expr | None] = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
     return (
-        tuple(option(arg, default) for arg, default in zip(plain, defaults, strict=True)),
-        tuple(option(arg, default) for arg, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)),
+        tuple(option(arg, default) for arg, default in zip(plain, defaults)),
+        tuple(option(arg, default) for arg, default in zip(spec.kwonlyargs, spec.kw_defaults)),
     )
 
 

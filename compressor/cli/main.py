@@ -21,6 +21,7 @@ from compressor.cli import (
     export,
     init,
     inspect,
+    pack,
     prune,
     quantize,
     report,
@@ -49,6 +50,7 @@ app.command("quantize")(quantize.quantize)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("bench")(bench.bench)
+app.command("pack")(pack.pack)
 app.command("report")(report.report)
 app.command("list")(list_command.list_)
 app.command("clean")(clean.clean)

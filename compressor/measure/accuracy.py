@@ -85,7 +85,7 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         "metrics": metrics,
         "primary": task.primary,
         "interval": list(wilson_interval(int(task.correct(logits_NK, labels_N).sum()), len(labels_N))),
-        "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],  # noqa: B905 - one each; runs on Python 3.9 too
+        "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],
         "reliability": task.reliability(logits_NK, labels_N),
     }
 

@@ -66,7 +66,7 @@ def gpu_meters() -> list[Meter]:
         return []
     return [
         Meter(f"NVML {name}", lambda of=handle: nvml.nvmlDeviceGetTotalEnergyConsumption(of) / 1000)  # type: ignore[misc]
-        for name, handle in zip(names, handles)  # noqa: B905 - equally many by construction
+        for name, handle in zip(names, handles)
     ]
 
 
@@ -77,7 +77,7 @@ def joules_of(work: Callable[[], object], meters: list[Meter]) -> float | None:
     begin = [meter.read() for meter in meters]
     work()
     end = [meter.read() for meter in meters]
-    return sum(meter.spent(first, last) for meter, first, last in zip(meters, begin, end))  # noqa: B905 - one each
+    return sum(meter.spent(first, last) for meter, first, last in zip(meters, begin, end))
 
 
 def _joules(counter: Path) -> float:

@@ -23,8 +23,6 @@ from compressor.measure.worker import Job
 from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from numpy.typing import NDArray
 
 _END_OF_STDERR = 2000
@@ -174,7 +172,7 @@ class IsolatedModel:
             self._stderr.close()
             self._stderr = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> IsolatedModel:
         """Start the process; nothing is left of it when that fails."""
         try:
             self.start()

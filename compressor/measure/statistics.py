@@ -112,7 +112,7 @@ def paired_speedup(
         raise MeasurementError(
             f"{len(base_blocks)} and {len(other_blocks)} blocks cannot be paired; it takes two or more, equally many"
         )
-    pairs = zip(base_blocks, other_blocks)  # noqa: B905 - equally many, see above; runs on Python 3.9 too
+    pairs = zip(base_blocks, other_blocks)
     ratios = np.array([np.median(base) / np.median(other) for base, other in pairs])
     drawn = np.random.default_rng(seed).integers(len(ratios), size=(resamples, len(ratios)))
     low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])

@@ -97,6 +97,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         energy_source=raw.get("energy_source"),
         worst=None if measured.worst is None else replace(measured.worst, pictures=pictures),
         devices=tuple(read_device(file) for file in devices),
+        folder=(Path(run_folder.parent.name) / run_folder.name).as_posix(),
     )
 
 

@@ -405,7 +405,11 @@ class Headline:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything a report shows."""
+    """Everything a report shows.
+
+    Attributes:
+        folder: The run's, as a command would name it from where the run was made.
+    """
 
     run: str
     task: str
@@ -432,6 +436,7 @@ class ReportData:
     energy_source: str | None = None
     worst: Worst | None = None
     devices: tuple[Device, ...] = ()
+    folder: str = ""
 
     @property
     def profiles(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ _ROW_HEIGHT = 46
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: what Plotly draws, what it shows in words, and the same numbers as a table."""
+    """One figure: what Plotly draws, what it shows in words, the same numbers as a table, and the command that makes it."""
 
     name: str
     title: str
@@ -61,6 +61,7 @@ class Figure:
     layout: dict[str, Any]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    command: str = ""
 
 
 def figures(data: ReportData) -> tuple[Figure, ...]:
@@ -103,16 +104,18 @@ def accuracy_against_latency(data: ReportData) -> Figure | None:
     if not shown:
         return None
     by_role = [[point for point in shown if point[0] is candidate] for candidate in data.candidates]
-    traces = [_points(points, data.metric) for points in by_role if points]
+    front = pareto_front([(timing.p50_ms, entry.metrics[data.metric]) for _, entry, timing in shown])
+    traces = [_front(front), *(_points(points, data.metric) for points in by_role if points)]
     latencies = [timing.p50_ms for _, _, timing in shown]
     layout = empty_layout(height=400)
-    layout["xaxis"] |= _latency_axis(latencies) | {"title": {"text": f"p50 latency, {label(profile)} (ms)"}}
+    layout["xaxis"] |= latency_axis(latencies) | {"title": {"text": f"p50 latency, {label(profile)} (ms)"}}
     layout["yaxis"] |= {"title": {"text": data.metric.replace("_", " ")}, "tickformat": ".1%"}
     return Figure(
         name="accuracy-against-latency",
         title="Accuracy against latency",
         caption=(
-            f"Up and to the left is better. Bars are 95 % intervals of the accuracy on {fmt.count(shown[0][1].samples)} "
+            f"Up and to the left is better; nothing here beats a model on the stepped line in both. "
+            f"Bars are 95 % intervals of the accuracy on {fmt.count(shown[0][1].samples)} "
             f"test samples; hollow marks run in PyTorch."
         ),
         traces=tuple(traces),
@@ -129,6 +132,27 @@ def accuracy_against_latency(data: ReportData) -> Figure | None:
             for candidate, entry, timing in shown
         ),
     )
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (latency, accuracy) pairs that no other beats in both, the fastest first."""
+    front: list[tuple[float, float]] = []
+    for latency, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((latency, accuracy))
+    return front
+
+
+def _front(front: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [latency for latency, _ in front],
+        "y": [accuracy for _, accuracy in front],
+        "line": {"color": "rgba(128,128,128,0.6)", "width": 1.5, "dash": "dot", "shape": "hv"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def latency_distribution(data: ReportData, profile: str) -> Figure | None:
@@ -155,7 +179,7 @@ def latency_distribution(data: ReportData, profile: str) -> Figure | None:
     )
     layout = empty_layout(height=90 + _ROW_HEIGHT * len(timings), legend=False)
     edges = [span[0] for span in spans] + [span[4] for span in spans]
-    layout["xaxis"] |= _latency_axis(edges) | {"title": {"text": "latency of one batch (ms)"}}
+    layout["xaxis"] |= latency_axis(edges) | {"title": {"text": "latency of one batch (ms)"}}
     layout["yaxis"] |= names_axis(positions, names)
     first = timings[0]
     threads = "All cores" if first.threads == 0 else f"{first.threads} thread{'' if first.threads == 1 else 's'}"
@@ -469,8 +493,8 @@ def names_axis(positions: Sequence[int], names: Sequence[tuple[str, ...]]) -> di
     }
 
 
-def _latency_axis(values_ms: Sequence[float]) -> dict[str, Any]:
-    """Linear from zero; logarithmic when the slowest takes more than five times as long as the fastest."""
+def latency_axis(values_ms: Sequence[float]) -> dict[str, Any]:
+    """An axis of milliseconds: linear from zero; logarithmic when the slowest takes over five times the fastest's."""
     low, high = min(values_ms), max(values_ms)
     if low <= 0 or high / low < 5:
         return {"type": "linear", "range": [0, high * 1.25]}
@@ -481,6 +505,17 @@ def _latency_axis(values_ms: Sequence[float]) -> dict[str, Any]:
         "tickmode": "array",
         "tickvals": (ticks := _log_ticks(low, high)),
         "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def magnitude_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis of large numbers, written in short."""
+    low, high = min(values), max(values)
+    return {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": (ticks := _log_ticks(low, high)),
+        "ticktext": [fmt.magnitude(tick).replace(".00", "").replace(".0 ", " ") for tick in ticks],
     }
 
 

@@ -1,7 +1,8 @@
 """What the numbers say, in sentences: the student against the teacher, the control and the user's budgets.
 
-A difference in accuracy is called noise when it is no larger than half of the wider of the two 95 % intervals. Networks
-that err on the same samples could be told apart by less: a paired test would be sharper than these intervals are.
+Both models of a comparison answered the same samples, so a difference in accuracy is judged by McNemar's exact test: it
+is called noise when chance alone would do as much in more than one case of twenty. Where no such test was made (older
+measurements, another metric) it is noise when it is no larger than half of the wider of the two 95 % intervals.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from compressor.report.facts import (
     payload_of,
     runtime_title,
 )
+
+_SAME = 1e-9  # the paired test is about the share of right answers; another metric differs by something else
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ def judge(
     own = student.accuracy_on(runtime)
     assert own is not None, "the deployed runtime is one of those measured"
     teacher = _comparable(find_candidate(candidates, "teacher"), runtime)
-    change = _difference(own, teacher, metric)
+    change = _difference(own, teacher, metric, "teacher")
     shared, control = _shared(student, find_candidate(candidates, "control"), runtime)
-    gain = _difference(shared, control, metric)
+    gain = _difference(shared, control, metric, "control")
     speed = _speed(timings, runtime, base)
     sizes = _sizes(find_candidate(candidates, "teacher"), student, runtime)
     return Headline(
@@ -108,7 +111,7 @@ def judge(
 
 def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
-    return _gain_sentence(_difference(student, control, metric))
+    return _gain_sentence(_difference(student, control, metric, "control"))
 
 
 def deployed_runtime(candidate: Candidate) -> str:
@@ -131,10 +134,13 @@ def _shared(student: Candidate, control: Candidate | None, runtime: str) -> tupl
     return own or student.accuracy[0], other
 
 
-def _difference(own: Accuracy, other: Accuracy | None, metric: str) -> _Difference | None:
+def _difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -> _Difference | None:
     if other is None or metric not in own.metrics or metric not in other.metrics:
         return None
     value = own.metrics[metric] - other.metrics[metric]
+    test = own.paired_with(role)
+    if test is not None and own.runtime == other.runtime and abs(test.difference - value) < _SAME:
+        return _Difference(value, not test.real, own.samples)
     return _Difference(value, abs(value) <= max(own.half_width, other.half_width), own.samples)
 
 

@@ -23,7 +23,8 @@ from plotly.offline import get_plotlyjs
 from compressor import __version__
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
-from compressor.report import links, tables
+from compressor.report import links, quality, speed, tables
+from compressor.report.commands import with_commands
 from compressor.report.facts import Headline, ReportData
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -45,7 +46,7 @@ class Card:
 
 def render(data: ReportData) -> str:
     """The whole page."""
-    figures = (*drawing.figures(data), *(figure for figure in (links.sensitivity(data),) if figure is not None))
+    figures = with_commands(data, all_figures(data))
     plotly, script = Markup(get_plotlyjs()), Markup(_template_text("report.js"))
     return (
         _environment()
@@ -57,6 +58,16 @@ def render(data: ReportData) -> str:
             figures=figures,
             figures_json=embedded_json({figure.name: _drawn(figure) for figure in figures}),
             chain=links.table(data),
+            unrest=speed.unrest(data),
+            paired=quality.paired(data),
+            calibration=quality.calibration(data),
+            changed=quality.changed_decisions(data),
+            pictures=quality.gallery(data),
+            devices=speed.devices(data),
+            nodes=speed.nodes(data),
+            providers=speed.providers(data),
+            interference=speed.interference(data),
+            memory=speed.memory(data),
             widths=links.widths(data),
             spared=links.spared(data),
             quantization=links.quantization(data),
@@ -81,6 +92,23 @@ def render(data: ReportData) -> str:
             script_hashes=" ".join(f"'sha256-{_digest(code)}'" for code in (plotly, script)),
         )
     )
+
+
+def all_figures(data: ReportData) -> tuple[drawing.Figure, ...]:
+    """Every figure that there are numbers for, in reading order."""
+    first, *rest = drawing.figures(data) or (None,)
+    drawn = [
+        first,
+        links.waterfall(data),
+        *rest,
+        *(speed.throughput(data, profile) for profile in dict.fromkeys(point.profile for point in data.curves)),
+        speed.operators(data),
+        speed.device_latencies(data),
+        quality.class_changes(data),
+        quality.reliability(data),
+        links.sensitivity(data),
+    ]
+    return tuple(figure for figure in drawn if figure is not None)
 
 
 def embedded_json(value: object) -> Markup:

@@ -84,6 +84,63 @@ def table(data: ReportData) -> Table:
     )
 
 
+def waterfall(data: ReportData) -> Figure | None:
+    """What each link takes off the latency: bars that hang where the one before ended."""
+    chain = [step for step in steps(data) if step.timing is not None]
+    if len(chain) < 3:
+        return None  # two bars say what the first screen says
+    names = [step.candidate.title for step in chain]
+    times = [step.timing.p50_ms for step in chain if step.timing is not None]
+    bars: list[dict[str, Any]] = []
+    for number, (step, now) in enumerate(zip(chain, times, strict=True)):
+        before = times[number - 1] if number else 0.0
+        low, high = min(before, now), max(before, now)
+        words = fmt.milliseconds(now) if not number else f"{fmt.milliseconds(before)} → {fmt.milliseconds(now)}"
+        change = "" if step.points is None else f", {fmt.points(step.points)}"
+        bars.append({"base": low, "height": high - low, "tint": colour(step.candidate.role), "words": words + change})
+    trace = {
+        "type": "bar",
+        "x": list(range(len(bars))),
+        "y": [bar["height"] for bar in bars],
+        "base": [bar["base"] for bar in bars],
+        "marker": {"color": [bar["tint"] for bar in bars]},
+        "text": [f"<b>{label(name)}</b><br>{bar['words']}" for name, bar in zip(names, bars, strict=True)],
+        "textposition": "none",
+        "hoverinfo": "text",
+        "width": 0.62,
+    }
+    levels = [
+        {"type": "line", "x0": number - 0.31, "x1": number + 1.31, "y0": now, "y1": now}
+        | {"line": {"color": "rgba(128,128,128,0.7)", "width": 1, "dash": "dot"}}
+        for number, now in enumerate(times[:-1])
+    ]
+    written = {
+        "type": "scatter",
+        "mode": "text",
+        "x": list(range(len(bars))),
+        "y": [bar["base"] + bar["height"] for bar in bars],
+        "text": [fmt.milliseconds(now) for now in times],
+        "textposition": "top center",
+        "hoverinfo": "skip",
+    }
+    layout = empty_layout(height=380, legend=False)
+    layout["shapes"] = levels
+    layout["xaxis"] |= names_axis(list(range(len(bars))), [(name,) for name in names])
+    layout["yaxis"] |= {"title": {"text": "p50 latency (ms)"}, "range": [0, 1.15 * max(times)]}
+    return Figure(
+        name="waterfall",
+        title="What each link takes off",
+        caption="Each bar hangs from the latency before its link to the one after it; hover for what it cost in accuracy.",
+        traces=(trace, written),
+        layout=layout,
+        columns=("Model", "p50", "Change of accuracy"),
+        rows=tuple(
+            (step.candidate.title, fmt.milliseconds(now), fmt.points(step.points))
+            for step, now in zip(chain, times, strict=True)
+        ),
+    )
+
+
 def sensitivity(data: ReportData) -> Figure | None:
     """How much accuracy each group of channels costs when it alone is cut, before any recovery."""
     link = next((link for link in data.links if (link.pruning or {}).get("sensitivity")), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compressor.report import links, tables
+from compressor.report import links, quality, speed, tables
 from compressor.report.facts import ReportData
 
 _SIGNS = {"met": "✅", "missed": "❌", "none": "ℹ️"}
@@ -20,6 +20,9 @@ def render(data: ReportData) -> str:
         _grid(links.table(data)) if len(links.steps(data)) > 2 else "",
         _grid(tables.accuracy(data)),
         _grid(tables.latency(data)),
+        f"> ⚠️ {text(speed.unrest(data))}" if speed.unrest(data) else "",
+        _titled("Is the difference real?", quality.paired(data)),
+        _titled("Other devices", speed.devices(data)),
         _titled("Budgets", tables.budgets(data)),
         _titled("What is not here", tables.missing(data)),
         _folded(tables.steps(data)),
@@ -27,7 +30,11 @@ def render(data: ReportData) -> str:
         _folded(links.quantization(data)),
         _folded(tables.decisions(data)),
         _folded(tables.parity(data)),
+        _folded(quality.changed_decisions(data)),
+        _folded(quality.calibration(data)),
         _folded(tables.conditions(data)),
+        _folded(speed.memory(data)),
+        _folded(speed.interference(data)),
         _reproduce(data),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"

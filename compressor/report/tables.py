@@ -169,12 +169,12 @@ def input_contract(data: ReportData) -> Table:
 
 def conditions(data: ReportData) -> Table:
     """How every latency was taken."""
-    timed = ("Threads", "Batch", "Timed", "Mean", "p99", "Samples per s")
-    columns = ("Model", "Runs on", "Profile", *timed, "Load", "First answer", "Peak memory", "Warm", "Provider")
+    timed = ("Threads", "Batch", "Timed", "Mean", "p50, 95 %", "p95", "p99", "Samples per s")
+    columns = ("Model", "Runs on", "Profile", *timed, "Warm", "Provider")
     titles = {candidate.role: candidate.title for candidate in data.candidates}
     rows = tuple(_condition_row(titles.get(timing.role, timing.role), timing) for timing in data.timings)
     roles = tuple(timing.role for timing in data.timings)
-    return Table("Conditions of every timing", columns, rows, frozenset(range(3, 12)), roles)
+    return Table("Conditions of every timing", columns, rows, frozenset(range(3, 11)), roles)
 
 
 def machine(data: ReportData) -> Table:
@@ -326,14 +326,17 @@ def _condition_row(title: str, timing: Timing) -> tuple[str, ...]:
         str(timing.batch),
         fmt.count(timing.samples),
         fmt.milliseconds(timing.mean_ms),
+        _bounds(timing.p50_interval),
+        fmt.milliseconds(timing.p95_ms),
         fmt.milliseconds(timing.p99_ms),
         fmt.magnitude(timing.throughput_per_s),
-        fmt.milliseconds(timing.load_ms),
-        fmt.milliseconds(timing.first_ms),
-        fmt.ABSENT if timing.peak_memory_mb is None else f"{fmt.significant(timing.peak_memory_mb)} MB",
         "steady" if timing.steady else "not steady",
         str(provider),
     )
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return fmt.ABSENT if interval is None else f"{fmt.significant(interval[0])}–{fmt.significant(interval[1])} ms"
 
 
 def _result(data: ReportData, link: Link) -> str:

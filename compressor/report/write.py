@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from compressor.artifact import Artifact, Manifest
 from compressor.errors import UnknownNameError
 from compressor.report import data as json_format
 from compressor.report import html, markdown
-from compressor.report.collect import collect
+from compressor.report.collect import collect, read_device
 from compressor.report.facts import ReportData
 from compressor.report.tables import summary_rows
 
-__all__ = ["FORMATS", "key_for", "summary_rows", "write"]
+__all__ = ["FORMATS", "device_name", "key_for", "summary_rows", "write"]
 
 _RENDERERS: Mapping[str, Callable[[ReportData], str]] = {
     "html": html.render,
@@ -26,17 +26,25 @@ _RENDERERS: Mapping[str, Callable[[ReportData], str]] = {
 FORMATS = tuple(_RENDERERS)
 
 
-def write(bench: Artifact, destination: Path, *, formats: tuple[str, ...] = FORMATS) -> Artifact:
+def write(
+    bench: Artifact, destination: Path, *, formats: tuple[str, ...] = FORMATS, devices: Sequence[Path] = ()
+) -> Artifact:
     """Write the report of `bench` as an artifact at `destination`, replacing what stood there.
+
+    Args:
+        bench: The measurements.
+        destination: The artifact's folder.
+        formats: Which of `FORMATS`.
+        devices: `device.json` files from other machines.
 
     Raises:
         UnknownNameError: A format that is not one of `FORMATS`.
         InputError: `bench` does not hold measurements.
         ArtifactError: The measurements are damaged, or `destination` cannot be written.
     """
-    key = key_for(bench, formats=formats)
+    key = key_for(bench, formats=formats, devices=devices)
     started = time.monotonic()
-    collected = collect(bench)
+    collected = collect(bench, devices=devices)
     with artifact.folder_for(destination) as folder:
         for name in formats:
             (folder / f"report.{name}").write_text(_RENDERERS[name](collected), encoding="utf-8", errors="replace")
@@ -56,7 +64,16 @@ def write(bench: Artifact, destination: Path, *, formats: tuple[str, ...] = FORM
         return artifact.seal(folder, destination, manifest)
 
 
-def key_for(bench: Artifact, *, formats: tuple[str, ...] = FORMATS) -> str:
+def device_name(file: Path) -> str:
+    """What a device's file calls it.
+
+    Raises:
+        InputError: It cannot be read, or is not one of ours.
+    """
+    return read_device(file).name
+
+
+def key_for(bench: Artifact, *, formats: tuple[str, ...] = FORMATS, devices: Sequence[Path] = ()) -> str:
     """The key of the report that `write` would make: it changes with the measurements and with this version.
 
     Raises:
@@ -66,4 +83,7 @@ def key_for(bench: Artifact, *, formats: tuple[str, ...] = FORMATS) -> str:
         if name not in _RENDERERS:
             hint = registry.nearest(name, list(FORMATS), "known:")
             raise UnknownNameError(f"no report format is called '{name}'", where="--format", hint=hint)
-    return artifact.key_of(stage="report", bench=bench.manifest.key, formats=sorted(formats), version=__version__)
+    hashes = [artifact.sha256(file) for file in devices]
+    return artifact.key_of(
+        stage="report", bench=bench.manifest.key, formats=sorted(formats), devices=hashes, version=__version__
+    )

@@ -296,7 +296,7 @@ def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...
     """Whether the fixed sizes of what a model takes fit a `[C, H, W]` sample only as `[H, W, C]`."""
 
     def fits(sample: tuple[int, ...]) -> bool:
-        return all(not isinstance(fixed, int) or fixed == size for fixed, size in zip(taken, sample, strict=True))
+        return all(not isinstance(fixed, int) or fixed == size for fixed, size in zip(taken, sample))
 
     return len(given) == len(taken) == 3 and not fits(given) and fits((*given[1:], given[0]))
 

@@ -7,7 +7,6 @@ blocks, and the speed-up is the median of their paired ratios, so a machine that
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,10 +20,10 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
-from compressor.measure import machine
+from compressor.measure import machine, timings
 from compressor.measure.accuracy import evaluate, predict, worst
-from compressor.measure.contest import Entry, Measured, Outcome, hold, operator_times, threads_of
-from compressor.measure.statistics import Interval, paired_difference, paired_speedup, summarise
+from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
+from compressor.measure.statistics import paired_difference
 from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
@@ -36,7 +35,6 @@ _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
 _FEWEST_BLOCKS = 5
-_Blocks = tuple[NDArray[np.float64], ...]
 _Answers = dict[tuple[str, str], NDArray[np.float32]]
 
 
@@ -331,8 +329,8 @@ class _Timing:
             blocks = found.timing.blocks
             self.samples[key] = found.timing.samples_ms
             self.samples[f"{key}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-            told = {"role": role, "runtime": runtime, "profile": name, **_entry(found, profile)}
-            self.timings.append(told | _speedups(role, runtime, taken, base=self.base))
+            told = {"role": role, "runtime": runtime, "profile": name, **timings.timing(found, profile)}
+            self.timings.append(told | timings.speedups(role, runtime, taken, base=self.base))
         self._curve(name, profile, entries)
 
     def by_operator(self, name: str) -> None:
@@ -358,7 +356,7 @@ class _Timing:
                 outcome = self._hold(deployed, at, share=_CURVE_SHARE)
                 self.curves += [
                     {"role": role, "runtime": runtime, "profile": name, "threads": number, "batch": batch}
-                    | _percentiles(outcome.models[_title((role, runtime))], at)
+                    | timings.percentiles(outcome.models[_title((role, runtime))], at)
                     for role, runtime in deployed
                 ]
 
@@ -392,59 +390,10 @@ def _title(each: tuple[str, str]) -> str:
     return f"{each[0]} on {each[1]}"
 
 
-def _entry(found: Measured, profile: ProfileSettings) -> dict[str, Any]:
-    return {
-        "threads": threads_of(profile),
-        "batch": profile.batch,
-        **_percentiles(found, profile),
-        "load_ms": found.ready.load_ms,
-        "first_ms": found.ready.first_ms,
-        "peak_memory_mb": found.peak_memory_mb,
-        "memory_mb": found.memory_mb,
-        "library_memory_mb": found.ready.before_mb,
-        "millijoules": found.millijoules,
-        "describe": dict(found.ready.describe),
-        "steady": found.steady,
-        "spread": found.spread,
-    }
-
-
-def _percentiles(found: Measured, profile: ProfileSettings) -> dict[str, Any]:
-    summary = summarise(found.timing.samples_ms)
-    if not math.isfinite(summary.p50_ms) or summary.p50_ms <= 0:
-        raise MeasurementError(f"a median latency of {summary.p50_ms} ms cannot be", where="bench")
-    return {
-        "samples": summary.count,
-        "mean_ms": summary.mean_ms,
-        "std_ms": summary.std_ms,
-        "p50_ms": summary.p50_ms,
-        "p50_interval": list(summary.p50_interval),
-        "p90_ms": summary.p90_ms,
-        "p90_interval": list(summary.p90_interval),
-        "p95_ms": summary.p95_ms,
-        "p99_ms": summary.p99_ms,
-        "throughput_per_s": 1000 * profile.batch / summary.mean_ms,
-    }
-
-
-def _speedups(
-    role: str, runtime: str, taken: Mapping[tuple[str, str], _Blocks], *, base: str
-) -> dict[str, dict[str, Any] | None]:
-    """How much faster than the base on the same runtime, and than the base as it came (in PyTorch)."""
-
-    def against(other: str) -> dict[str, Any] | None:
-        if (base, other) not in taken or (role, runtime) == (base, other):
-            return None
-        interval: Interval = paired_speedup(taken[base, other], taken[role, runtime])
-        return {"ratio": interval.ratio, "low": interval.low, "high": interval.high, "against": base}
-
-    return {"speedup": against(runtime), "speedup_against_teacher_torch": against("torch")}
-
-
 def _budgets(
     settings: BenchSettings,
     measured: Sequence[Mapping[str, Any]],
-    timings: Sequence[Mapping[str, Any]],
+    timed: Sequence[Mapping[str, Any]],
     *,
     base: str,
     metric: str,
@@ -465,7 +414,7 @@ def _budgets(
     judge("max_drop", settings.max_drop, drop, "points")
     deployed = [
         t
-        for t in timings
+        for t in timed
         if t["role"] == student["role"] and t["runtime"] != "torch" and t["profile"] == settings.profiles[0]
     ]
     judge("max_latency_ms", settings.max_latency_ms, deployed[0]["p50_ms"] if deployed else None, "ms")

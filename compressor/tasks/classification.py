@@ -101,7 +101,7 @@ class Classification:
         hits = np.bincount(labels_N[self.correct(logits_NK, labels_N)], minlength=num_classes)
         return [
             {"samples": int(count), "accuracy": float(hit / count) if count else None}
-            for count, hit in zip(samples, hits)  # noqa: B905 - equally many; runs on Python 3.9 too
+            for count, hit in zip(samples, hits)
         ]
 
     def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:

@@ -94,7 +94,7 @@ def test_every_figure_has_a_place_a_name_and_its_numbers_as_a_table(page: Page) 
     places = [attributes for _, attributes in page.elements if "data-figure" in attributes]
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert [attributes["data-figure"] for attributes in places] == list(drawn)
-    assert len(places) == 8
+    assert len(places) == 9
     assert all(attributes["aria-labelledby"] in ids and attributes["role"] == "img" for attributes in places)
 
 

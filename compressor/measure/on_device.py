@@ -1,0 +1,233 @@
+"""What a pack does on the device it was carried to: time its models there, judge their answers, and write it down.
+
+This file and all that it imports run on Python 3.9 with NumPy and ONNX Runtime alone (`stages/pack.py` lists them).
+
+A pack is a folder:
+
+    pack.json     names, classes, profiles, and the SHA-256 of each model
+    models/       ROLE.onnx
+    samples.npz   `inputs`, `labels`, and `answers.ROLE`: what each model answered where the pack was made
+    lib/          this code
+    run.py        starts it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressor import artifact
+from compressor.errors import CompressError, InputError
+from compressor.measure import machine, timings
+from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.contest import Entry, hold
+from compressor.measure.parity import compare
+from compressor.measure.statistics import paired_difference
+from compressor.runtimes.ort_cpu import OrtCpu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from compressor.tasks._contract import Task
+
+SCHEMA = 1
+RUNTIME = "ort_cpu"
+
+
+def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
+    """Measure a pack as its command line says; ends with 0, or 2 with a sentence on standard error."""
+    parser = argparse.ArgumentParser(
+        prog="run.py", description="Measure the models of this pack here, and write device.json."
+    )
+    parser.add_argument("--name", default=platform.node() or "device", help="what to call this device")
+    parser.add_argument("--profiles", default="", help="comma between; by default those of the run")
+    parser.add_argument("--seconds", type=float, default=2.0, help="timed seconds for each model and profile")
+    parser.add_argument("--out", type=Path, default=pack / "device.json", help="where the result goes")
+    given = parser.parse_args(arguments)
+    try:
+        found = measure(
+            pack,
+            name=given.name,
+            profiles=[each.strip() for each in given.profiles.split(",") if each.strip()],
+            seconds=given.seconds,
+        )
+    except CompressError as fault:
+        where = f"{fault.where}: " if fault.where else ""
+        sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
+        return 2
+    written = given.out.with_suffix(".writing")
+    written.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+    written.replace(given.out)
+    sys.stdout.write(summary(found) + f"\n{given.out}\n")
+    return 0
+
+
+def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:
+    """Everything that a pack can find out here.
+
+    Args:
+        pack: The folder.
+        name: Of this device.
+        profiles: Names of those to measure under; all of the pack's when empty.
+        seconds: About how long each model is timed under each.
+
+    Returns:
+        The content of `device.json`.
+
+    Raises:
+        InputError: The pack is not whole, or has no such profile.
+        CompressError: A model does not load or run here.
+    """
+    told = _told(pack)
+    files = {role: pack / "models" / f"{role}.onnx" for role in told["models"]}
+    for role, file in files.items():
+        if not file.is_file() or artifact.sha256(file) != told["models"][role]["sha256"]:
+            raise InputError("is missing or not what was packed", where=str(file), hint="carry the pack here again")
+    unknown = [each for each in profiles if each not in told["profiles"]]
+    if unknown:
+        raise InputError(f"no profile '{unknown[0]}' here", where="--profiles", hint=", ".join(told["profiles"]))
+    with np.load(pack / "samples.npz", allow_pickle=False) as archive:
+        samples = {key: archive[key] for key in archive.files}
+    accuracy, parity = _judged(told, files, samples)
+    timed, interference = _timed(told, files, samples["inputs"], profiles or list(told["profiles"]), seconds)
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "run": told["run"],
+        "pack": told["key"],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine.describe(),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnxruntime": str(OrtCpu().describe()["version"]),
+        },
+        "models": {role: entry["sha256"] for role, entry in told["models"].items()},
+        "timings": timed,
+        "interference": interference,
+        "accuracy": accuracy,
+        "parity": parity,
+    }
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """The result as a few lines of text."""
+    here = found["machine"]
+    lines = [
+        f"{found['name']}: {here['cpu']} ({here['architecture']}; {', '.join(here['isa']) or 'no known features'})"
+    ]
+    for each in found["timings"]:
+        faster = each["speedup"]
+        against = f"  {faster['ratio']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})" if faster else ""
+        judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
+        metric = judged["primary"]
+        lines.append(
+            f"  {each['profile']:<8} {each['role']:<10} p50 {each['p50_ms']:.3g} ms  p90 {each['p90_ms']:.3g} ms{against}"
+            f"  {metric} {100 * judged['metrics'][metric]:.2f} % of {judged['samples']}"
+            f"  same answers as where it was packed: {100 * near['agreement']:.2f} %"
+        )
+    restless = [each["profile"] for each in found["interference"] if not each["calm"]]
+    if restless:
+        lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
+    return "\n".join(lines)
+
+
+def _told(pack: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
+    return told
+
+
+def _judged(
+    told: Mapping[str, Any], files: Mapping[str, Path], samples: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How good each model's answers are here, and how they differ from those where the pack was made."""
+    task, labels = _task(told), samples["labels"]
+    here = {}
+    for role, file in files.items():
+        runtime = OrtCpu()
+        runtime.load(file)
+        here[role] = predict(runtime, _Packed(samples["inputs"], labels))
+        runtime.close()
+    base = here.get(told["base"])
+    accuracy, parity = {}, {}
+    for role, logits_NK in here.items():
+        others = {} if base is None or role == told["base"] else {told["base"]: base}
+        accuracy[role] = {
+            "runtime": RUNTIME,
+            "split": "test",
+            **evaluate(task, logits_NK, labels, classes=told["classes"]),
+            "agreement_with_teacher": None if base is None else task.agreement(base, logits_NK),
+            "paired": [
+                {
+                    "against": other,
+                    **asdict(paired_difference(task.correct(theirs, labels), task.correct(logits_NK, labels))),
+                }
+                for other, theirs in others.items()
+            ],
+        }
+        parity[role] = asdict(compare(samples[f"answers.{role}"], logits_NK, task=task, labels=labels))
+    return accuracy, parity
+
+
+def _timed(
+    told: Mapping[str, Any], files: Mapping[str, Path], inputs: NDArray[Any], profiles: Sequence[str], seconds: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    timed, interference = [], []
+    with tempfile.TemporaryDirectory(prefix="compress-device-") as folder:
+        kept = Path(folder) / "inputs.npy"
+        np.save(kept, inputs[:64])
+        for name in profiles:
+            profile: Any = SimpleNamespace(**told["profiles"][name])
+            outcome = hold(
+                {role: Entry(file, RUNTIME) for role, file in files.items()},
+                profile=profile,
+                inputs=kept,
+                blocks=told["blocks"],
+                min_seconds=seconds,
+                min_samples=told["min_samples"],
+                attempts=told["attempts"],
+            )
+            seen = outcome.interference
+            interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
+            blocks = {(role, RUNTIME): found.timing.blocks for role, found in outcome.models.items()}
+            timed += [
+                {"role": role, "runtime": RUNTIME, "profile": name, **timings.timing(found, profile)}
+                | timings.speedups(role, RUNTIME, blocks, base=told["base"])
+                for role, found in outcome.models.items()
+            ]
+    return timed, interference
+
+
+def _task(told: Mapping[str, Any]) -> Task:
+    from compressor import registry
+
+    task: Task = registry.find("tasks", told["task"]).load()()
+    return task
+
+
+class _Packed:
+    """The samples of a pack."""
+
+    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        self._inputs = inputs
+        self.labels: NDArray[np.int64] = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        return self._inputs[positions]

@@ -1,0 +1,85 @@
+"""A contest's outcome as plain data: what `measurements.json` and `device.json` hold of each timing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compressor.errors import MeasurementError
+from compressor.measure.contest import Measured, threads_of
+from compressor.measure.statistics import paired_speedup, summarise
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from compressor.measure.conditions import Conditions
+
+    Blocks = Sequence[NDArray[np.float64]]
+
+
+def timing(found: Measured, profile: Conditions) -> dict[str, Any]:
+    """Everything about one model under one profile, but for the samples themselves; milliseconds and 10^6 bytes.
+
+    Raises:
+        MeasurementError: A median latency that cannot be.
+    """
+    return {
+        "threads": threads_of(profile),
+        "batch": profile.batch,
+        **percentiles(found, profile),
+        "load_ms": found.ready.load_ms,
+        "first_ms": found.ready.first_ms,
+        "peak_memory_mb": found.peak_memory_mb,
+        "memory_mb": found.memory_mb,
+        "library_memory_mb": found.ready.before_mb,
+        "millijoules": found.millijoules,
+        "describe": dict(found.ready.describe),
+        "steady": found.steady,
+        "spread": found.spread,
+    }
+
+
+def percentiles(found: Measured, profile: Conditions) -> dict[str, Any]:
+    """The latencies of one model in numbers, and its throughput in samples per second.
+
+    Raises:
+        MeasurementError: A median latency that cannot be.
+    """
+    summary = summarise(found.timing.samples_ms)
+    if not math.isfinite(summary.p50_ms) or summary.p50_ms <= 0:
+        raise MeasurementError(f"a median latency of {summary.p50_ms} ms cannot be")
+    return {
+        "samples": summary.count,
+        "mean_ms": summary.mean_ms,
+        "std_ms": summary.std_ms,
+        "p50_ms": summary.p50_ms,
+        "p50_interval": list(summary.p50_interval),
+        "p90_ms": summary.p90_ms,
+        "p90_interval": list(summary.p90_interval),
+        "p95_ms": summary.p95_ms,
+        "p99_ms": summary.p99_ms,
+        "throughput_per_s": 1000 * profile.batch / summary.mean_ms,
+    }
+
+
+def speedups(
+    role: str, runtime: str, taken: Mapping[tuple[str, str], Blocks], *, base: str
+) -> dict[str, dict[str, Any] | None]:
+    """How much faster than the base on the same runtime, and than the base as it came (in PyTorch).
+
+    Args:
+        role: Of the model.
+        runtime: That it ran on.
+        taken: The blocks of every (role, runtime) of the same contest.
+        base: Role that it is held against.
+    """
+
+    def against(other: str) -> dict[str, Any] | None:
+        if (base, other) not in taken or (role, runtime) == (base, other):
+            return None
+        interval = paired_speedup(taken[base, other], taken[role, runtime])
+        return {"ratio": interval.ratio, "low": interval.low, "high": interval.high, "against": base}
+
+    return {"speedup": against(runtime), "speedup_against_teacher_torch": against("torch")}

@@ -1,0 +1,194 @@
+"""Pack models with what measures them into one small folder, to be carried to a device that has no compress.
+
+What goes along of the package is listed in `CARRIED`; it runs on Python 3.9 with NumPy and ONNX Runtime alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor import artifact
+from compressor.artifact import Artifact, Target
+from compressor.data.samples import Dataset
+from compressor.errors import InputError
+from compressor.measure import machine
+from compressor.measure.accuracy import predict
+from compressor.recipe import BenchSettings
+from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.tasks._contract import Task
+
+SCHEMA = 1
+CARRIED = (
+    "__init__.py",
+    "artifact.py",
+    "errors.py",
+    "registry.py",
+    "trust.py",
+    "measure/__init__.py",
+    "measure/accuracy.py",
+    "measure/clock.py",
+    "measure/conditions.py",
+    "measure/contest.py",
+    "measure/energy.py",
+    "measure/interference.py",
+    "measure/isolated.py",
+    "measure/limits.py",
+    "measure/machine.py",
+    "measure/memory.py",
+    "measure/on_device.py",
+    "measure/parity.py",
+    "measure/statistics.py",
+    "measure/timings.py",
+    "measure/worker.py",
+    "runtimes/__init__.py",
+    "runtimes/_contract.py",
+    "runtimes/_onnx_runtime.py",
+    "runtimes/ort_cpu.py",
+    "tasks/__init__.py",
+    "tasks/_contract.py",
+)
+"""What of the package runs on a device, beside the file of the task."""
+
+_PACKAGE = Path(__file__).parents[1]
+_README = """# {run}, packed
+
+On the device, with Python 3.9 or later:
+
+    python3 -m pip install numpy onnxruntime
+    python3 run.py
+
+It takes about a minute, prints what it found and writes `device.json`. Take that back, and then:
+
+    compress report runs/{run} --add device.json
+"""
+
+
+def pack(
+    models: Mapping[str, Artifact],
+    settings: BenchSettings,
+    *,
+    base: str,
+    samples: int,
+    dataset: Dataset,
+    task: Task,
+    task_name: str,
+    target: Target,
+) -> Artifact:
+    """Write the pack.
+
+    Args:
+        models: ONNX artifacts by role.
+        settings: Profiles and how long to time.
+        base: Role that the others are held against.
+        samples: How many test samples go along, spread over the whole set.
+        dataset: Where they come from.
+        task: What outputs mean.
+        task_name: Its name in its family.
+        target: What to leave behind.
+
+    Raises:
+        InputError: The task is not one of the package's: its file may need what is not on the device.
+    """
+    started = time.perf_counter()
+    task_file = f"tasks/{task_name.replace('-', '_')}.py"
+    if not (_PACKAGE / task_file).is_file():
+        raise InputError(
+            f"the task '{task_name}' cannot be carried", where="task.name", hint="use one of compress list tasks"
+        )
+    positions = _spread(len(dataset.test), samples)
+    inputs, labels = dataset.test.fetch(positions), dataset.test.labels[positions]
+    with artifact.folder_for(target.folder) as folder:
+        (folder / "models").mkdir()
+        answers: dict[str, NDArray[Any]] = {}
+        carried = {}
+        for role, model in models.items():
+            file = folder / "models" / f"{role}.onnx"
+            shutil.copyfile(model.file("model.onnx"), file)
+            _require_alone(model)
+            answers[f"answers.{role}"] = _answers(file, dataset, positions)
+            carried[role] = {"title": role.capitalize(), "sha256": artifact.sha256(file), "bytes": file.stat().st_size}
+        np.savez_compressed(folder / "samples.npz", allow_pickle=False, inputs=inputs, labels=labels, **answers)
+        (folder / "pack.json").write_text(
+            json.dumps(
+                {
+                    "schema": SCHEMA,
+                    "run": target.folder.parent.name,
+                    "key": target.key,
+                    "task": task_name,
+                    "classes": list(dataset.classes),
+                    "base": base,
+                    "models": carried,
+                    "profiles": _profiles(settings),
+                    "blocks": settings.blocks,
+                    "min_samples": settings.min_samples,
+                    "attempts": settings.attempts,
+                },
+                indent=1,
+            ),
+            encoding="utf-8",
+        )
+        _carry_code(folder, (*CARRIED, task_file))
+        (folder / "README.md").write_text(_README.format(run=target.folder.parent.name), encoding="utf-8")
+        manifest = replace(
+            target.manifest("pack"),
+            data=dataset.describe(),
+            details={"models": carried, "samples": len(positions), "size_bytes": _size(folder)},
+            machine=machine.describe(),
+            elapsed_s=time.perf_counter() - started,
+        )
+        return artifact.seal(folder, target.folder, manifest)
+
+
+def _profiles(settings: BenchSettings) -> dict[str, dict[str, Any]]:
+    """The conditions of each profile that ONNX Runtime on a CPU can have."""
+    found = {}
+    for name in settings.profiles:
+        profile = settings.profile_named(name)
+        if not profile.runtimes or "ort_cpu" in profile.runtimes:
+            told = profile.model_dump(mode="json")
+            found[name] = {key: value for key, value in told.items() if not key.startswith(("curve_", "runtimes"))}
+    return found
+
+
+def _spread(available: int, wanted: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, available - 1, min(wanted, available)).astype(np.int64))
+
+
+def _answers(file: Path, dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    from compressor.data.samples import SubsetSamples
+
+    runtime = OrtCpu()
+    runtime.load(file)
+    try:
+        return predict(runtime, SubsetSamples(dataset.test, positions))
+    finally:
+        runtime.close()
+
+
+def _require_alone(model: Artifact) -> None:
+    beside = [name for name in model.manifest.files if name != "model.onnx" and name.startswith("model.onnx")]
+    if beside:
+        raise InputError(
+            f"keeps its weights beside it ({beside[0]}), which a pack does not carry", where=str(model.path)
+        )
+
+
+def _carry_code(folder: Path, files: Sequence[str]) -> None:
+    for name in files:
+        place = folder / "lib" / "compressor" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_PACKAGE / name, place)
+    shutil.copyfile(_PACKAGE / "templates" / "pack_run.py", folder / "run.py")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
