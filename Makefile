@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports tests test-slow docs benchmarks-summary peers clean
+.PHONY: demo test check lint types imports tests test-slow test-device test-browser docs benchmarks-summary peers clean
 
 demo: $(STAMP)            ## teacher -> student -> ONNX -> report on embedded data
 	$(BIN)/compress demo runs/demo
@@ -36,6 +36,13 @@ tests: $(STAMP)
 
 test-slow: $(STAMP) peers ## minutes rather than seconds: the wheel in an empty environment, the whole demo
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+test-device: $(STAMP)     ## packs over a real ssh server on loopback (apt install openssh-server)
+	$(BIN)/python -m pytest -m device
+
+test-browser: $(STAMP)    ## the report in headless Chromium (apt install chromium)
+	$(BIN)/python -m pip install --quiet --group browser
+	$(BIN)/python -m pytest -m browser
 
 docs: $(STAMP)            ## write docs/cli.md anew from --help
 	$(BIN)/python docs/generate_cli.py

@@ -378,12 +378,15 @@ def _exported_run(
     assignments: Sequence[str],
     command: str,
 ) -> Run:
-    """The run of a network with its relatives, all of them exported."""
+    """The run of a network with its relatives, all of them exported; what is not stated of `[bench]` is as it was last."""
     of_a_run = opening.network_of_run([source]) if source is not None else None
     if source is not None and of_a_run is None:
         hint = "name a run's folder or a network in it"
         raise InputError("holds no network that was made here", where=str(source), hint=hint)
-    current = opening.reopened(of_a_run, sections, data, None, runs, assignments, command)
+    network = opening.newest_network(runs).path if of_a_run is None else of_a_run
+    before = opening.bench_settings_beside(network)
+    merged = {**sections, "bench": {**before, **sections.get("bench", {})}}
+    current = opening.reopened(network, merged, data, None, runs, assignments, command)
     opening.add_relatives(current)
     with current.working():
         if not any(each.startswith("export.") for each in assignments):

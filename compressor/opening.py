@@ -188,6 +188,15 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
     return next((made.path for made in there.values() if made.manifest.kind == "torch"), None)
 
 
+def bench_settings_beside(network: Path) -> dict[str, Any]:
+    """The settings of the measurements that lie beside a network, as far as they are this version's."""
+    beside = network.resolve().parent / "bench"
+    if not artifact.is_artifact(beside):
+        return {}
+    kept = artifact.read(beside).manifest.settings.get("bench", {})
+    return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
+
+
 def add_relatives(current: Run) -> None:
     """The links that led to the network a run was opened with, its teacher and its control, when they are still there."""
     network = next(iter(current.artifacts.values()))

@@ -94,6 +94,21 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
         console.show(f"report: {report.resolve()}")
 
 
+def show_device(file: Path, *, as_json: bool) -> None:
+    """What a pack measured on another machine, and how to see it beside this one."""
+    import json
+
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if as_json:
+        console.as_json({"path": str(file), **found})
+        return
+    from compressor.measure import on_device
+
+    console.show(on_device.summary(found))
+    console.show(f"\n{file}")
+    console.note(f"next: compress report {file.parent.parent}")
+
+
 def raise_missed_budgets(made: Artifact) -> None:
     """End with exit code 1 when a budget that the user stated was missed.
 

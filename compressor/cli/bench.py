@@ -27,6 +27,15 @@ def bench(
     max_drop: Annotated[float | None, typer.Option("--max-drop", help="Budget: points below the teacher.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Budget: the student's p50.")] = None,
     max_size_mb: Annotated[float | None, typer.Option("--max-size-mb", help="Budget: size of the ONNX file.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Measure there instead, over ssh: user@pi, or an alias of yours.")
+    ] = None,
+    host_python: Annotated[
+        str, typer.Option("--host-python", help="The Python there that has numpy and onnxruntime.")
+    ] = "python3",
+    ssh_option: Annotated[
+        list[str] | None, typer.Option("--ssh-option", help="A word for ssh: --ssh-option=-p --ssh-option=2222.")
+    ] = None,
     data: options.OtherData = None,
     name: Annotated[str, typer.Option("--name", help="Folder of a comparison.")] = "bench",
     runs: options.Runs = Path("runs"),
@@ -48,6 +57,24 @@ def bench(
         source = sources[0] if sources else None
         timed = api.profile(source, data=data, runs=runs, steps=steps, assignments=assignments or ())
         _results.show_profile(timed, as_json=as_json)
+        return
+
+    if host is not None:
+        if len(sources or ()) > 1:
+            raise InputError("measures the models of one run there", where="--host", hint="name one run folder")
+        chosen = options.given(profiles=options.listed(profiles))
+        kept = api.bench_on(
+            host,
+            sources[0] if sources else None,
+            python=host_python,
+            ssh_options=ssh_option or (),
+            data=data,
+            runs=runs,
+            options=chosen,
+            assignments=assignments or (),
+            command=options.command_line(),
+        )
+        _results.show_device(kept, as_json=as_json)
         return
 
     made = api.bench(

@@ -35,6 +35,9 @@ _ARM_FLAGS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_HWCAP, _HWCAP2 = 16, 26  # entries of the auxiliary vector (getauxval(3))
+
+
 def describe() -> dict[str, Any]:
     """This machine for a manifest.
 
@@ -43,22 +46,45 @@ def describe() -> dict[str, Any]:
     """
     cpuinfo = _read(Path("/proc/cpuinfo"))
     memory = memory_bytes(_read(Path("/proc/meminfo")))
+    architecture = platform.machine()
+    cpu = cpu_model(cpuinfo) or _board_model() or platform.processor() or architecture
     return {
-        "cpu": cpu_model(cpuinfo) or _board_model() or platform.processor() or platform.machine(),
-        "architecture": platform.machine(),
+        "cpu": f"emulated {architecture} on {cpu}" if _is_emulated(cpuinfo, architecture) else cpu,
+        "architecture": architecture,
         "cores": usable_cores(),
         "cpu_quota_cores": cpu_quota(_read(Path("/sys/fs/cgroup/cpu.max"))),
         "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "os": platform.platform(),
         "python": platform.python_version(),
-        "isa": [name for name, present in parse_features(cpuinfo).items() if present],
+        "isa": [name for name, present in cpu_features().items() if present],
         "gpus": gpu_names(),
     }
 
 
 def cpu_features() -> dict[str, bool | None]:
     """Which instructions that decide the speed of inference this CPU has; None where it cannot be known."""
-    return parse_features(_read(Path("/proc/cpuinfo")))
+    cpuinfo, architecture = _read(Path("/proc/cpuinfo")), platform.machine()
+    if not _is_emulated(cpuinfo, architecture):
+        return parse_features(cpuinfo)
+    none = parse_features("")
+    return none | arm64_features(_auxiliary(_HWCAP), _auxiliary(_HWCAP2)) if architecture == "aarch64" else none
+
+
+def arm64_features(hwcap: int, hwcap2: int) -> dict[str, bool | None]:
+    """The CPU features in what Linux hands every program on 64-bit ARM (its Documentation/arch/arm64/elf_hwcaps.rst).
+
+    Args:
+        hwcap: AT_HWCAP of the auxiliary vector; 0 where it is not known.
+        hwcap2: AT_HWCAP2.
+    """
+    if not hwcap:
+        return dict.fromkeys(_ARM_FLAGS)
+    return {
+        "neon": bool(hwcap & 1 << 1),
+        "neon_dotprod": bool(hwcap & 1 << 20),
+        "i8mm": bool(hwcap2 & 1 << 13),
+        "sve": bool(hwcap & 1 << 22),
+    }
 
 
 def parse_features(cpuinfo: str) -> dict[str, bool | None]:
@@ -106,6 +132,24 @@ def gpu_names() -> list[str]:
             return []
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return _names_from_nvidia_smi()
+
+
+def _is_emulated(cpuinfo: str, architecture: str) -> bool:
+    """Whether `/proc/cpuinfo` tells of another kind of processor than this program was made for."""
+    is_x86 = architecture in ("x86_64", "AMD64", "i386", "i686")
+    return bool(_words(cpuinfo, "Features") if is_x86 else _words(cpuinfo, "flags"))
+
+
+def _auxiliary(entry: int) -> int:
+    """An entry of the auxiliary vector; 0 where there is none."""
+    import ctypes
+
+    try:
+        getauxval = ctypes.CDLL(None).getauxval
+    except (OSError, AttributeError):
+        return 0
+    getauxval.restype, getauxval.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
+    return int(getauxval(entry))
 
 
 def _names_from_nvidia_smi() -> list[str]:

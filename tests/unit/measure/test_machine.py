@@ -97,3 +97,27 @@ def test_describing_the_machine_imports_no_torch() -> None:
     code = "import sys; from compressor.measure import machine; machine.describe(); assert 'torch' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_arm64_tells_its_features_in_the_bits_that_the_kernel_hands_over() -> None:
+    cortex_a76 = (1 << 1) | (1 << 20)
+
+    assert machine.arm64_features(cortex_a76, 1 << 13) == {
+        "neon": True,
+        "neon_dotprod": True,
+        "i8mm": True,
+        "sve": False,
+    }
+    assert machine.arm64_features(0, 0) == {"neon": None, "neon_dotprod": None, "i8mm": None, "sve": None}
+
+
+def test_a_processor_that_another_one_plays_is_called_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    x86 = "model name : AMD EPYC\nflags : avx2 avx512f\n"
+    monkeypatch.setattr(machine, "_read", lambda file: x86 if file.name == "cpuinfo" else "")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(machine, "_auxiliary", lambda entry: 1 << 1 if entry == 16 else 0)
+
+    told = machine.describe()
+
+    assert told["cpu"] == "emulated aarch64 on AMD EPYC"
+    assert told["isa"] == ["neon"]

@@ -1,0 +1,168 @@
+"""What is carried to a device: it runs there without torch and without compress, and what it finds comes into the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compressor import api, artifact
+from compressor.cli import main as command_line
+from compressor.errors import InputError
+from compressor.stages.pack import CARRIED
+
+ROOT = Path(__file__).parents[2]
+# Runs run.py as a device would, then says what was imported on the way, and from where.
+ON_DEVICE = """
+import json, runpy, sys
+sys.argv.pop(0)
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    heavy = [name for name in ("torch", "onnx", "pydantic", "rich") if name in sys.modules]
+    print(json.dumps([end.code, heavy, sys.modules["compressor"].__file__]))
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(finished, tmp_path_factory):
+    """The pack of the finished run, carried elsewhere."""
+    project, _ = finished
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+    made = api.pack(project / "runs" / "small", samples=40, zipped=True)
+    monkeypatch.undo()
+    carried = tmp_path_factory.mktemp("device") / "pack"
+    shutil.unpack_archive(made.archive, carried.parent)
+    return made, carried
+
+
+def run_there(pack: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ON_DEVICE, str(pack / "run.py"), *words]
+    return subprocess.run(command, cwd=pack.parent, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def measured(packed):
+    """`device.json`, and what the process that wrote it printed."""
+    _, pack = packed
+    done = run_there(pack, "--name", "a pi", "--seconds", "0.05", "--profiles", "edge")
+    assert done.returncode == 0, done.stderr
+    return json.loads((pack / "device.json").read_text()), done.stdout
+
+
+def test_teacher_and_student_go_along_with_some_samples(packed):
+    made, pack = packed
+
+    told = json.loads((pack / "pack.json").read_text())
+    assert list(told["models"]) == ["teacher", "student"]
+    assert (told["base"], made.folder.manifest.details["samples"]) == ("teacher", 40)
+    assert all((pack / "models" / f"{role}.onnx").is_file() for role in told["models"])
+    made.folder.verify()
+
+
+def test_it_runs_with_its_own_code_and_without_torch(packed, measured):
+    _, pack = packed
+    code, heavy, place = json.loads(measured[1].splitlines()[-1])
+
+    assert (code, heavy) == (0, [])
+    assert Path(place).is_relative_to(pack / "lib")
+
+
+def test_the_answers_there_are_those_given_here(measured):
+    found, shown = measured
+
+    for role in ("teacher", "student"):
+        assert found["parity"][role]["agreement"] == 1.0
+        assert found["parity"][role]["max_relative"] < 1e-5
+        assert found["accuracy"][role]["samples"] == 40
+    assert "a pi: " in shown
+    assert "same answers as where it was packed: 100.00 %" in shown
+
+
+def test_each_model_is_timed_beside_the_teacher(measured):
+    teacher, student = measured[0]["timings"]
+
+    assert (teacher["role"], teacher["speedup"]) == ("teacher", None)
+    assert (student["role"], student["profile"], student["describe"]["provider"]) == (
+        "student",
+        "edge",
+        "CPUExecutionProvider",
+    )
+    assert student["p50_ms"] > 0
+    assert student["speedup"]["low"] <= student["speedup"]["ratio"] <= student["speedup"]["high"]
+
+
+def test_a_model_that_changed_on_the_way_is_not_measured(packed, tmp_path):
+    shutil.copytree(packed[1], tmp_path / "pack")
+    with (tmp_path / "pack" / "models" / "student.onnx").open("ab") as file:
+        file.write(b"x")
+
+    done = run_there(tmp_path / "pack")
+
+    assert json.loads(done.stdout.splitlines()[-1])[0] == 2
+    assert "student.onnx: is missing or not what was packed" in done.stderr
+    assert "carry the pack here again" in done.stderr
+
+
+def test_a_profile_that_was_not_packed_is_named(packed):
+    done = run_there(packed[1], "--profiles", "phone")
+
+    assert "no profile 'phone' here" in done.stderr
+
+
+def test_the_report_shows_the_device_beside_this_machine(finished, packed, measured, at_home, tmp_path):
+    project, _ = finished
+    made = api.report(project / "runs" / "small", devices=[packed[1] / "device.json"], destination=tmp_path / "report")
+
+    assert "a pi" in made.file("report.md").read_text()
+    content = json.loads(made.file("report.json").read_text())
+    assert [device["name"] for device in content["devices"]] == ["a pi"]
+    assert (project / "runs" / "small" / "devices").is_dir(), "it stays with the run"
+
+
+def test_a_file_that_no_pack_wrote_is_no_device(finished, at_home, tmp_path):
+    (tmp_path / "device.json").write_text("{}")
+
+    with pytest.raises(InputError, match="not what a pack writes"):
+        api.report(finished[0] / "runs" / "small", devices=[tmp_path / "device.json"])
+
+
+def test_the_student_alone_can_be_carried(finished, at_home):
+    made = api.pack(finished[0] / "runs" / "small", teacher=False, samples=10)
+
+    assert list(json.loads(made.folder.file("pack.json").read_text())["models"]) == ["student"]
+
+
+def test_the_command_says_what_to_type_there_and_here(finished, at_home, monkeypatch, capsys):
+    folder = str(finished[0] / "runs" / "small")
+    monkeypatch.setattr("sys.argv", ["compress", "pack", folder, "--samples", "12"])
+    try:
+        command_line.main()
+    except SystemExit as end:
+        assert not end.code  # noqa: PT017
+
+    shown = capsys.readouterr().out
+    assert "12 test samples" in shown
+    assert "python3 run.py" in shown
+    assert "--add device.json" in shown
+
+
+def test_all_that_is_carried_runs_on_python_3_9():
+    files = [str(ROOT / "compressor" / name) for name in (*CARRIED, "tasks/classification.py", "templates/pack_run.py")]
+    command = [str(Path(sys.executable).parent / "vermin"), "--no-tips", "--eval-annotations", "-t=3.9-", *files]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_pack_is_an_artifact_like_any_other(packed):
+    manifest = artifact.read(packed[0].folder.path).manifest
+
+    assert (manifest.kind, manifest.stage) == ("pack", "pack")
+    assert set(manifest.parents) == {"teacher-onnx", "student-onnx"}
