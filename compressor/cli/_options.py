@@ -40,6 +40,10 @@ TeacherArch = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Also write TensorBoard event files: RUN/tensorboard.")
+]
+
 
 def command_line() -> str:
     """What the user typed, to be shown as the line that goes on or does it again."""
@@ -54,6 +58,14 @@ def given(**settings: Any) -> dict[str, Any]:
 def listed(text: str | None) -> list[str] | None:
     """The words of `a, b`."""
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def event_files(wanted: bool) -> None:
+    """With `--tensorboard`, let trainings write event files."""
+    if wanted:
+        from compressor.training import events
+
+        events.switch_on()
 
 
 def trusted(named: Iterable[str | Path | None], *, trust: bool) -> None:

@@ -39,6 +39,7 @@ def distill(
     device: options.Device = None,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
+    tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a student from a teacher.
@@ -48,6 +49,7 @@ def distill(
     from compressor import api
     from compressor.cli import _results
 
+    options.event_files(tensorboard)
     options.trusted((teacher, student), trust=trust)
     made = api.distill(
         teacher,

@@ -45,6 +45,7 @@ def prune(
     device: options.Device = None,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
+    tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Cut channels until a network is as small or as fast as asked for, and train it back from its teacher.
@@ -56,6 +57,7 @@ def prune(
     from compressor import api
     from compressor.cli import _results
 
+    options.event_files(tensorboard)
     options.trusted((source, teacher), trust=trust)
     made = api.prune(
         source,

@@ -41,6 +41,7 @@ def quantize(
     epochs: Annotated[int | None, typer.Option("--epochs", help="Of quantization-aware training (qat).", min=1)] = None,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
+    tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Quantize a network's ONNX model for the CPU that will run it; what costs accuracy or time stays in float.
@@ -52,6 +53,7 @@ def quantize(
     from compressor import api
     from compressor.cli import _results
 
+    options.event_files(tensorboard)
     options.trusted((source, teacher), trust=trust)
     made = api.quantize(
         source,

@@ -14,6 +14,7 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe in TOML (compress init writes one).")] = Path("recipe.toml"),
     assignments: options.Assignments = None,
     trust: options.Trust = False,
+    tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a recipe: teacher, control, student, ONNX, measurements, report. What is unchanged is skipped.
@@ -25,6 +26,7 @@ def run(
     from compressor import api, console
     from compressor.cli import _results
 
+    options.event_files(tensorboard)
     if trust:
         from compressor import recipe as recipes
 

@@ -22,6 +22,7 @@ def train(
     optimizer: options.Optimizer = None,
     device: options.Device = None,
     assignments: options.Assignments = None,
+    tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a network from the labels alone: a teacher, or a baseline.
@@ -31,6 +32,7 @@ def train(
     from compressor import api
     from compressor.cli import _results
 
+    options.event_files(tensorboard)
     made = api.train(
         model,
         data=data,

@@ -52,7 +52,7 @@ def cpu_meters(powercap: Path = _POWERCAP) -> list[Meter]:
 def gpu_meters() -> list[Meter]:
     """A counter for each NVIDIA GPU; none without `nvidia-ml-py` or a driver that answers."""
     try:
-        import pynvml  # type: ignore[import-not-found]
+        import pynvml
     except ImportError:
         return []
     nvml: Any = pynvml

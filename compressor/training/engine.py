@@ -36,7 +36,7 @@ from compressor.models.network import Network
 from compressor.recipe import TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
-from compressor.training import compiling, optimizers, precision, resume, schedules, together
+from compressor.training import compiling, events, optimizers, precision, resume, schedules, together
 from compressor.training.ema import AveragedWeights
 from compressor.training.faults import foreign_code
 from compressor.training.health import Health
@@ -381,6 +381,7 @@ class _Run:
         ):  # elsewhere calls return before the work is done: compress bench --training
             entry["ms_per_step"] = self.watch.ms_per_step()
         position.curve.append(entry)
+        events.write_epoch(entry, state=self.job.state, title=self.job.title)
         primary = self.job.task.primary
         score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
         progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, losses=losses, score=score, images_per_s=rate)
