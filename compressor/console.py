@@ -142,13 +142,17 @@ class _Silent:
 class _Lines:
     title: str
     started: float = field(default_factory=time.monotonic)
+    first: int | None = None
 
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
         pass
 
     def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
         elapsed = time.monotonic() - self.started
-        note(f"{self.title}  {_epoch_line(epoch, of, losses, score, images_per_s)}  {elapsed:.0f} s")
+        self.first = epoch if self.first is None else self.first
+        left = elapsed / (epoch + 1 - self.first) * (of - epoch - 1)
+        then = f", about {left:.0f} s left" if left >= 1 else ""
+        note(f"{self.title}  {_epoch_line(epoch, of, losses, score, images_per_s)}  {elapsed:.0f} s{then}")
 
 
 @dataclass

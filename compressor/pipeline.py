@@ -65,6 +65,8 @@ class Run:
         artifacts: Networks by role.
         onnx: Exported models by role.
         why_no_onnx: Why a role that was to be exported is not.
+        links: How many links there are to make, where that is known.
+        done: How many of them have been made or skipped so far.
     """
 
     recipe: Recipe
@@ -72,6 +74,8 @@ class Run:
     artifacts: dict[Role, Artifact] = field(default_factory=dict)
     onnx: dict[Role, Artifact] = field(default_factory=dict)
     why_no_onnx: dict[Role, str] = field(default_factory=dict)
+    links: int | None = None
+    done: int = 0
     measurements: Artifact | None = None
 
     @property
@@ -501,16 +505,18 @@ class Run:
             parents={parent_role: artifact.content_key(parent) for parent_role, parent in sources.items()},
         )
         folder = self.folder / name
+        self.done += 1
+        place = f"[{self.done}/{self.links}] " if self.links else ""
         unchanged = _unchanged(folder, key)
         if unchanged is not None:
-            console.note(f"{name}: unchanged (key {key}), skipped")
+            console.note(f"{place}{name}: unchanged (key {key}), skipped")
             return unchanged
         if stage not in _SHARED and not processes.is_main():
             made = artifact.await_other(folder, key=key)
             trust.remember_made(made)
             return made
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
-        console.note(f"{name}: starts{replaces}")
+        console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
         made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command, why))
         trust.remember_made(made)  # by every process, since each machine has a home of its own
@@ -541,6 +547,7 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
     current = Run(recipe, command)
     order = recipe.stage_order()
     _require_one_process(recipe.chain)
+    current.links = _links_of(recipe)
     with current.working():
         current.record_recipe()
         current.make_teacher()
@@ -560,6 +567,16 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
         if {"bench", "report"} & set(order):
             current.bench()
     return current
+
+
+def _links_of(recipe: Recipe) -> int:
+    """How many links a run of the recipe has."""
+    order, chain = recipe.stage_order(), recipe.chain
+    adopts = recipe.train is not None or specs.parse(_given(recipe.teacher, "teacher").model).kind != "artifact"
+    controls = "distill" in chain and _given(recipe.distillation, "distill").control
+    networks = 1 + controls + len([stage for stage in chain if stage in BETWEEN])
+    exported = networks if {"export", "bench", "report"} & set(order) else int("quantize" in chain)
+    return networks - (not adopts) + exported + ("quantize" in chain) + bool({"bench", "report"} & set(order))
 
 
 def _require_one_process(chain: Sequence[StageName]) -> None:

@@ -200,11 +200,16 @@ class OnnxRuntime:
         Raises:
             MeasurementError: No model is loaded, or it cannot take these inputs.
         """
-        session = self._loaded()
-        prepared = self.prepare(inputs)
-        with edge(MeasurementError, f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"):
+        # Every microsecond here is charged to a model that answers in thirty: no context manager, no text made in vain.
+        session = self._session if self._session is not None else self._loaded()
+        prepared = inputs if type(inputs) is _Prepared else self.prepare(inputs)
+        try:
             outputs = session.run(None, {self._input_name: prepared})
-        return np.asarray(outputs[0], dtype=np.float32)
+        except _FOREIGN_ERRORS as fault:
+            sentence = f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"
+            raise _translated(fault, MeasurementError, sentence) from fault
+        answer: NDArray[np.float32] = outputs[0]
+        return answer if answer.dtype == np.float32 else answer.astype(np.float32)
 
     def close(self) -> None:
         """Let go of the session."""
@@ -263,8 +268,14 @@ def edge(error: type[CompressError], sentence: str, *, where: Path | None = None
     try:
         yield
     except _FOREIGN_ERRORS as fault:
-        reason = str(fault).strip().split("\n")[0]
-        raise error(f"{sentence}: {reason}", where=None if where is None else str(where)) from fault
+        raise _translated(fault, error, sentence, where=where) from fault
+
+
+def _translated(
+    fault: BaseException, error: type[CompressError], sentence: str, *, where: Path | None = None
+) -> CompressError:
+    reason = str(fault).strip().split("\n")[0]
+    return error(f"{sentence}: {reason}", where=None if where is None else str(where))
 
 
 def model_file(path: Path) -> Path:
