@@ -521,6 +521,9 @@ def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
         member = _member("runtimes", str(_table(own, name).get("name", "")), f"bench.runtime.{name}.name", found)
         if member:
             found += registry.option_faults(member, options, where=f"bench.runtime.{name}")
+            if not str(name).startswith(member.name):  # tables tell by the name what a model ran on
+                hint = f"call it {member.name}_{name}"
+                found.append(Fault(f"bench.runtime.{name}", f"a '{member.name}' must show it in its name", hint))
     named = [("bench.runtimes", bench.get("runtimes", ()))]
     profiles = _table(bench, "profile")
     named += [(f"bench.profile.{name}.runtimes", _table(profiles, name).get("runtimes", ())) for name in profiles]

@@ -187,7 +187,7 @@ def _carry_code(folder: Path, files: Sequence[str]) -> None:
         place = folder / "lib" / "compressor" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_PACKAGE / name, place)
-    shutil.copyfile(_PACKAGE / "templates" / "pack_run.py", folder / "run.py")
+    shutil.copyfile(_PACKAGE / "measure" / "run_pack.py", folder / "run.py")
 
 
 def _size(folder: Path) -> int:

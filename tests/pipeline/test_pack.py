@@ -153,7 +153,7 @@ def test_the_command_says_what_to_type_there_and_here(finished, at_home, monkeyp
 
 
 def test_all_that_is_carried_runs_on_python_3_9():
-    files = [str(ROOT / "compressor" / name) for name in (*CARRIED, "tasks/classification.py", "templates/pack_run.py")]
+    files = [str(ROOT / "compressor" / name) for name in (*CARRIED, "tasks/classification.py", "measure/run_pack.py")]
     command = [str(Path(sys.executable).parent / "vermin"), "--no-tips", "--eval-annotations", "-t=3.9-", *files]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -275,3 +275,28 @@ def test_a_cut_has_one_target() -> None:
 )
 def test_names_in_links_are_checked_like_all_others(assignment: str, expected: str) -> None:
     assert told(assignment)[0].startswith(expected)
+
+
+def test_a_runtime_with_options_has_a_name_that_says_what_it_is() -> None:
+    half = {"name": "torch_cuda", "precision": "fp16"}
+    good = {"bench": {"runtimes": ["torch_cuda_half"], "runtime": {"torch_cuda_half": half}}}
+    assert recipe.faults(good) == []
+    settings = recipe.BenchSettings(**good["bench"])  # type: ignore[arg-type]
+    assert settings.runtime_named("torch_cuda_half").options == {"precision": "fp16"}
+    assert settings.runtime_named("ort_cpu").options == {}
+
+    (fault,) = recipe.faults({"bench": {"runtimes": ["half"], "runtime": {"half": half}}})
+    assert fault.hint == "call it torch_cuda_half"
+
+
+def test_faults_of_a_runtime_with_options_are_found_before_anything_runs() -> None:
+    raw = {
+        "bench": {
+            "runtime": {"ort_cpu_x": {"name": "ort_cpu", "arenas": True}},
+            "profile": {"p": {"runtimes": ["ort"]}},
+        }
+    }
+
+    where = [fault.where for fault in recipe.faults(raw)]
+
+    assert where == ["bench.runtime.ort_cpu_x.arenas", "bench.profile.p.runtimes.0"]
