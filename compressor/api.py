@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compressor import artifact, console, opening, pipeline, preflight
 from compressor import recipe as recipes
@@ -33,6 +33,11 @@ class Finished:
     onnx: Mapping[Role, Artifact]
     measurements: Artifact | None
     report: Artifact | None
+
+
+if TYPE_CHECKING:
+    from compressor.report.compare import Comparison
+    from compressor.report.gate import Verdict
 
 
 @dataclass(frozen=True)
@@ -507,6 +512,49 @@ def report(
         Path(destination) if destination else measured.path.parent / "report",
         devices=sorted(folder.glob("*.json")),
     )
+
+
+def compare_reports(sources: Sequence[PathLike], *, runs: PathLike = "runs") -> Comparison:
+    """Runs side by side: what each reached, what differs between them, and what cannot be compared.
+
+    Args:
+        sources: Run folders or `bench` artifacts; the names shown are those of the folders.
+        runs: Where to look for a source that is only a name.
+
+    Raises:
+        InputError: One of them has no measurements, or two have one name.
+    """
+    from compressor.report import compare
+    from compressor.report.collect import collect
+
+    found = {}
+    for source in sources:
+        place = Path(source) if Path(source).exists() else Path(runs) / source
+        measured = measurements(place, runs=runs)
+        name = measured.path.resolve().parent.name
+        if name in found:
+            name = str(source)
+        found[name] = collect(measured)
+    if len(found) < len(sources):
+        raise InputError("two of the runs are the same", where=", ".join(map(str, sources)), hint="name each once")
+    return compare.compare(found)
+
+
+def gate(expression: str, source: PathLike | None = None, *, runs: PathLike = "runs") -> Verdict:
+    """Whether a condition on a run's numbers holds: `latency_p50_ms > 5 or accuracy_drop > 1.0`.
+
+    Args:
+        expression: What would be a failure.
+        source: A run folder or a `bench` artifact; by default the newest measurements below `runs`.
+        runs: Where to look.
+
+    Raises:
+        InputError: It is no condition, or names what was not measured.
+    """
+    from compressor.report import gate as gates
+    from compressor.report.collect import collect
+
+    return gates.check(expression, collect(measurements(source, runs=runs)))
 
 
 def measurements(source: PathLike | None = None, *, runs: PathLike = "runs") -> Artifact:

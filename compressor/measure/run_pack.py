@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
-def main():
+def main() -> None:
     if sys.version_info < (3, 9):  # noqa: UP036 - it runs wherever it was carried to
         sys.exit(f"error: this needs Python 3.9 or later, here is {sys.version.split()[0]}")
     for library in ("numpy", "onnxruntime"):

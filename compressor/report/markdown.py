@@ -17,9 +17,9 @@ def render(data: ReportData) -> str:
         f"## {text(data.run)}: teacher → student",
         text(head.sentence),
         f"{_SIGNS[head.verdict]} **{text(head.verdict_sentence)}** {text(head.gain_sentence)}".rstrip(),
-        _grid(links.table(data)) if len(links.steps(data)) > 2 else "",
-        _grid(tables.accuracy(data)),
-        _grid(tables.latency(data)),
+        grid(links.table(data)) if len(links.steps(data)) > 2 else "",
+        grid(tables.accuracy(data)),
+        grid(tables.latency(data)),
         f"> ⚠️ {text(speed.unrest(data))}" if speed.unrest(data) else "",
         _titled("Is the difference real?", quality.paired(data)),
         _titled("Other devices", speed.devices(data)),
@@ -46,7 +46,8 @@ def text(value: str) -> str:
     return inert.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _grid(table: tables.Table) -> str:
+def grid(table: tables.Table) -> str:
+    """A table in Markdown; nothing when it has no rows."""
     if not table.rows:
         return ""
     rules = ("---:" if index in table.numeric else "---" for index in range(len(table.columns)))
@@ -58,13 +59,13 @@ def _grid(table: tables.Table) -> str:
 
 
 def _titled(title: str, table: tables.Table) -> str:
-    return f"### {title}\n\n{_grid(table)}" if table.rows else ""
+    return f"### {title}\n\n{grid(table)}" if table.rows else ""
 
 
 def _folded(table: tables.Table) -> str:
     if not table.rows:
         return ""
-    return f"<details><summary>{text(table.caption)}</summary>\n\n{_grid(table)}\n\n</details>"
+    return f"<details><summary>{text(table.caption)}</summary>\n\n{grid(table)}\n\n</details>"
 
 
 def _reproduce(data: ReportData) -> str:

@@ -155,16 +155,17 @@ def parity(data: ReportData) -> Table:
 
 def input_contract(data: ReportData) -> Table:
     """What the exported student takes."""
-    contract = next(
-        (
-            link.input_contract
-            for link in reversed(data.links)
-            if link.role.startswith("student") and link.input_contract
-        ),
-        None,
-    )
+    contract = contract_of(data)
     rows = tuple((name.replace("_", " "), fmt.anything(value)) for name, value in flat(contract or {}))
     return Table("Input of the exported student", ("Property", "Value"), rows)
+
+
+def contract_of(data: ReportData) -> Mapping[str, Any] | None:
+    """What the exported student takes, as its stage recorded it."""
+    contracts = (
+        link.input_contract for link in reversed(data.links) if link.role.startswith("student") and link.input_contract
+    )
+    return next(contracts, None)
 
 
 def conditions(data: ReportData) -> Table:

@@ -10,8 +10,8 @@ from pathlib import Path
 from compressor import __version__, artifact, registry
 from compressor.artifact import Artifact, Manifest
 from compressor.errors import UnknownNameError
+from compressor.report import card, html, markdown
 from compressor.report import data as json_format
-from compressor.report import html, markdown
 from compressor.report.collect import collect, read_device
 from compressor.report.facts import ReportData
 from compressor.report.tables import summary_rows
@@ -22,6 +22,7 @@ _RENDERERS: Mapping[str, Callable[[ReportData], str]] = {
     "html": html.render,
     "md": markdown.render,
     "json": json_format.render,
+    "card.md": card.render,
 }
 FORMATS = tuple(_RENDERERS)
 

@@ -280,12 +280,13 @@ def test_names_in_links_are_checked_like_all_others(assignment: str, expected: s
 def test_a_runtime_with_options_has_a_name_that_says_what_it_is() -> None:
     half = {"name": "torch_cuda", "precision": "fp16"}
     good = {"bench": {"runtimes": ["torch_cuda_half"], "runtime": {"torch_cuda_half": half}}}
-    assert recipe.faults(good) == []
+    assert [fault for fault in recipe.faults(good) if fault.where.startswith("bench")] == []
     settings = recipe.BenchSettings(**good["bench"])  # type: ignore[arg-type]
     assert settings.runtime_named("torch_cuda_half").options == {"precision": "fp16"}
     assert settings.runtime_named("ort_cpu").options == {}
 
-    (fault,) = recipe.faults({"bench": {"runtimes": ["half"], "runtime": {"half": half}}})
+    told = recipe.faults({"bench": {"runtimes": ["half"], "runtime": {"half": half}}})
+    (fault,) = [each for each in told if each.where.startswith("bench")]
     assert fault.hint == "call it torch_cuda_half"
 
 
@@ -297,6 +298,6 @@ def test_faults_of_a_runtime_with_options_are_found_before_anything_runs() -> No
         }
     }
 
-    where = [fault.where for fault in recipe.faults(raw)]
+    where = [fault.where for fault in recipe.faults(raw) if fault.where.startswith("bench")]
 
     assert where == ["bench.runtime.ort_cpu_x.arenas", "bench.profile.p.runtimes.0"]

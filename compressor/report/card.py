@@ -1,0 +1,150 @@
+"""A model card in the Hugging Face format, from what was measured: front matter in YAML, then Markdown.
+
+Source of the format: the `model-index` of the Hub's model cards (metadata specification of the Hugging Face Hub).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from compressor.report import format as fmt
+from compressor.report import links, quality, speed, tables
+from compressor.report.facts import Accuracy, ReportData
+from compressor.report.figures import Figure
+from compressor.report.markdown import grid, text
+
+_PIPELINE_TAGS = {"classification": "image-classification"}
+_WORST_CLASSES = 5
+
+
+def render(data: ReportData) -> str:
+    """The whole card, ending in a newline."""
+    blocks = [
+        f"---\n{_front_matter(data)}---",
+        f"# {text(data.run)}",
+        text(data.headline.sentence),
+        text(data.headline.gain_sentence),
+        _use(data),
+        f"## How well it answers\n\n{grid(tables.accuracy(data))}",
+        grid(quality.paired(data)),
+        f"## How fast it is\n\n{_where_measured(data)}\n\n{grid(tables.latency(data))}",
+        grid(speed.devices(data)),
+        _limitations(data),
+        f"## How it was made\n\n{grid(links.table(data)) or grid(tables.steps(data))}",
+        _reproduce(data),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _front_matter(data: ReportData) -> str:
+    entry = _deployed(data)
+    tags = ["compress", "knowledge-distillation", *_link_tags(data)]
+    lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
+    if data.task in _PIPELINE_TAGS:
+        lines.append(f"pipeline_tag: {_PIPELINE_TAGS[data.task]}")
+    if entry is not None:
+        lines += _model_index(data, entry)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _model_index(data: ReportData, entry: Accuracy) -> Iterator[str] | list[str]:
+    source = next((str(link.data.get("source")) for link in data.links if link.data.get("source")), "unknown")
+    lines = [
+        "model-index:",
+        f"- name: {_quoted(data.run)}",
+        "  results:",
+        "  - task:",
+        f"      type: {_PIPELINE_TAGS.get(data.task, data.task)}",
+        "    dataset:",
+        f"      name: {_quoted(source)}",
+        f"      type: {_quoted(source.partition(':')[0])}",
+        f"      split: {_quoted(entry.split)}",
+        "    metrics:",
+    ]
+    for name, value in entry.metrics.items():
+        lines += [f"    - type: {_quoted(name)}", f"      value: {value:.6g}"]
+    return lines
+
+
+def _use(data: ReportData) -> str:
+    contract = tables.contract_of(data)
+    if contract is None:
+        return ""
+    shape = [1 if axis == "batch" else axis for axis in contract.get("shape", ())]
+    dtype = str(contract.get("dtype", "float32"))
+    numpy_type = dtype if dtype in ("uint8", "float32", "float16") else "float32"
+    what = "pixels from 0 to 255" if dtype == "uint8" else f"numbers, {contract.get('range', '0-1')}"
+    return "\n".join(
+        [
+            "## How to use it",
+            "",
+            f"Input: {text(dtype)} {text(str(contract.get('layout', '')))}, {text(what)}. "
+            "Output: one row of logits for each sample.",
+            "",
+            "```python",
+            "import numpy as np",
+            "import onnxruntime",
+            "",
+            'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
+            f"batch = np.zeros({tuple(shape)!r}, dtype=np.{numpy_type})",
+            "(logits,) = session.run(None, {session.get_inputs()[0].name: batch})",
+            "answer = logits.argmax(axis=1)  # class names are in the model's metadata: compress.classes",
+            "```",
+        ]
+    )
+
+
+def _where_measured(data: ReportData) -> str:
+    machine = data.machine
+    isa = ", ".join(machine.get("isa", ())) or "no known features"
+    cpu, version = machine.get("cpu", "an unknown CPU"), data.versions.get("onnxruntime", "?")
+    said = f"Measured on {cpu} ({isa}), ONNX Runtime {version}."
+    restless = speed.unrest(data)
+    return text(said) + (f"\n\n> ⚠️ {text(restless)}" if restless else "")
+
+
+def _limitations(data: ReportData) -> str:
+    found = []
+    changes: Figure | None = quality.class_changes(data)
+    lost = [row for row in changes.rows if row[-1].startswith("−")][:_WORST_CLASSES] if changes else []
+    if lost:
+        said = ", ".join(f"{name} ({before} → {after})" for name, _, before, after, _ in lost)
+        found.append(f"Classes that lost most against the teacher: {said}.")
+    entry = _deployed(data)
+    if entry is not None and "ece" in entry.metrics:
+        found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")
+    quantized = next((link.quantization for link in data.links if link.quantization), None)
+    if quantized is not None:
+        isa = ", ".join(quantized.get("checked_on_isa", ())) or "unknown features"
+        found.append(
+            f"Quantized for {quantized['target']['name']}; "
+            f"accuracy was checked on {quantized.get('checked_on_cpu')} ({isa}). "
+            "Another instruction set may round differently: check it there (compress pack)."
+        )
+    found.append("Judged on the test split named above and on nothing else; other data may give other results.")
+    return "## Limitations\n\n" + "\n".join(f"- {text(each)}" for each in found)
+
+
+def _reproduce(data: ReportData) -> str:
+    made = f"Measurements `{data.key}`, seed {data.seed}, {data.created[:10]}."
+    if data.command is None:
+        return f"## Again\n\n{made}"
+    return f"## Again\n\n{made}\n\n    {' '.join(data.command.split())}"
+
+
+def _link_tags(data: ReportData) -> list[str]:
+    stages = {link.stage for link in data.links}
+    return [tag for stage, tag in (("prune", "pruned"), ("quantize", "quantized")) if stage in stages]
+
+
+def _deployed(data: ReportData) -> Accuracy | None:
+    student = data.candidate("student")
+    runtime = data.headline.runtime
+    return student.accuracy_on(runtime) if student is not None and runtime is not None else None
+
+
+def _quoted(value: Any) -> str:
+    """A YAML string that holds whatever the user named: JSON's strings are YAML's."""
+    return json.dumps(str(value))

@@ -1,0 +1,133 @@
+"""Several runs side by side: what each reached, what differs between their settings, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compressor.report import format as fmt
+from compressor.report import gate
+from compressor.report.facts import ReportData, runtime_title
+from compressor.report.markdown import grid, text
+from compressor.report.tables import Table, flat
+
+_SETTINGS_SHOWN = 40
+_NO_SETTINGS = ("data.source", "model.model", "identity")  # places, which differ between machines and say nothing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        results: A row for each run.
+        settings: Those that differ, a column for each run.
+        caveats: Why some of the numbers may not be held against one another.
+        numbers: By run, what `--fail-if` can name.
+    """
+
+    results: Table
+    settings: Table
+    caveats: tuple[str, ...]
+    numbers: Mapping[str, Mapping[str, float]]
+
+
+def compare(reports: Mapping[str, ReportData]) -> Comparison:
+    """Put reports side by side, by the names the user gave them."""
+    metric = next(iter(reports.values())).metric.replace("_", " ")
+    judged = ("Run", metric.capitalize(), "95 %", "To the teacher", "To the control")
+    timed = ("p50", "Measured as", "Speed-up", "Size", "Smaller", "Budgets", "CPU")
+    columns = (*judged, *timed)
+    return Comparison(
+        results=Table(
+            "Runs side by side",
+            columns,
+            tuple(_row(name, data) for name, data in reports.items()),
+            frozenset({1, 2, 3, 4, 5, 7, 8, 9}),
+        ),
+        settings=_settings(reports),
+        caveats=_caveats(reports),
+        numbers={name: gate.values(data) for name, data in reports.items()},
+    )
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The comparison for a pull request, ending in a newline."""
+    blocks = ["## Runs side by side", grid(comparison.results)]
+    blocks += [f"> ⚠️ {text(caveat)}" for caveat in comparison.caveats]
+    if comparison.settings.rows:
+        blocks.append(f"### {comparison.settings.caption}\n\n{grid(comparison.settings)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_json(comparison: Comparison) -> str:
+    """The comparison for programs, ending in a newline."""
+    content = {
+        "runs": comparison.numbers,
+        "settings": {
+            row[0]: dict(zip(comparison.settings.columns[1:], row[1:], strict=True)) for row in comparison.settings.rows
+        },
+        "caveats": comparison.caveats,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _row(name: str, data: ReportData) -> tuple[str, ...]:
+    head = data.headline
+    student = data.candidate("student")
+    entry = student.accuracy_on(head.runtime) if student and head.runtime else None
+    faster = head.speedup
+    return (
+        name,
+        fmt.percent(head.student),
+        fmt.percent_range(entry.interval if entry else None),
+        fmt.points(head.change),
+        fmt.points(head.gain),
+        fmt.milliseconds(head.latency_ms),
+        f"{head.profile or fmt.ABSENT}, {runtime_title(head.runtime) if head.runtime else fmt.ABSENT}",
+        fmt.ABSENT if faster is None else fmt.ratio(faster.ratio, low=faster.low, high=faster.high),
+        fmt.size(head.student_size),
+        fmt.times(head.size_ratio),
+        head.verdict,
+        str(data.machine.get("cpu", fmt.ABSENT)),
+    )
+
+
+def _caveats(reports: Mapping[str, ReportData]) -> tuple[str, ...]:
+    several = list(reports.values())
+    found = []
+    if len({(data.machine.get("cpu"), data.machine.get("cores")) for data in several}) > 1:
+        found.append("Measured on different machines: latencies and speed-ups cannot be held against one another.")
+    elif len({data.versions.get("onnxruntime") for data in several}) > 1:
+        found.append("Measured with different versions of ONNX Runtime: latencies differ by that as well.")
+    if len({(data.headline.runtime, data.headline.profile) for data in several}) > 1:
+        found.append("Measured on different runtimes or under different profiles: latencies are not of the same thing.")
+    if len({_data_of(data) for data in several}) > 1:
+        found.append("Judged on different data: accuracies cannot be held against one another.")
+    restless = [name for name, data in reports.items() if any(not each.calm for each in data.interference)]
+    if restless:
+        found.append(f"The machine was restless while {', '.join(restless)} was measured.")
+    return tuple(found)
+
+
+def _data_of(data: ReportData) -> str:
+    return next((str(link.data.get("fingerprint")) for link in reversed(data.links) if link.stage == "bench"), "")
+
+
+def _settings(reports: Mapping[str, ReportData]) -> Table:
+    """Settings of stages that not all runs have alike."""
+    by_run = {
+        name: {
+            f"{link.stage} {link.role}: {setting}": fmt.anything(value)
+            for link in data.links
+            for setting, value in flat(link.settings)
+            if not setting.startswith(_NO_SETTINGS)
+        }
+        for name, data in reports.items()
+    }
+    named = dict.fromkeys(setting for settings in by_run.values() for setting in settings)
+    rows = [(setting, *(settings.get(setting, fmt.ABSENT) for settings in by_run.values())) for setting in named]
+    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
+    more = f", the first {_SETTINGS_SHOWN} of {len(differing)}" if len(differing) > _SETTINGS_SHOWN else ""
+    return Table(f"What differs{more}", ("Setting", *reports), differing[:_SETTINGS_SHOWN])

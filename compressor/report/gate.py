@@ -1,0 +1,200 @@
+"""`compress report --fail-if "latency_p50_ms > 5 or accuracy_drop > 1.0"`: a condition on a report's numbers, for CI.
+
+A condition is comparisons of named numbers, joined with and, or, not; numbers may be added, subtracted, multiplied and
+divided. It is parsed, never executed. What it names and the report does not hold is a fault: nothing passes for want of a number.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compressor import registry
+from compressor.errors import InputError
+from compressor.report import format as fmt
+from compressor.report.facts import ReportData, Timing, find_candidate
+
+_WHERE = "--fail-if"
+
+NAMES: Mapping[str, str] = {
+    "accuracy": "metric of the deployed student, percent",
+    "teacher_accuracy": "the same of the teacher",
+    "control_accuracy": "the same of the control",
+    "accuracy_drop": "points below the teacher; negative when the student is better",
+    "gain_over_control": "points above the same student trained alone",
+    "agreement": "samples on which student and teacher decide the same, percent",
+    "ece": "calibration error of the student, percent",
+    "latency_p50_ms": "of the student on its deployed runtime, first profile",
+    "latency_p90_ms": "the same",
+    "latency_p95_ms": "the same",
+    "latency_p99_ms": "the same; needs 1,000 samples",
+    "first_ms": "first answer after loading",
+    "load_ms": "loading",
+    "speedup": "times as fast as the teacher on the same runtime",
+    "speedup_low": "lower end of its 95 % interval",
+    "speedup_high": "upper end",
+    "size_mb": "what is shipped, 10^6 bytes",
+    "size_ratio": "times smaller than the teacher",
+    "parameters": "of the student",
+    "macs": "multiply-adds of one sample",
+    "peak_memory_mb": "of the student's process",
+    "budgets_missed": "number of stated budgets that were missed",
+    "restless": "number of profiles whose blocks disagreed",
+}
+"""What a condition may name, and what it stands for."""
+
+_COMPARE: Mapping[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] = {
+    ast.Lt: ("<", operator.lt),
+    ast.LtE: ("<=", operator.le),
+    ast.Gt: (">", operator.gt),
+    ast.GtE: (">=", operator.ge),
+    ast.Eq: ("==", operator.eq),
+    ast.NotEq: ("!=", operator.ne),
+}
+_ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a condition holds (so that CI fails), and the comparisons that decided it with their numbers."""
+
+    failed: bool
+    sentence: str
+
+
+def check(expression: str, data: ReportData) -> Verdict:
+    """Whether `expression` holds for a report.
+
+    Raises:
+        InputError: It is no condition, names what nobody knows, or names what was not measured.
+    """
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as fault:
+        at = f" at column {fault.offset}" if isinstance(fault, SyntaxError) and fault.offset else ""
+        raise _fault(f"'{expression}' is no condition{at}") from fault
+    evaluation = _Evaluation(values(data))
+    failed = evaluation.truth(tree)
+    return Verdict(failed, "; ".join(dict.fromkeys(evaluation.held if failed else evaluation.seen)))
+
+
+def values(data: ReportData) -> dict[str, float]:
+    """Every number that a condition may name and this report holds."""
+    head = data.headline
+    student = find_candidate(data.candidates, "student")
+    entry = student.accuracy_on(head.runtime) if student and head.runtime else None
+    timing = data.timing("student", head.runtime, head.profile) if head.runtime and head.profile else None
+    found: dict[str, float | None] = {
+        "accuracy": _percent(head.student),
+        "teacher_accuracy": _percent(head.teacher),
+        "control_accuracy": _percent(head.control),
+        "accuracy_drop": None if head.change is None else -100 * head.change,
+        "gain_over_control": _percent(head.gain),
+        "agreement": _percent(entry.agreement_with_teacher if entry else None),
+        "ece": _percent(entry.metrics.get("ece") if entry else None),
+        "speedup": head.speedup.ratio if head.speedup else None,
+        "speedup_low": head.speedup.low if head.speedup else None,
+        "speedup_high": head.speedup.high if head.speedup else None,
+        "size_mb": None if head.student_size is None else head.student_size / 1e6,
+        "size_ratio": head.size_ratio,
+        "parameters": student.params if student else None,
+        "macs": student.macs if student else None,
+        "budgets_missed": sum(not budget.met for budget in data.budgets),
+        "restless": sum(not each.calm for each in data.interference),
+        **_of_timing(timing),
+    }
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _of_timing(timing: Timing | None) -> dict[str, float | None]:
+    if timing is None:
+        return {}
+    return {
+        "latency_p50_ms": timing.p50_ms,
+        "latency_p90_ms": timing.p90_ms,
+        "latency_p95_ms": timing.p95_ms,
+        "latency_p99_ms": timing.p99_ms,
+        "first_ms": timing.first_ms,
+        "load_ms": timing.load_ms,
+        "peak_memory_mb": timing.peak_memory_mb,
+    }
+
+
+class _Evaluation:
+    """One walk through a condition; remembers its comparisons in words."""
+
+    def __init__(self, known: Mapping[str, float]) -> None:
+        self._known = known
+        self.seen: list[str] = []
+        self.held: list[str] = []
+
+    def truth(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.BoolOp):
+            parts = [self.truth(part) for part in node.values]  # all of them, so that each fault is found
+            return all(parts) if isinstance(node.op, ast.And) else any(parts)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return not self.truth(node.operand)
+        if isinstance(node, ast.Compare):
+            return self._compared(node)
+        raise _fault(f"'{ast.unparse(node)}' is neither true nor false")
+
+    def _compared(self, node: ast.Compare) -> bool:
+        result, left = True, node.left
+        for kind, right in zip(node.ops, node.comparators, strict=True):
+            if type(kind) not in _COMPARE:
+                raise _fault(f"'{ast.unparse(node)}' compares in a way that is not known here")
+            sign, compare = _COMPARE[type(kind)]
+            low, high = self._number(left), self._number(right)
+            holds = compare(low, high)
+            words = f"{_said(left, low)} {sign} {_said(right, high)}"
+            self.seen.append(words if holds else f"not {words}")
+            if holds:
+                self.held.append(words)
+            result, left = result and holds, right
+        return result
+
+    def _number(self, node: ast.expr) -> float:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+            return float(node.value)
+        if isinstance(node, ast.Name):
+            return self._named(node.id)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+            value = self._number(node.operand)
+            return -value if isinstance(node.op, ast.USub) else value
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            left, right = self._number(node.left), self._number(node.right)
+            try:
+                return _ARITHMETIC[type(node.op)](left, right)
+            except ZeroDivisionError as fault:
+                raise _fault(f"'{ast.unparse(node)}' divides by zero") from fault
+        raise _fault(f"'{ast.unparse(node)}' is no number")
+
+    def _named(self, name: str) -> float:
+        if name in self._known:
+            return self._known[name]
+        if name in NAMES:
+            hint = f"measured here: {', '.join(self._known)}"
+            raise InputError(f"'{name}' was not measured in this run", where=_WHERE, hint=hint)
+        hint = registry.nearest(name, list(NAMES), "known:")
+        raise InputError(f"no number is called '{name}'", where=_WHERE, hint=hint)
+
+
+def _said(node: ast.expr, value: float) -> str:
+    text = ast.unparse(node)
+    return text if isinstance(node, ast.Constant) else f"{text} ({fmt.significant(value, digits=4)})"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _fault(message: str) -> InputError:
+    return InputError(message, where=_WHERE, hint='write it like "latency_p50_ms > 5 or accuracy_drop > 1.0"')
