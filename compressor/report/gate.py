@@ -1,7 +1,7 @@
 """`compress report --fail-if "latency_p50_ms > 5 or accuracy_drop > 1.0"`: a condition on a report's numbers, for CI.
 
 A condition is comparisons of named numbers, joined with and, or, not; numbers may be added, subtracted, multiplied and
-divided. It is parsed, never executed. What it names and the report does not hold is a fault: nothing passes for want of a number.
+divided. It is parsed, never executed. To name what was not measured is a fault: nothing passes for want of a number.
 """
 
 from __future__ import annotations
