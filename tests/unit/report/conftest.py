@@ -85,8 +85,8 @@ class RunFolder:
         contract = {
             "layout": "NCHW",
             "dtype": "float32",
-            "range": [0, 1],
-            "shape": [1, 8, 8],
+            "range": "0-1",
+            "shape": ["batch", 1, 8, 8],
             "normalisation": "inside",
         }
         with artifact.folder_for(final) as temporary:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_the_report_is_an_artifact_with_every_format(make_run: MakeRun, tmp_path: Path) -> None:
     bench = make_run()
     report = write(bench, tmp_path / "runs" / "digits" / "report")
-    assert sorted(report.manifest.files) == ["report.html", "report.json", "report.md"]
+    assert sorted(report.manifest.files) == ["report.card.md", "report.html", "report.json", "report.md"]
     assert (report.manifest.kind, report.manifest.stage, report.manifest.role) == ("report", "report", "report")
     assert report.parent("bench") == artifact.read(bench.path)
     report.verify()

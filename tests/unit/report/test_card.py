@@ -1,0 +1,53 @@
+"""The model card: its front matter is YAML, its snippet runs, its text is inert."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import yaml
+
+from compressor.report import card
+from compressor.report.facts import ReportData
+
+
+def front_matter(text: str) -> dict[str, object]:
+    found = re.match(r"---\n(.*?)---\n", text, flags=re.DOTALL)
+    assert found
+    read: dict[str, object] = yaml.safe_load(found.group(1))
+    return read
+
+
+def test_the_front_matter_holds_the_measured_metrics(data: ReportData) -> None:
+    read = front_matter(card.render(data))
+
+    (model,) = read["model-index"]  # type: ignore[misc]
+    (result,) = model["results"]
+    metrics = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert (read["library_name"], read["pipeline_tag"]) == ("onnx", "image-classification")
+    assert abs(metrics["accuracy"] - data.headline.student) < 1e-5  # type: ignore[operator]
+    assert result["dataset"]["split"] == "test"
+
+
+def test_a_hostile_name_is_text_in_yaml_and_in_markdown(data: ReportData) -> None:
+    hostile = 'x"\n- evil: true\n<script>alert(1)</script> #'
+
+    text = card.render(replace(data, run=hostile))
+
+    assert front_matter(text)["model-index"][0]["name"] == hostile  # type: ignore[index]
+    assert "<script>" not in text.split("---\n", 2)[2]
+
+
+def test_the_snippet_is_python_for_the_models_input(data: ReportData) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.render(data), flags=re.DOTALL)
+
+    compile(snippet, "card", "exec")
+    assert "np.zeros((1, 1, 8, 8), dtype=np.float32)" in snippet
+
+
+def test_it_says_what_was_lost_and_where_it_was_measured(data: ReportData) -> None:
+    text = card.render(data)
+
+    assert "Classes that lost most against the teacher" in text
+    assert "Measured on Example CPU @ 2.00GHz (avx2)" in text
+    assert "## Limitations" in text

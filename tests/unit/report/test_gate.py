@@ -1,0 +1,107 @@
+"""A condition on a report's numbers: what holds, what is said, and that nothing passes for want of a number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from compressor.errors import InputError
+from compressor.report import gate
+from compressor.report.facts import ReportData
+
+
+def known(data: ReportData, name: str) -> float:
+    return gate.values(data)[name]
+
+
+def test_numbers_are_those_of_the_deployed_student(data: ReportData) -> None:
+    head = data.headline
+    assert head.student is not None
+    assert head.change is not None
+
+    found = gate.values(data)
+
+    assert found["accuracy"] == pytest.approx(100 * head.student)
+    assert found["accuracy_drop"] == pytest.approx(-100 * head.change)
+    assert found["latency_p50_ms"] == head.latency_ms
+    assert set(found) <= set(gate.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("expression", "failed"),
+    [
+        ("latency_p50_ms > 1000", False),
+        ("latency_p50_ms > 0", True),
+        ("latency_p50_ms > 1000 or accuracy_drop > 0.1", True),
+        ("latency_p50_ms > 0 and accuracy_drop > 99", False),
+        ("not accuracy > 99.9", True),
+        ("0 < speedup_low < speedup <= speedup_high", True),
+        ("(accuracy_drop + 1) * 2 - 1 > -3 / 2", True),
+        ("size_ratio == size_ratio", True),
+        ("size_ratio != size_ratio", False),
+    ],
+)
+def test_conditions_mean_what_they_say(data: ReportData, expression: str, failed: bool) -> None:
+    assert gate.check(expression, data).failed is failed
+
+
+def test_the_sentence_names_the_numbers_that_decided(data: ReportData) -> None:
+    drop = known(data, "accuracy_drop")
+
+    failed = gate.check("latency_p50_ms > 1000 or accuracy_drop > 0.5", data)
+    passed = gate.check("accuracy_drop > 90", data)
+
+    assert failed.sentence == f"accuracy_drop ({drop:.3f}) > 0.5"
+    assert passed.sentence == f"not accuracy_drop ({drop:.3f}) > 90"
+
+
+def test_a_misspelt_name_is_corrected(data: ReportData) -> None:
+    with pytest.raises(InputError, match="no number is called 'latency_p5_ms'") as told:
+        gate.check("latency_p5_ms > 5", data)
+
+    assert told.value.hint in ("did you mean 'latency_p95_ms'?", "did you mean 'latency_p50_ms'?")
+
+
+def test_what_was_not_measured_does_not_pass(data: ReportData) -> None:
+    without = replace(data, headline=replace(data.headline, gain=None, control=None))
+
+    with pytest.raises(InputError, match="'gain_over_control' was not measured in this run"):
+        gate.check("gain_over_control < 0", without)
+    with pytest.raises(InputError, match="was not measured"):
+        gate.check("latency_p50_ms > 0 or gain_over_control < 0", without)
+
+
+def test_not_a_number_is_not_measured(data: ReportData) -> None:
+    odd = replace(data, headline=replace(data.headline, size_ratio=float("nan")))
+
+    assert "size_ratio" not in gate.values(odd)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("accuracy >", "is no condition"),
+        ("", "is no condition"),
+        ("accuracy", "neither true nor false"),
+        ("accuracy > 'high'", "is no number"),
+        ("accuracy > True", "is no number"),
+        ("accuracy in (1, 2)", "compares in a way"),
+        ("accuracy > 1 / 0", "divides by zero"),
+        ("accuracy ** 2 > 1", "is no number"),
+        ("__import__('os').system('true') == 0", "is no number"),
+        ("[x for x in (1,)] > 1", "is no number"),
+        ("accuracy.real > 1", "is no number"),
+        ("(lambda: 1)() > 0", "is no number"),
+    ],
+)
+def test_anything_else_is_refused_and_never_run(data: ReportData, expression: str, said: str) -> None:
+    with pytest.raises(InputError) as told:
+        gate.check(expression, data)
+
+    assert said in told.value.message
+    assert told.value.where == "--fail-if"
+
+
+def test_every_name_is_explained() -> None:
+    assert all(meaning for meaning in gate.NAMES.values())
