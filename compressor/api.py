@@ -93,7 +93,7 @@ def distill(
     data: str,
     teacher_arch: str | None = None,
     control: bool = False,
-    loss: Mapping[str, Any] | None = None,
+    loss: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     name: str | None = None,
     runs: PathLike = "runs",
     seed: int = 0,
@@ -109,7 +109,7 @@ def distill(
         data: A data source.
         teacher_arch: The architecture of a teacher that is a state dict.
         control: Also train the same student without the teacher, with the same budget.
-        loss: Name and options of the loss: `{"name": "kd", "temperature": 4}`.
+        loss: Name and options of the loss, or of several: `{"name": "kd", "temperature": 4}`.
         name: Folder below `runs`; by default the student's name.
         runs: Where runs are kept.
         seed: Seed of everything random.
@@ -120,7 +120,8 @@ def distill(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    section = {"control": control, "losses": [dict(loss or {"name": "kd"})], **(options or {})}
+    losses = [loss or {"name": "kd"}] if loss is None or isinstance(loss, Mapping) else loss
+    section = {"control": control, "losses": [dict(each) for each in losses], **(options or {})}
     raw = {
         "name": name or opening.name_of(student),
         "runs": str(runs),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compressor.cli import _options as options
+from compressor.errors import InputError
 
 
 def distill(
@@ -20,8 +21,10 @@ def distill(
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
     ] = False,
-    loss: Annotated[str, typer.Option("--loss", help="compress list losses shows them.")] = "kd",
-    temperature: Annotated[float | None, typer.Option("--temperature", help="Softness of the targets (kd).")] = None,
+    loss: Annotated[
+        list[str] | None, typer.Option("--loss", help="compress list losses shows them; kd by default (repeatable).")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="Softness of the targets.")] = None,
     alpha: Annotated[
         float | None, typer.Option("--alpha", help="Share of the teacher's word against the label's.")
     ] = None,
@@ -57,7 +60,7 @@ def distill(
         data=data,
         teacher_arch=teacher_arch,
         control=control,
-        loss={"name": loss, **options.given(temperature=temperature, alpha=alpha)},
+        loss=_losses(loss or ["kd"], **options.given(temperature=temperature, alpha=alpha)),
         name=name,
         runs=runs,
         seed=seed,
@@ -66,3 +69,25 @@ def distill(
         command=options.command_line(),
     )
     _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")
+
+
+def _losses(names: list[str], **stated: float) -> list[dict[str, object]]:
+    """The losses with the stated options that they have; one on features alone gets kd beside it.
+
+    Raises:
+        InputError: An option is stated that none of them has.
+    """
+    from compressor import console, registry
+
+    takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
+    if all("pairs" in options_of for options_of in takes.values()):
+        console.note(f"{', '.join(names)}: on features alone, so kd is added for the answers")
+        takes = {"kd": {"temperature", "alpha"}, **takes}
+    for option in stated:
+        if not any(option in options_of for options_of in takes.values()):
+            hint = f"compress list losses {names[0]} shows what it takes"
+            raise InputError(f"{', '.join(takes)} has no {option}", where=f"--{option}", hint=hint)
+    return [
+        {"name": name, **{option: value for option, value in stated.items() if option in options_of}}
+        for name, options_of in takes.items()
+    ]

@@ -13,7 +13,7 @@ class Loss(Protocol):
     """Compares two answers to a batch.
 
     A loss with trainable parts of its own (a projector, a discriminator) is an `nn.Module`; its parameters are trained
-    along and never exported.
+    along and never exported. One that reads features is a `_features.FeatureLoss`: it is told their shapes before training.
     """
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:

@@ -12,4 +12,4 @@ class Hard:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Mean over the batch of the task's loss of `student.logits` against `batch.labels`, mixed as the batch is."""
-        return batch.hard_loss(student.logits)
+        return batch.hard_loss(student.logits.float())

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
-
-_DEVIATION_FLOOR = 0.001
+from compressor.losses._logits import compared
 
 
 class KD:
@@ -43,8 +42,7 @@ class KD:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, mean over the rows of decisions; computed in float32 whatever the training precision."""
-        student_NK = batch.task.decisions(student.logits).float()
-        teacher_NK = batch.task.decisions(teacher.logits).float().detach()
+        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
         soft = self.soft_loss(student_NK, teacher_NK)
         if self.alpha == 1:
             return soft
@@ -52,15 +50,7 @@ class KD:
 
     def soft_loss(self, student_NK: Tensor, teacher_NK: Tensor) -> Tensor:
         """T² · KL(teacher_T ‖ student_T), mean over N."""
-        if self.standardise:
-            student_NK, teacher_NK = _standardised(student_NK), _standardised(teacher_NK)
         student_log_NK = F.log_softmax(student_NK / self.temperature, dim=1)
         teacher_log_NK = F.log_softmax(teacher_NK / self.temperature, dim=1)
         divergence = F.kl_div(student_log_NK, teacher_log_NK, reduction="batchmean", log_target=True)
         return divergence * self.temperature**2
-
-
-def _standardised(logits_NK: Tensor) -> Tensor:
-    # The floor under the deviation keeps gradients finite for logits that are all alike, as those of a new network can be.
-    deviation_N1 = (logits_NK.var(dim=1, keepdim=True) + _DEVIATION_FLOOR**2).sqrt()
-    return (logits_NK - logits_NK.mean(dim=1, keepdim=True)) / deviation_N1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
@@ -36,6 +37,40 @@ def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tenso
     finally:
         for handle in handles:
             handle.remove()
+
+
+def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape of what each module gives for `inputs`, by dotted path, in the order they finish.
+
+    Modules that give no tensor are left out; of one that runs several times the last output counts.
+
+    Args:
+        network: Run once, in evaluation mode and without gradients; its mode is put back.
+        inputs: `[B, C, H, W]` or `[B, F]`.
+    """
+    own = network.module if isinstance(network, Network) else network
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(path: str, output: object) -> None:
+        given = logits_of(output) if not isinstance(output, Tensor) else output
+        if isinstance(given, Tensor):
+            found.pop(path, None)
+            found[path] = tuple(given.shape)
+
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, path=path: note(path, output))
+        for path, module in own.named_modules()
+        if path
+    ]
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(inputs)
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 class _keep:  # noqa: N801 -- reads as a verb where it is used

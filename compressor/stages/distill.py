@@ -7,7 +7,7 @@ from compressor.data.samples import Dataset
 from compressor.recipe import DataSettings, DistillSettings, ModelSettings
 from compressor.tasks._contract import Task
 from compressor.training.produce import produce
-from compressor.training.sources import losses_of, teacher_of
+from compressor.training.sources import losses_of, read_features, teacher_of
 
 
 def distill(
@@ -40,7 +40,9 @@ def distill(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     losses = losses_of(settings)
-    answers, why_teacher = teacher_of(teacher, settings, kind=kind, data=data, dataset=dataset)
+    answers, why_teacher = teacher_of(
+        teacher, settings, kind=kind, data=data, dataset=dataset, reads_features=read_features(losses)
+    )
     return produce(
         student,
         settings,

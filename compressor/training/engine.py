@@ -33,6 +33,7 @@ from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError
 from compressor.losses._contract import Loss
 from compressor.models.eager import as_written
 from compressor.models.network import Network
+from compressor.models.taps import tapped
 from compressor.recipe import TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
@@ -69,6 +70,7 @@ class Job:
         state: Folder of the checkpoint.
         resume_line: What the user types to go on after an interruption.
         plan: Which view of each sample an epoch shows.
+        taps: Modules of the network whose outputs the losses read.
     """
 
     title: str
@@ -83,6 +85,7 @@ class Job:
     plan: ViewPlan
     settings: TrainingSettings
     seed: int
+    taps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class _Run:
         if self.average is not None:
             self.modules["average"] = self.average.network
         self.watch = Stopwatch()
-        self.compiler = compiling.Compiler(settings.compile)
+        # A compiled network may leave out the modules that are tapped, or run them as part of others.
+        self.compiler = compiling.Compiler(settings.compile if not job.taps else False)
         self.position = together.alike(self.fabric, self._resumed, job.state) if resumes else resume.Position(job.key)
         self.sums = {name: torch.tensor(value, device=self.fabric.device) for name, value in self.position.sums.items()}
         self.decisions = (*self.conditions.decisions, *why_lr, *why_decay)
@@ -266,7 +270,7 @@ class _Run:
             with watch.phase("teacher"), self.fabric.autocast():
                 answer = job.teacher.answer(batch)
             with watch.phase("student"):
-                student = Outputs(self.model(batch.inputs))
+                student = self._student(batch)
             with watch.phase("losses"):
                 weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
                 total = torch.stack(list(weighted.values())).sum()
@@ -288,6 +292,14 @@ class _Run:
             if self.average is not None:
                 self.average.update(job.network, step=self.position.step)
         return parts
+
+    def _student(self, batch: Batch) -> Outputs:
+        """The network's answer, with the features that losses read."""
+        if not self.job.taps:
+            return Outputs(self.model(batch.inputs))
+        with tapped(self.job.network, self.job.taps) as features:
+            logits = self.model(batch.inputs)
+        return Outputs(logits, dict(features))
 
     def _checked(
         self, weighted: Mapping[str, Tensor], student: Outputs, answer: Outputs, batch: Batch, lr: float

@@ -22,6 +22,7 @@ from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
+from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
 
 _FEW_STEPS = 200
@@ -90,6 +91,9 @@ def job_for(
 ) -> tuple[engine.Job, tuple[Decision, ...]]:
     """What the loop needs to train `loaded`, and why its views are what they are."""
     shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
+    taps, why_taps = settle(
+        losses, student=loaded.network, teacher=teacher, sample_shape=dataset.sample_shape, seed=target.seed
+    )
     count = 0 if data.views.count == "auto" else data.views.count
     job = engine.Job(
         title=target.role,
@@ -104,8 +108,9 @@ def job_for(
         plan=ViewPlan(shown, count, seed=data.views.seed if count else target.seed),
         settings=settings,
         seed=target.seed,
+        taps=taps,
     )
-    return job, why_views
+    return job, (*why_views, *why_taps)
 
 
 def require_keepable(loaded: Loaded, dataset: Dataset) -> None:

@@ -12,9 +12,11 @@ from compressor.artifact import Artifact, Decision
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
 from compressor.data.views import views
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, InputError, ModelError
+from compressor.losses._features import FeatureLoss
 from compressor.models import checkpoint, folding
 from compressor.models.network import Network
+from compressor.models.taps import feature_shapes
 from compressor.recipe import DataSettings, DistillSettings, RecoverySettings
 from compressor.teachers._cache import CachedTeacher, choose_form
 from compressor.teachers._contract import Teacher
@@ -39,6 +41,17 @@ def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLos
         earlier = sum(each.name.partition("-")[0] == name for each in made)
         name = f"{name}-{earlier + 1}" if earlier else name
         made.append(WeightedLoss(name, entry.weight, member.load()(**entry.options)))
+    features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
+    if features and isinstance(settings, RecoverySettings):
+        raise InputError(
+            f"'{features[0]}' reads features, and recovery compares answers alone", where="losses", hint="use kd here"
+        )
+    if len(features) == len(made):
+        raise InputError(
+            f"'{features[0]}' looks at features alone, which leaves the last layer untaught",
+            where="distill.losses",
+            hint='add kd (or hard) beside it: a second [[distill.losses]] with name = "kd"',
+        )
     return tuple(made)
 
 
@@ -49,6 +62,7 @@ def teacher_of(
     kind: str,
     data: DataSettings,
     dataset: Dataset,
+    reads_features: bool = False,
 ) -> tuple[Teacher, tuple[Decision, ...]]:
     """The teacher that an artifact is, with BatchNorm folded in, and with its answers kept where views are counted.
 
@@ -58,6 +72,9 @@ def teacher_of(
     require_same_classes(source, dataset, what="teacher")
     network = checkpoint.load(source).network
     conditions = precision.choose(settings, network, sample_shape=dataset.sample_shape)
+    if reads_features:
+        live: Teacher = registry.find("teachers", kind).load()(network)
+        return live, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
     teacher, why_folded = frozen(network, kind=kind, dataset=dataset)
     count = 0 if data.views.count == "auto" else data.views.count
     if count == 0 or settings.cache_gb == 0 or not may_be_kept(teacher):
@@ -89,6 +106,38 @@ def teacher_of(
         form=form,
     )
     return CachedTeacher(teacher, store), (why_folded, why_form)
+
+
+def settle(
+    losses: tuple[WeightedLoss, ...], *, student: Network, teacher: Teacher, sample_shape: tuple[int, ...], seed: int
+) -> tuple[tuple[str, ...], tuple[Decision, ...]]:
+    """Tell losses that read features what shapes they have, and the teacher which features to give.
+
+    Returns:
+        Paths of the student's modules that are read, and what was chosen.
+
+    Raises:
+        ModelError: There is nothing to compare, or the teacher gives no features.
+    """
+    reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss)]
+    if not reading:
+        return (), ()
+    if not teacher.gives_features or teacher.network is None:
+        raise ModelError(
+            f"'{reading[0][0]}' reads features, which this kind of teacher does not give", where="distill.losses"
+        )
+    some = torch.zeros(2, *sample_shape)
+    mine, theirs = feature_shapes(student, some), feature_shapes(teacher.network, some)
+    torch.manual_seed(seed)  # what a loss builds begins the same for the same seed
+    decisions = tuple(Decision(f"features of {name}", "", loss.settle(mine, theirs)) for name, loss in reading)
+    pairs = [pair for _, loss in reading for pair in loss.pairs]
+    teacher.taps = tuple(dict.fromkeys(path for _, path in pairs))  # type: ignore[attr-defined]
+    return tuple(dict.fromkeys(path for path, _ in pairs)), decisions
+
+
+def read_features(losses: tuple[WeightedLoss, ...]) -> bool:
+    """Whether any of the losses compares features."""
+    return any(isinstance(part.loss, FeatureLoss) for part in losses)
 
 
 def frozen(network: Network, *, kind: str, dataset: Dataset) -> tuple[Teacher, Decision]:

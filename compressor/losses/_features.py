@@ -1,0 +1,166 @@
+"""What losses on features share: which modules of student and teacher are compared, and the parts fitted to their shapes.
+
+A loss on features is an `nn.Module` made in two steps: its options first, and, once both networks are there, `settle` with
+the shapes of their features. What it builds then (a projector, say) is trained along and never exported.
+
+Shape letters: B batch, C channels, H height, W width, L tokens, D width of a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compressor.batch import Batch, Outputs
+from compressor.errors import InputError, ModelError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Pair = tuple[str, str]
+
+
+class FeatureLoss(nn.Module):
+    """Compares the outputs of pairs of tapped modules.
+
+    Attributes:
+        most_pairs: How many pairs `auto` picks at most, from the deepest up.
+        same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
+    """
+
+    most_pairs: ClassVar[int] = 4
+    same_size: ClassVar[bool] = False
+
+    def __init__(self, pairs: str | Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self.pairs: tuple[Pair, ...] = ()
+        self._stated = pairs
+        if isinstance(pairs, str):
+            if pairs != "auto":
+                raise InputError(f"'{pairs}' is no list of pairs", where="pairs", hint=_PAIRS_HINT)
+        elif not pairs or not all(len(pair) == 2 and all(isinstance(path, str) for path in pair) for pair in pairs):
+            raise InputError(f"{list(pairs)} is no list of pairs", where="pairs", hint=_PAIRS_HINT)
+
+    def settle(self, student: Shapes, teacher: Shapes) -> str:
+        """Decide which modules are compared, and build what that takes.
+
+        Args:
+            student: Output shape of each module for a batch of two, in the order they finish.
+            teacher: Likewise.
+
+        Returns:
+            The pairs and why they are these, for the manifest.
+
+        Raises:
+            ModelError: A stated module gives no features, or there is nothing to pair.
+        """
+        if isinstance(self._stated, str):
+            self.pairs = matching_stages(student, teacher, most=self.most_pairs, same_size=self.same_size)
+            why = "the last modules of each resolution, paired from the deepest up"
+        else:
+            self.pairs = tuple((mine, theirs) for mine, theirs in self._stated)
+            why = "as stated"
+            for mine, theirs in self.pairs:
+                for path, shapes, who in ((mine, student, "student"), (theirs, teacher, "teacher")):
+                    if path not in shapes:
+                        raise ModelError(f"no features at '{path}' of the {who}", where="pairs", hint=_PAIRS_HINT)
+        self.build([(student[mine], teacher[theirs]) for mine, theirs in self.pairs])
+        shown = "; ".join(
+            f"{mine} {_size(student[mine])} ← {theirs} {_size(teacher[theirs])}" for mine, theirs in self.pairs
+        )
+        return f"{shown} ({why})"
+
+    def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+        """Make the parts for features of these shapes (student, teacher); by default none."""
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Mean over the pairs of `compare`; gradients flow to the student and to the parts of the loss."""
+        found = [
+            self.compare(index, student.features[mine].float(), teacher.features[theirs].float().detach())
+            for index, (mine, theirs) in enumerate(self.pairs)
+        ]
+        total = found[0]
+        for each in found[1:]:
+            total = total + each
+        return total / len(found)
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of one pair, a scalar."""
+        raise NotImplementedError
+
+
+_PAIRS_HINT = 'write pairs = "auto" or [["student.module", "teacher.module"], ...]; compress inspect lists modules'
+
+
+def matching_stages(student: Shapes, teacher: Shapes, *, most: int, same_size: bool) -> tuple[Pair, ...]:
+    """Pairs of the last modules of each stage, from the deepest up.
+
+    A stage is a run of modules whose outputs have one height and width, or one number of tokens and width.
+
+    Raises:
+        ModelError: There is nothing to pair.
+    """
+    mine, theirs = _stage_ends(student), _stage_ends(teacher)
+    if same_size:
+        by_size = {_grid(shape): path for path, shape in theirs.items()}
+        pairs = [(path, by_size[_grid(shape)]) for path, shape in mine.items() if _grid(shape) in by_size][::-1]
+    else:
+        of_one_kind = [
+            (path, other)
+            for (path, shape), (other, other_shape) in zip(
+                reversed(mine.items()), reversed(theirs.items()), strict=False
+            )
+            if len(shape) == len(other_shape)
+        ]
+        pairs = of_one_kind
+    if not pairs:
+        raise ModelError("student and teacher have no features that could be paired", where="pairs", hint=_PAIRS_HINT)
+    return tuple(pairs[:most][::-1])
+
+
+def _stage_ends(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """The module that finishes each stage; of several with one output the outermost, which finishes last."""
+    found: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
+    for path, shape in shapes.items():
+        if len(shape) == 4 and min(shape[2:]) > 1:
+            found[(4, *shape[2:])] = (path, shape)
+        elif len(shape) == 3 and path.rpartition(".")[2].isdigit():
+            found[(3, len(found))] = (path, shape)  # blocks of a transformer are numbered and all of one shape
+    return dict(found.values())
+
+
+def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[2:] if len(shape) == 4 else shape[1:2]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(str(size) for size in shape[1:])
+
+
+def to_size_of(feature: Tensor, other: Tensor) -> Tensor:
+    """`feature` averaged down to the height and width of `other`, where it is larger; scaled up where it is smaller."""
+    if feature.dim() != 4 or feature.shape[2:] == other.shape[2:]:
+        return feature
+    if feature.shape[2] >= other.shape[2]:
+        return F.adaptive_avg_pool2d(feature, (other.shape[2], other.shape[3]))
+    return F.interpolate(feature, other.shape[2:], mode="nearest")
+
+
+def rows_of(feature: Tensor) -> Tensor:
+    """One vector for each sample `[B, F]`: everything in the feature, in a row."""
+    return feature.reshape(len(feature), -1)
+
+
+def embedded(feature: Tensor) -> Tensor:
+    """One vector for each sample: the mean over places, or over tokens."""
+    if feature.dim() == 4:
+        return feature.mean(dim=(2, 3))
+    return feature.mean(dim=1) if feature.dim() == 3 else feature
+
+
+def projector(source: tuple[int, ...], target: tuple[int, ...]) -> nn.Module:
+    """From the student's width to the teacher's: a 1×1 convolution with BatchNorm; a linear layer for tokens and vectors."""
+    if len(source) == 4:
+        return nn.Sequential(nn.Conv2d(source[1], target[1], 1, bias=False), nn.BatchNorm2d(target[1]))
+    return nn.Linear(source[-1], target[-1])

@@ -1,0 +1,63 @@
+"""What losses on logits share: rows of decisions in float32, standardised if wanted, beside the labels.
+
+Shape letters: N rows of decisions, K classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressor.batch import Batch, Outputs
+from compressor.errors import InputError
+
+_DEVIATION_FLOOR = 0.001
+
+
+def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: bool) -> tuple[Tensor, Tensor]:
+    """The decisions `[N, K]` of both, in float32 whatever the training precision; the teacher's carry no gradients."""
+    student_NK = batch.task.decisions(student.logits).float()
+    teacher_NK = batch.task.decisions(teacher.logits).float().detach()
+    return (standardised(student_NK), standardised(teacher_NK)) if standardise else (student_NK, teacher_NK)
+
+
+def standardised(logits_NK: Tensor) -> Tensor:
+    """Zero mean and unit deviation for each row (Sun et al. 2024, arXiv 2403.01427, equation 9, sample deviation)."""
+    # The floor under the deviation keeps gradients finite for logits that are all alike, as those of a new network can be.
+    deviation_N1 = (logits_NK.var(dim=1, keepdim=True) + _DEVIATION_FLOOR**2).sqrt()
+    return (logits_NK - logits_NK.mean(dim=1, keepdim=True)) / deviation_N1
+
+
+def with_labels(loss: Tensor, student: Outputs, batch: Batch, *, hard: float) -> Tensor:
+    """`loss` plus `hard` times the task's own loss against the labels."""
+    return loss + hard * batch.hard_loss(student.logits.float()) if hard else loss
+
+
+def target_of(batch: Batch, rows: int, *, where: str) -> Tensor:
+    """The class number of each row; where samples are mixed, that of the sample with the larger share.
+
+    Raises:
+        InputError: The task has no single right class for each row.
+    """
+    labels_N = batch.labels.reshape(-1)
+    if batch.mixed is not None:
+        own = batch.mixed.share >= 0.5
+        labels_N = batch.labels.where(own, batch.mixed.labels).reshape(-1)
+    if len(labels_N) != rows or labels_N.is_floating_point():
+        raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")
+    return labels_N
+
+
+def require(
+    name: str, *, above_zero: dict[str, float] | None = None, at_least_zero: dict[str, float] | None = None
+) -> None:
+    """Refuse options out of range.
+
+    Raises:
+        InputError: Names the first one, with its value.
+    """
+    for option, value in (above_zero or {}).items():
+        if not value > 0:
+            raise InputError(f"{option} = {value} must be above 0", where=f"{name}.{option}")
+    for option, value in (at_least_zero or {}).items():
+        if not value >= 0:
+            raise InputError(f"{option} = {value} must not be negative", where=f"{name}.{option}")

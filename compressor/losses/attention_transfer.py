@@ -1,0 +1,46 @@
+"""Attention transfer: Zagoruyko and Komodakis 2017 (arXiv 1612.03928), equations 1 and 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from compressor.errors import InputError
+from compressor.losses._features import FeatureLoss, to_size_of
+
+
+class AttentionTransfer(FeatureLoss):
+    """The student is to look where the teacher looks (Zagoruyko & Komodakis 2017).
+
+        mean over places of (Q_s / ‖Q_s‖ − Q_t / ‖Q_t‖)²,   Q = mean over channels of |feature|^power
+
+    Their equation 2 takes the norm of the difference; the square of it is what their experiments (and everybody since) use.
+    Maps need no projector, since channels are gone; the larger of two grids is averaged down.
+
+    Args:
+        pairs: auto, or a list of [student module, teacher module]
+        power: of the activations, before the mean over channels
+
+    Raises:
+        InputError: power is not above 0.
+    """
+
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", power: float = 2.0) -> None:
+        super().__init__(pairs)
+        if not power > 0:
+            raise InputError(f"power = {power} must be above 0", where="attention_transfer.power")
+        self.power = power
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of one pair, a scalar; features `[B, C, H, W]`, or `[B, L, D]` with the tokens as places."""
+        mine, theirs = self._map(student), self._map(teacher)
+        if mine.shape[-2:] != theirs.shape[-2:]:
+            smaller = min(mine, theirs, key=lambda each: each.shape[-1])
+            mine, theirs = to_size_of(mine, smaller), to_size_of(theirs, smaller)
+        return (F.normalize(mine.flatten(1), dim=1) - F.normalize(theirs.flatten(1), dim=1)).square().mean()
+
+    def _map(self, feature: Tensor) -> Tensor:
+        channels = 1 if feature.dim() == 4 else 2
+        return feature.abs().pow(self.power).mean(dim=channels, keepdim=True)

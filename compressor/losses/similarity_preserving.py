@@ -1,0 +1,37 @@
+"""Similarity-preserving distillation: Tung and Mori 2019 (arXiv 1907.09682), equations 1 to 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from compressor.losses._features import FeatureLoss, rows_of
+
+
+class SimilarityPreserving(FeatureLoss):
+    """Samples that are alike to the teacher are to be alike to the student (Tung & Mori 2019).
+
+        ‖G_s − G_t‖² / B²,   G = A · Aᵀ with each row of unit length, A the features of the batch as rows
+
+    Widths and grids may differ, as only samples are compared with one another.
+
+    Args:
+        pairs: auto, or a list of [student module, teacher module]
+    """
+
+    most_pairs = 1
+
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto") -> None:
+        super().__init__(pairs)
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of one pair, a scalar."""
+        return (_similarities(student) - _similarities(teacher)).square().sum() / len(student) ** 2
+
+
+def _similarities(feature: Tensor) -> Tensor:
+    """`[B, B]`, rows of unit length."""
+    rows_BF = rows_of(feature)
+    return F.normalize(rows_BF @ rows_BF.T, dim=1)

@@ -1,0 +1,193 @@
+"""Losses on features against slow calculations in float64, and the choice of what is compared."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import ModelError
+from compressor.losses._features import FeatureLoss, matching_stages
+from compressor.losses.attention_transfer import AttentionTransfer
+from compressor.losses.fitnet import FitNet
+from compressor.losses.pkt import PKT
+from compressor.losses.rkd import RKD
+from compressor.losses.similarity_preserving import SimilarityPreserving
+from compressor.models.taps import feature_shapes
+
+B = 5
+
+
+def feature(*shape: int, seed: int) -> Tensor:
+    return torch.randn(B, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def value(loss: FeatureLoss, student: Tensor, teacher: Tensor) -> float:
+    return float(loss.compare(0, student.double(), teacher.double()))
+
+
+def vectors(seed: int, width: int) -> tuple[Tensor, list[list[float]]]:
+    rows = feature(width, seed=seed)
+    return rows, rows.tolist()
+
+
+def length(row: list[float]) -> float:
+    return math.sqrt(sum(each * each for each in row))
+
+
+def test_attention_is_the_mean_square_of_the_difference_of_unit_maps() -> None:
+    student, teacher = feature(3, 2, 2, seed=0), feature(7, 2, 2, seed=1)
+
+    def unit_map(tensor: Tensor) -> list[list[float]]:
+        maps = [[sum(c[i][j] ** 2 for c in sample) for i in range(2) for j in range(2)] for sample in tensor.tolist()]
+        return [[each / length(row) for each in row] for row in maps]
+
+    mine, theirs = unit_map(student), unit_map(teacher)
+    expected = sum((a - b) ** 2 for m, t in zip(mine, theirs, strict=True) for a, b in zip(m, t, strict=True)) / (B * 4)
+
+    assert value(AttentionTransfer(), student, teacher) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_larger_map_is_averaged_down() -> None:
+    teacher = feature(4, 2, 2, seed=1)
+    student = teacher.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+    assert value(AttentionTransfer(), student, teacher) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_similarity_is_of_rows_of_unit_length() -> None:
+    (student, mine), (teacher, theirs) = vectors(0, 6), vectors(1, 9)
+
+    def similar(rows: list[list[float]]) -> list[list[float]]:
+        products = [[sum(a * b for a, b in zip(one, other, strict=True)) for other in rows] for one in rows]
+        return [[each / length(row) for each in row] for row in products]
+
+    a, b = similar(mine), similar(theirs)
+    expected = sum((a[i][j] - b[i][j]) ** 2 for i in range(B) for j in range(B)) / B**2
+
+    assert value(SimilarityPreserving(), student, teacher) == pytest.approx(expected, rel=1e-9)
+
+
+def huber(difference: float) -> float:
+    return 0.5 * difference**2 if abs(difference) < 1 else abs(difference) - 0.5
+
+
+def test_relations_are_distances_over_their_mean_and_cosines_of_angles() -> None:
+    (student, mine), (teacher, theirs) = vectors(0, 4), vectors(1, 6)
+
+    def distances(rows: list[list[float]]) -> list[list[float]]:
+        found = [[math.dist(one, other) for other in rows] for one in rows]
+        mean = sum(map(sum, found)) / (B * (B - 1))
+        return [[each / mean for each in row] for row in found]
+
+    def cosine(rows: list[list[float]], i: int, j: int, k: int) -> float:
+        one = [a - b for a, b in zip(rows[j], rows[i], strict=True)]
+        other = [a - b for a, b in zip(rows[k], rows[i], strict=True)]
+        if not any(one) or not any(other):
+            return 0.0
+        return sum(a * b for a, b in zip(one, other, strict=True)) / (length(one) * length(other))
+
+    a, b = distances(mine), distances(theirs)
+    far = sum(huber(a[i][j] - b[i][j]) for i in range(B) for j in range(B)) / B**2
+    each = range(B)
+    turned = (
+        sum(huber(cosine(mine, i, j, k) - cosine(theirs, i, j, k)) for i in each for j in each for k in each) / B**3
+    )
+
+    assert value(RKD(distance=1.0, angle=0.0), student, teacher) == pytest.approx(far, rel=1e-6)
+    assert value(RKD(distance=0.0, angle=1.0), student, teacher) == pytest.approx(turned, rel=1e-6)
+    assert value(RKD(distance=25.0, angle=50.0), student, teacher) == pytest.approx(25 * far + 50 * turned, rel=1e-6)
+
+
+def test_neighbours_are_picked_by_cosine() -> None:
+    (student, mine), (teacher, theirs) = vectors(0, 4), vectors(1, 6)
+
+    def probabilities(rows: list[list[float]]) -> list[list[float]]:
+        alike = [
+            [
+                0.0 if i == j else (1 + sum(a * b for a, b in zip(p, q, strict=True)) / (length(p) * length(q))) / 2
+                for j, q in enumerate(rows)
+            ]
+            for i, p in enumerate(rows)
+        ]
+        return [[each / sum(row) for each in row] for row in alike]
+
+    q, p = probabilities(mine), probabilities(theirs)
+    expected = sum(p[i][j] * math.log(p[i][j] / q[i][j]) for i in range(B) for j in range(B) if i != j) / B
+
+    assert value(PKT(), student, teacher) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss", [RKD(), PKT(), SimilarityPreserving(), AttentionTransfer()], ids=lambda each: type(each).__name__
+)
+def test_features_that_are_the_teachers_cost_nothing(loss: FeatureLoss) -> None:
+    same = feature(4, 3, 3, seed=0)
+
+    assert value(loss, same, same) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [RKD(), PKT(), SimilarityPreserving()], ids=lambda each: type(each).__name__)
+def test_relations_do_not_change_when_features_are_turned(loss: FeatureLoss) -> None:
+    student, teacher = feature(4, seed=0), feature(6, seed=1)
+    turn = torch.linalg.qr(feature(4, 4, seed=2)[0]).Q
+
+    assert value(loss, student @ turn, teacher) == pytest.approx(value(loss, student, teacher), rel=1e-6)
+
+
+def test_a_projector_can_make_any_width_fit() -> None:
+    torch.manual_seed(0)
+    loss = FitNet()
+    loss.settle({"s": (2, 3, 4, 4)}, {"t": (2, 5, 4, 4)})
+    student, teacher = feature(3, 4, 4, seed=0).float(), feature(5, 4, 4, seed=1).float() * 0.1
+
+    optimizer = torch.optim.Adam(loss.parameters(), lr=0.05)
+    before = float(loss.compare(0, student, teacher).detach())
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss.compare(0, student, teacher).backward()
+        optimizer.step()
+
+    assert sum(parameter.numel() for parameter in loss.parameters()) == 3 * 5 + 2 * 5
+    assert float(loss.compare(0, student, teacher).detach()) < 0.2 * before
+
+
+def test_hints_are_half_the_mean_square_behind_the_projector() -> None:
+    loss = FitNet()
+    loss.build([((2, 4), (2, 4))])
+    projector = loss.projectors[0]
+    assert isinstance(projector, nn.Linear)
+    student, teacher = feature(4, seed=0).float(), feature(4, seed=1).float()
+
+    expected = 0.5 * float(((projector(student) - teacher) ** 2).mean())
+
+    assert float(loss.compare(0, student, teacher)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_stages_are_paired_from_the_deepest_up() -> None:
+    student = {"stem": (2, 8, 32, 32), "one": (2, 8, 32, 32), "two": (2, 16, 16, 16), "pool": (2, 16, 1, 1)}
+    teacher = {"a": (2, 8, 64, 64), "b": (2, 16, 32, 32), "c": (2, 32, 16, 16), "head": (2, 10)}
+
+    assert matching_stages(student, teacher, most=4, same_size=False) == (("one", "b"), ("two", "c"))
+    assert matching_stages(student, teacher, most=1, same_size=False) == (("two", "c"),)
+    assert matching_stages(student, teacher, most=4, same_size=True) == (("one", "b"), ("two", "c"))
+
+
+def test_networks_without_features_cannot_be_paired() -> None:
+    with pytest.raises(ModelError, match="no features that could be paired"):
+        matching_stages({"fc": (2, 10)}, {"fc": (2, 10)}, most=2, same_size=False)
+
+
+def test_shapes_of_features_come_in_the_order_modules_finish() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), nn.Flatten(), nn.Linear(36, 3)
+    )
+    network.train()
+
+    shapes = feature_shapes(network, torch.zeros(2, 1, 8, 8))
+
+    assert list(shapes) == ["0", "1.0", "1.1", "1", "2", "3"]
+    assert (shapes["1"], shapes["3"]) == ((2, 4, 3, 3), (2, 3))
+    assert network.training

@@ -1,0 +1,197 @@
+"""Losses on logits against slow calculations in float64, written from the papers' sums."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from compressor.batch import Batch, Outputs
+from compressor.errors import InputError
+from compressor.losses.dist import DIST
+from compressor.losses.dkd import DKD
+from compressor.losses.kd import KD
+from compressor.losses.mse_logits import MseLogits
+from compressor.losses.nkd import NKD
+from compressor.losses.wttm import WTTM
+from compressor.tasks.classification import Classification
+
+B, K = 6, 5
+LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
+
+
+def logits(seed: int) -> Tensor:
+    return torch.randn(B, K, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+STUDENT, TEACHER = logits(0), logits(1)
+
+
+def batch() -> Batch:
+    return Batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, Classification())
+
+
+def value(loss: object, student: Tensor = STUDENT, teacher: Tensor = TEACHER) -> float:
+    return float(loss(Outputs(student.float()), Outputs(teacher.float()), batch()))  # type: ignore[operator]
+
+
+def softmax(row: list[float], temperature: float = 1.0) -> list[float]:
+    powers = [math.exp(z / temperature) for z in row]
+    return [power / sum(powers) for power in powers]
+
+
+def rows(temperature: float = 1.0) -> list[tuple[list[float], list[float], int]]:
+    return [
+        (softmax(s, temperature), softmax(t, temperature), y)
+        for s, t, y in zip(STUDENT.tolist(), TEACHER.tolist(), LABELS.tolist(), strict=True)
+    ]
+
+
+def cross_entropy() -> float:
+    return sum(-math.log(q[y]) for q, _, y in rows()) / B
+
+
+def gradient(loss: object, student: Tensor, teacher: Tensor) -> Tensor:
+    leaf = student.float().clone().requires_grad_()
+    loss(Outputs(leaf), Outputs(teacher.float()), batch()).backward()  # type: ignore[operator]
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def test_mse_is_half_the_mean_square_beside_the_labels() -> None:
+    expected = (
+        0.5
+        * sum(
+            (s - t) ** 2
+            for srow, trow in zip(STUDENT.tolist(), TEACHER.tolist(), strict=True)
+            for s, t in zip(srow, trow, strict=True)
+        )
+        / (B * K)
+    )
+
+    assert value(MseLogits(hard=0.0)) == pytest.approx(expected, rel=1e-5)
+    assert value(MseLogits(hard=2.0)) == pytest.approx(expected + 2 * cross_entropy(), rel=1e-5)
+
+
+def test_kd_tends_to_the_squared_distance_as_its_temperature_grows() -> None:
+    centred = [each - each.mean(dim=1, keepdim=True) for each in (STUDENT, TEACHER)]
+
+    kd = gradient(KD(temperature=2000.0, alpha=1.0), *centred)
+    mse = gradient(MseLogits(hard=0.0), *centred)
+
+    assert torch.allclose(kd, mse, rtol=0.02, atol=1e-4)
+
+
+def test_dkd_is_its_two_parts() -> None:
+    temperature, alpha, beta = 4.0, 0.7, 3.0
+    tckd = nckd = 0.0
+    for q, p, y in rows(temperature):
+        tckd += p[y] * math.log(p[y] / q[y]) + (1 - p[y]) * math.log((1 - p[y]) / (1 - q[y]))
+        for k in range(K):
+            if k != y:
+                mine, theirs = q[k] / (1 - q[y]), p[k] / (1 - p[y])
+                nckd += theirs * math.log(theirs / mine)
+
+    found = value(DKD(temperature=temperature, alpha=alpha, beta=beta, hard=0.0))
+
+    assert found == pytest.approx(temperature**2 * (alpha * tckd + beta * nckd) / B, rel=1e-5)
+
+
+def test_kd_is_dkd_with_the_others_weighted_by_the_teachers_doubt() -> None:
+    """Equation 6, sample by sample: KD = TCKD + (1 − p_t) · NCKD."""
+    temperature = 2.0
+    for row in range(B):
+        one = slice(row, row + 1)
+        single = Batch(torch.zeros(1, 1), LABELS[one], torch.arange(1), -1, Classification())
+        student, teacher = Outputs(STUDENT[one].float()), Outputs(TEACHER[one].float())
+        doubt = 1 - float((TEACHER[one] / temperature).softmax(1)[0, LABELS[row]])
+
+        both = DKD(temperature=temperature, alpha=1.0, beta=doubt, hard=0.0)(student, teacher, single)
+        whole = KD(temperature=temperature, alpha=1.0)(student, teacher, single)
+
+        assert float(both) == pytest.approx(float(whole), rel=1e-4)
+
+
+def correlation(a: list[float], b: list[float]) -> float:
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    above = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    below = sum((x - mean_a) ** 2 for x in a) * sum((y - mean_b) ** 2 for y in b)
+    return above / math.sqrt(below)
+
+
+def test_dist_is_one_minus_correlations_of_rows_and_columns() -> None:
+    temperature = 4.0
+    mine, theirs = ([each[index] for each in rows(temperature)] for index in (0, 1))
+    within = sum(1 - correlation(a, b) for a, b in zip(mine, theirs, strict=True)) / B  # type: ignore[arg-type]
+    columns = [([row[k] for row in mine], [row[k] for row in theirs]) for k in range(K)]  # type: ignore[index]
+    across = sum(1 - correlation(a, b) for a, b in columns) / K
+
+    found = value(DIST(temperature=temperature, beta=2.0, gamma=0.5, hard=0.0))
+
+    assert found == pytest.approx(temperature**2 * (2 * within + 0.5 * across), rel=1e-5)
+
+
+def test_nkd_is_its_three_sums() -> None:
+    temperature, gamma = 2.0, 1.5
+    total = 0.0
+    for (q, p, y), s, t in zip(rows(), STUDENT.tolist(), TEACHER.tolist(), strict=True):
+        total -= p[y] * math.log(q[y])
+        mine = softmax([z for k, z in enumerate(s) if k != y], temperature)
+        theirs = softmax([z for k, z in enumerate(t) if k != y], temperature)
+        total -= gamma * temperature**2 * sum(b * math.log(a) for a, b in zip(mine, theirs, strict=True))
+
+    found = value(NKD(temperature=temperature, gamma=gamma, hard=1.0))
+
+    assert found == pytest.approx(total / B + cross_entropy(), rel=1e-5)
+
+
+def test_wttm_raises_the_teacher_to_a_power_and_weighs_by_what_that_adds_up_to() -> None:
+    temperature = 4.0
+    plain = weighted = 0.0
+    for q, p, _ in rows():
+        powers = [each ** (1 / temperature) for each in p]
+        divergence = sum(a / sum(powers) * math.log(a / sum(powers) / b) for a, b in zip(powers, q, strict=True))
+        plain += divergence
+        weighted += sum(powers) * divergence
+
+    assert value(WTTM(temperature=temperature, weighted=False, hard=0.0)) == pytest.approx(plain / B, rel=1e-5)
+    assert value(WTTM(temperature=temperature, beta=3.0, hard=0.0)) == pytest.approx(3 * weighted / B, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss", [KD(alpha=1.0), DKD(hard=0.0), DIST(hard=0.0), MseLogits(hard=0.0)], ids=lambda loss: type(loss).__name__
+)
+def test_a_student_that_answers_like_its_teacher_has_nothing_to_learn(loss: object) -> None:
+    assert value(loss, TEACHER, TEACHER) == pytest.approx(0.0, abs=1e-4)
+    assert gradient(loss, TEACHER, TEACHER).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        KD(alpha=1.0, standardise=True),
+        DKD(hard=0.0, standardise=True),
+        DIST(hard=0.0, standardise=True),
+        NKD(hard=0.0, standardise=True),
+        WTTM(hard=0.0, standardise=True),
+        MseLogits(hard=0.0, standardise=True),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_standardised_losses_do_not_see_the_range_of_the_logits(loss: object) -> None:
+    assert value(loss, STUDENT * 7 + 2, TEACHER / 3) == pytest.approx(value(loss), rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", [DKD, NKD, DIST, WTTM, KD])
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_temperature_must_be_above_zero(loss: type, temperature: float) -> None:
+    with pytest.raises(InputError, match=r"temperature = .* must be above 0"):
+        loss(temperature=temperature)
+
+
+@pytest.mark.parametrize("loss", [DKD, NKD, DIST, WTTM, MseLogits])
+def test_a_weight_must_not_be_negative(loss: type) -> None:
+    with pytest.raises(InputError, match="hard = -1"):
+        loss(hard=-1)
