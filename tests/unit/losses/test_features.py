@@ -161,9 +161,9 @@ def test_hints_are_half_the_mean_square_behind_the_projector() -> None:
     assert isinstance(projector, nn.Linear)
     student, teacher = feature(4, seed=0).float(), feature(4, seed=1).float()
 
-    expected = 0.5 * float(((projector(student) - teacher) ** 2).mean())
+    expected = 0.5 * float(((projector(student) - teacher) ** 2).mean().detach())
 
-    assert float(loss.compare(0, student, teacher)) == pytest.approx(expected, rel=1e-6)
+    assert float(loss.compare(0, student, teacher).detach()) == pytest.approx(expected, rel=1e-6)
 
 
 def test_stages_are_paired_from_the_deepest_up() -> None:
