@@ -528,17 +528,17 @@ def compare_reports(sources: Sequence[PathLike], *, runs: PathLike = "runs") -> 
     from compressor.report import compare
     from compressor.report.collect import collect
 
-    found = {}
-    for source in sources:
-        place = Path(source) if Path(source).exists() else Path(runs) / source
-        measured = measurements(place, runs=runs)
-        name = measured.path.resolve().parent.name
-        if name in found:
-            name = str(source)
-        found[name] = collect(measured)
-    if len(found) < len(sources):
+    measured = [measurements(_run_named(source, Path(runs)), runs=runs) for source in sources]
+    places = [made.path.resolve() for made in measured]
+    if len(set(places)) < len(places):
         raise InputError("two of the runs are the same", where=", ".join(map(str, sources)), hint="name each once")
-    return compare.compare(found)
+    names = [place.parent.name for place in places]
+    shown = names if len(set(names)) == len(names) else [str(source) for source in sources]
+    return compare.compare({name: collect(made) for name, made in zip(shown, measured, strict=True)})
+
+
+def _run_named(source: PathLike, runs: Path) -> Path:
+    return Path(source) if Path(source).exists() else runs / source
 
 
 def gate(expression: str, source: PathLike | None = None, *, runs: PathLike = "runs") -> Verdict:
@@ -572,10 +572,11 @@ def measurements(source: PathLike | None = None, *, runs: PathLike = "runs") -> 
         measured = artifact.newest(Path(runs), kind="measurements")
         if measured is None:
             raise InputError("no measurements here", where=str(runs), hint="make some: compress bench")
-    else:
-        folder = Path(source) if artifact.is_artifact(Path(source)) else Path(source) / "bench"
-        measured = artifact.read(folder)
-    return measured
+        return measured
+    folder = Path(source) if artifact.is_artifact(Path(source)) else Path(source) / "bench"
+    if not artifact.is_artifact(folder):
+        raise InputError("no measurements here", where=str(source), hint=f"make some: compress bench {source}")
+    return artifact.read(folder)
 
 
 def evaluate(

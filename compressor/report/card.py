@@ -6,7 +6,7 @@ Source of the format: the `model-index` of the Hub's model cards (metadata speci
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from compressor.report import format as fmt
@@ -26,6 +26,7 @@ def render(data: ReportData) -> str:
         f"# {text(data.run)}",
         text(data.headline.sentence),
         text(data.headline.gain_sentence),
+        _intended(data),
         _use(data),
         f"## How well it answers\n\n{grid(tables.accuracy(data))}",
         grid(quality.paired(data)),
@@ -49,23 +50,38 @@ def _front_matter(data: ReportData) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _model_index(data: ReportData, entry: Accuracy) -> Iterator[str] | list[str]:
-    source = next((str(link.data.get("source")) for link in data.links if link.data.get("source")), "unknown")
+def _model_index(data: ReportData, entry: Accuracy) -> list[str]:
+    name, kind = _dataset(data)
     lines = [
         "model-index:",
         f"- name: {_quoted(data.run)}",
         "  results:",
         "  - task:",
-        f"      type: {_PIPELINE_TAGS.get(data.task, data.task)}",
+        f"      type: {_quoted(_PIPELINE_TAGS.get(data.task, data.task))}",
         "    dataset:",
-        f"      name: {_quoted(source)}",
-        f"      type: {_quoted(source.partition(':')[0])}",
+        f"      name: {_quoted(name)}",
+        f"      type: {_quoted(kind)}",
         f"      split: {_quoted(entry.split)}",
         "    metrics:",
     ]
-    for name, value in entry.metrics.items():
-        lines += [f"    - type: {_quoted(name)}", f"      value: {value:.6g}"]
+    for metric, value in entry.metrics.items():
+        lines += [f"    - type: {_quoted(metric)}", f"      value: {_number(value)}"]
     return lines
+
+
+def _dataset(data: ReportData) -> tuple[str, str]:
+    """Name and format of the data; of a place on this machine only the last part, since a card is published."""
+    source = next((str(link.data["source"]) for link in data.links if link.data.get("source")), "unknown")
+    kind, _, place = source.partition(":")
+    return PurePosixPath(place.replace("\\", "/")).name or kind, kind
+
+
+def _intended(data: ReportData) -> str:
+    name, _ = _dataset(data)
+    many = f" into {len(data.classes)} classes" if data.classes else ""
+    like = "it was trained on" if name == "unknown" else f"of {name}"
+    said = f"{data.task.capitalize()}{many} of samples like those {like}, where the teacher is too slow or too large."
+    return f"## Intended use\n\n{text(said)}"
 
 
 def _use(data: ReportData) -> str:
@@ -146,5 +162,12 @@ def _deployed(data: ReportData) -> Accuracy | None:
 
 
 def _quoted(value: Any) -> str:
-    """A YAML string that holds whatever the user named: JSON's strings are YAML's."""
-    return json.dumps(str(value))
+    """A YAML string that holds whatever the user named: JSON's strings are YAML's, but for pairs of surrogates."""
+    inner = "".join(f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else json.dumps(char)[1:-1] for char in str(value))
+    return f'"{inner}"'
+
+
+def _number(value: float) -> str:
+    """A number that YAML 1.1 reads as one: without a point, `1e-05` would be text."""
+    mantissa, exponent, power = f"{value:.6g}".partition("e")
+    return f"{mantissa}{'.0' if exponent and '.' not in mantissa else ''}{exponent}{power}"

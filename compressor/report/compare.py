@@ -25,12 +25,14 @@ class Comparison:
         settings: Those that differ, a column for each run.
         caveats: Why some of the numbers may not be held against one another.
         numbers: By run, what `--fail-if` can name.
+        differing: Every setting that differs, by its name and then by run; `settings` shows the first of them.
     """
 
     results: Table
     settings: Table
     caveats: tuple[str, ...]
     numbers: Mapping[str, Mapping[str, float]]
+    differing: Mapping[str, Mapping[str, str]]
 
 
 def compare(reports: Mapping[str, ReportData]) -> Comparison:
@@ -39,6 +41,7 @@ def compare(reports: Mapping[str, ReportData]) -> Comparison:
     judged = ("Run", metric.capitalize(), "95 %", "To the teacher", "To the control")
     timed = ("p50", "Measured as", "Speed-up", "Size", "Smaller", "Budgets", "CPU")
     columns = (*judged, *timed)
+    differing = _differing(reports)
     return Comparison(
         results=Table(
             "Runs side by side",
@@ -46,9 +49,10 @@ def compare(reports: Mapping[str, ReportData]) -> Comparison:
             tuple(_row(name, data) for name, data in reports.items()),
             frozenset({1, 2, 3, 4, 5, 7, 8, 9}),
         ),
-        settings=_settings(reports),
+        settings=_settings(tuple(reports), differing),
         caveats=_caveats(reports),
         numbers={name: gate.values(data) for name, data in reports.items()},
+        differing=differing,
     )
 
 
@@ -65,9 +69,7 @@ def as_json(comparison: Comparison) -> str:
     """The comparison for programs, ending in a newline."""
     content = {
         "runs": comparison.numbers,
-        "settings": {
-            row[0]: dict(zip(comparison.settings.columns[1:], row[1:], strict=True)) for row in comparison.settings.rows
-        },
+        "settings": comparison.differing,
         "caveats": comparison.caveats,
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -97,37 +99,55 @@ def _row(name: str, data: ReportData) -> tuple[str, ...]:
 def _caveats(reports: Mapping[str, ReportData]) -> tuple[str, ...]:
     several = list(reports.values())
     found = []
-    if len({(data.machine.get("cpu"), data.machine.get("cores")) for data in several}) > 1:
+    if nameless := [name for name, data in reports.items() if not data.machine.get("cpu")]:
+        found.append(f"No machine is recorded for {', '.join(nameless)}: latencies may come from different ones.")
+    elif len({(data.machine["cpu"], data.machine.get("cores")) for data in several}) > 1:
         found.append("Measured on different machines: latencies and speed-ups cannot be held against one another.")
     elif len({data.versions.get("onnxruntime") for data in several}) > 1:
         found.append("Measured with different versions of ONNX Runtime: latencies differ by that as well.")
     if len({(data.headline.runtime, data.headline.profile) for data in several}) > 1:
         found.append("Measured on different runtimes or under different profiles: latencies are not of the same thing.")
+    if len({data.metric for data in several}) > 1:
+        found.append("Judged by different metrics: they cannot be held against one another.")
     if len({_data_of(data) for data in several}) > 1:
         found.append("Judged on different data: accuracies cannot be held against one another.")
+    elif any(_data_of(data) is None for data in several):
+        found.append("No run records its data: accuracies may be of different samples.")
+    if len({data.headline.samples for data in several}) > 1:
+        counts = ", ".join(f"{name} {fmt.count(data.headline.samples)}" for name, data in reports.items())
+        found.append(f"Judged on different numbers of test samples ({counts}): accuracies are not of the same ones.")
     restless = [name for name, data in reports.items() if any(not each.calm for each in data.interference)]
     if restless:
         found.append(f"The machine was restless while {', '.join(restless)} was measured.")
     return tuple(found)
 
 
-def _data_of(data: ReportData) -> str:
-    return next((str(link.data.get("fingerprint")) for link in reversed(data.links) if link.stage == "bench"), "")
+def _data_of(data: ReportData) -> str | None:
+    return next((link.data.get("fingerprint") for link in reversed(data.links) if link.stage == "bench"), None)
 
 
-def _settings(reports: Mapping[str, ReportData]) -> Table:
-    """Settings of stages that not all runs have alike."""
-    by_run = {
+def _differing(reports: Mapping[str, ReportData]) -> dict[str, dict[str, str]]:
+    """Settings of stages that not all runs have alike; compared as recorded, not as rounded for people."""
+    by_run: dict[str, dict[str, object]] = {
         name: {
-            f"{link.stage} {link.role}: {setting}": fmt.anything(value)
+            f"{link.stage} {link.role}: {setting}": value
             for link in data.links
             for setting, value in flat(link.settings)
-            if not setting.startswith(_NO_SETTINGS)
+            if not setting.startswith(_NO_SETTINGS) and value is not None
         }
         for name, data in reports.items()
     }
-    named = dict.fromkeys(setting for settings in by_run.values() for setting in settings)
-    rows = [(setting, *(settings.get(setting, fmt.ABSENT) for settings in by_run.values())) for setting in named]
-    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    more = f", the first {_SETTINGS_SHOWN} of {len(differing)}" if len(differing) > _SETTINGS_SHOWN else ""
-    return Table(f"What differs{more}", ("Setting", *reports), differing[:_SETTINGS_SHOWN])
+    found = {}
+    for setting in dict.fromkeys(setting for settings in by_run.values() for setting in settings):
+        exact = {name: repr(settings[setting]) if setting in settings else "" for name, settings in by_run.items()}
+        if len(set(exact.values())) > 1:
+            said = {name: fmt.anything(settings.get(setting)) for name, settings in by_run.items()}
+            rounded_away = len(set(said.values())) < len(set(exact.values()))
+            found[setting] = {name: text or fmt.ABSENT for name, text in exact.items()} if rounded_away else said
+    return found
+
+
+def _settings(runs: tuple[str, ...], differing: Mapping[str, Mapping[str, str]]) -> Table:
+    rows = tuple((setting, *(values[name] for name in runs)) for setting, values in differing.items())
+    more = f", the first {_SETTINGS_SHOWN} of {len(rows)}" if len(rows) > _SETTINGS_SHOWN else ""
+    return Table(f"What differs{more}", ("Setting", *runs), rows[:_SETTINGS_SHOWN])

@@ -76,13 +76,16 @@ def check(expression: str, data: ReportData) -> Verdict:
     Raises:
         InputError: It is no condition, names what nobody knows, or names what was not measured.
     """
-    try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as fault:
-        at = f" at column {fault.offset}" if isinstance(fault, SyntaxError) and fault.offset else ""
-        raise _fault(f"'{expression}' is no condition{at}") from fault
+    typed = expression.strip()
     evaluation = _Evaluation(values(data))
-    failed = evaluation.truth(tree)
+    try:
+        failed = evaluation.truth(ast.parse(typed, mode="eval").body)
+    except SyntaxError as fault:
+        raise _fault(f"'{typed}' is no condition at column {fault.offset or len(typed) + 1}") from fault
+    except ValueError as fault:
+        raise _fault(f"'{typed}' is no condition: {fault}") from fault
+    except (RecursionError, MemoryError) as fault:
+        raise _fault("the condition is nested too deeply") from fault
     return Verdict(failed, "; ".join(dict.fromkeys(evaluation.held if failed else evaluation.seen)))
 
 
@@ -136,32 +139,44 @@ class _Evaluation:
         self.seen: list[str] = []
         self.held: list[str] = []
 
-    def truth(self, node: ast.expr) -> bool:
+    def truth(self, node: ast.expr, *, wanted: bool = True) -> bool:
+        """Whether `node` holds; a comparison that comes out as `wanted` (below `not`: false) is one that decided."""
         if isinstance(node, ast.BoolOp):
-            parts = [self.truth(part) for part in node.values]  # all of them, so that each fault is found
+            parts = [self.truth(part, wanted=wanted) for part in node.values]  # all, so that each fault is found
             return all(parts) if isinstance(node.op, ast.And) else any(parts)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return not self.truth(node.operand)
+            return not self.truth(node.operand, wanted=not wanted)
         if isinstance(node, ast.Compare):
-            return self._compared(node)
+            return self._compared(node, wanted=wanted)
         raise _fault(f"'{ast.unparse(node)}' is neither true nor false")
 
-    def _compared(self, node: ast.Compare) -> bool:
+    def _compared(self, node: ast.Compare, *, wanted: bool) -> bool:
         result, left = True, node.left
+        words = _said(left, self._number(left))
         for kind, right in zip(node.ops, node.comparators, strict=True):
             if type(kind) not in _COMPARE:
                 raise _fault(f"'{ast.unparse(node)}' compares in a way that is not known here")
             sign, compare = _COMPARE[type(kind)]
             low, high = self._number(left), self._number(right)
-            holds = compare(low, high)
-            words = f"{_said(left, low)} {sign} {_said(right, high)}"
-            self.seen.append(words if holds else f"not {words}")
-            if holds:
-                self.held.append(words)
-            result, left = result and holds, right
+            words += f" {sign} {_said(right, high)}"
+            result, left = result and compare(low, high), right
+        words = words if result else f"not {words}"
+        self.seen.append(words)
+        if result is wanted:
+            self.held.append(words)
         return result
 
     def _number(self, node: ast.expr) -> float:
+        """The value of `node`: always finite, since nothing compares with what is not."""
+        try:
+            value = self._evaluated(node)
+        except OverflowError as fault:
+            raise _fault("a number is too large") from fault
+        if not math.isfinite(value):
+            raise _fault(f"'{ast.unparse(node)}' is not a finite number")
+        return value
+
+    def _evaluated(self, node: ast.expr) -> float:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return float(node.value)
         if isinstance(node, ast.Name):

@@ -82,7 +82,8 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is tuple:
         if parts[-1] is Ellipsis:
             return {"type": "array", "items": _of(parts[0], definitions)}
-        return {"type": "array", "prefixItems": [_of(part, definitions) for part in parts], "minItems": len(parts)}
+        each = [_of(part, definitions) for part in parts]
+        return {"type": "array", "prefixItems": each, "minItems": len(parts), "maxItems": len(parts)}
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _of(parts[1], definitions)}
     raise TypeError(f"{hint} has no place in the schema yet")

@@ -38,6 +38,30 @@ def test_a_hostile_name_is_text_in_yaml_and_in_markdown(data: ReportData) -> Non
     assert "<script>" not in text.split("---\n", 2)[2]
 
 
+def test_what_json_and_yaml_write_differently_is_yaml(data: ReportData) -> None:
+    candidates = tuple(
+        replace(candidate, accuracy=tuple(replace(entry, metrics={"loss": 1e-5}) for entry in candidate.accuracy))
+        for candidate in data.candidates
+    )
+    odd = replace(data, run="\U0001f600 \u2028 é", task="own.py:Task\nevil: true", candidates=candidates)
+
+    (model,) = front_matter(card.render(odd))["model-index"]  # type: ignore[misc]
+
+    assert model["name"] == odd.run
+    assert model["results"][0]["task"]["type"] == odd.task
+    assert model["results"][0]["metrics"] == [{"type": "loss", "value": 1e-5}]
+
+
+def test_a_place_on_this_machine_is_not_published(data: ReportData) -> None:
+    links = tuple(replace(link, data={"source": "images:/home/someone/pets"}) for link in data.links)
+
+    text = card.render(replace(data, links=links))
+
+    assert "/home" not in text
+    assert front_matter(text)["model-index"][0]["results"][0]["dataset"]["name"] == "pets"  # type: ignore[index]
+    assert "samples like those of pets" in text
+
+
 def test_the_snippet_is_python_for_the_models_input(data: ReportData) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", card.render(data), flags=re.DOTALL)
 

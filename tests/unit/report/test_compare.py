@@ -44,6 +44,50 @@ def test_accuracies_on_other_data_are_not_either(data: ReportData) -> None:
     assert "different data" in caveat
 
 
+def test_accuracies_on_more_samples_are_not_either(data: ReportData) -> None:
+    more = replace(data, headline=replace(data.headline, samples=999))
+
+    (caveat,) = compare.compare({"a": data, "b": more}).caveats
+
+    assert "different numbers of test samples (a 270, b 999)" in caveat
+
+
+def test_metrics_of_two_kinds_are_not_either(data: ReportData) -> None:
+    (caveat,) = compare.compare({"a": data, "b": replace(data, metric="f1")}).caveats
+
+    assert "different metrics" in caveat
+
+
+def test_a_machine_that_is_not_recorded_is_not_taken_for_the_same(data: ReportData) -> None:
+    nameless = replace(data, machine={})
+
+    (caveat,) = compare.compare({"a": nameless, "b": nameless}).caveats
+
+    assert "No machine is recorded for a, b" in caveat
+
+
+def test_settings_that_differ_below_what_is_shown_still_differ(data: ReportData) -> None:
+    first, second = (
+        replace(data, links=tuple(replace(link, settings={"lr": lr}) for link in data.links if link.stage == "distill"))
+        for lr in (0.123456, 0.123457)
+    )
+
+    found = compare.compare({"a": first, "b": second})
+
+    assert found.settings.rows == (("distill student: lr", "0.123456", "0.123457"),)
+
+
+def test_json_holds_every_setting_that_differs(data: ReportData) -> None:
+    many = {f"option_{number}": number for number in range(60)}
+    links = tuple(replace(link, settings={**link.settings, **many}) for link in data.links if link.stage == "distill")
+
+    found = compare.compare({"a": replace(data, links=links), "b": replace(data, links=links[:0])})
+
+    assert len(json.loads(compare.as_json(found))["settings"]) > 60
+    assert len(found.settings.rows) == 40
+    assert "the first 40 of" in found.settings.caption
+
+
 def test_a_restless_measurement_is_pointed_at(data: ReportData) -> None:
     restless = replace(data, interference=(Interference("edge", 0.4, None, None, None, 3, False),))
 

@@ -56,6 +56,18 @@ def test_the_sentence_names_the_numbers_that_decided(data: ReportData) -> None:
     assert passed.sentence == f"not accuracy_drop ({drop:.3f}) > 90"
 
 
+def test_what_is_denied_is_named_as_well(data: ReportData) -> None:
+    low, speedup = known(data, "speedup_low"), known(data, "speedup")
+
+    denied = gate.check("not speedup_low > 999", data)
+    neither = gate.check("not (speedup_low > 999 or speedup > 999)", data)
+    chain = gate.check("0 < speedup < 1 or speedup > 1", data)
+
+    assert denied.sentence == f"not speedup_low ({low:.3f}) > 999"
+    assert neither.sentence == f"not speedup_low ({low:.3f}) > 999; not speedup ({speedup:.3f}) > 999"
+    assert chain.sentence == f"speedup ({speedup:.3f}) > 1"
+
+
 def test_a_misspelt_name_is_corrected(data: ReportData) -> None:
     with pytest.raises(InputError, match="no number is called 'latency_p5_ms'") as told:
         gate.check("latency_p5_ms > 5", data)
@@ -88,6 +100,12 @@ def test_not_a_number_is_not_measured(data: ReportData) -> None:
         ("accuracy > True", "is no number"),
         ("accuracy in (1, 2)", "compares in a way"),
         ("accuracy > 1 / 0", "divides by zero"),
+        ("accuracy > 1e400 - 1e400", "not a finite number"),
+        ("accuracy > 1e308 * 10", "not a finite number"),
+        ("accuracy > 1" + "0" * 400, "too large"),
+        ("-" * 5000 + "1 > 0", "nested too deeply"),
+        ("accuracy >", "at column 11"),
+        ("  accuracy > 5 5", "at column 14"),
         ("accuracy ** 2 > 1", "is no number"),
         ("__import__('os').system('true') == 0", "is no number"),
         ("[x for x in (1,)] > 1", "is no number"),
