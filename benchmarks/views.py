@@ -38,7 +38,7 @@ def main() -> None:
     accuracy: dict[int, list[float]] = {count: [] for count in (given.epochs, *counts)}
     with tempfile.TemporaryDirectory(prefix="compress-views-") as folder:
         os.environ["COMPRESS_CACHE"] = str(Path(folder) / "caches")
-        data = _subset(Path(folder), given.data, given.samples)
+        data = subset(Path(folder), given.data, given.samples)
         for seed in range(given.seeds):
             for count in accuracy:
                 made = api.distill(
@@ -73,7 +73,7 @@ def claims(accuracy: Mapping[int, Sequence[float]], *, epochs: int) -> list[Clai
     ]
 
 
-def _subset(folder: Path, source: str, number: int) -> str:
+def subset(folder: Path, source: str, number: int) -> str:
     """The first `number` training samples, and the whole test set, as a file of arrays."""
     whole = open_dataset(DataSettings(source=f"cifar:{source}", val_share=0.0))
     train, test = np.arange(number), np.arange(len(whole.test))

@@ -27,13 +27,15 @@ class FeatureLoss(nn.Module):
     Attributes:
         most_pairs: How many pairs `auto` picks at most, from the deepest up.
         same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
+        scale: What the loss is multiplied by, so that a weight of 1 is about what its authors trained with.
     """
 
     most_pairs: ClassVar[int] = 4
     same_size: ClassVar[bool] = False
 
-    def __init__(self, pairs: str | Sequence[Sequence[str]]) -> None:
+    def __init__(self, pairs: str | Sequence[Sequence[str]], *, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self.pairs: tuple[Pair, ...] = ()
         self._stated = pairs
         if isinstance(pairs, str):
@@ -75,7 +77,7 @@ class FeatureLoss(nn.Module):
         """Make the parts for features of these shapes (student, teacher); by default none."""
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Mean over the pairs of `compare`; gradients flow to the student and to the parts of the loss."""
+        """`scale` times the mean over the pairs of `compare`; gradients flow to the student and to the parts of the loss."""
         found = [
             self.compare(index, student.features[mine].float(), teacher.features[theirs].float().detach())
             for index, (mine, theirs) in enumerate(self.pairs)
@@ -83,7 +85,7 @@ class FeatureLoss(nn.Module):
         total = found[0]
         for each in found[1:]:
             total = total + each
-        return total / len(found)
+        return self.scale * total / len(found)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""

@@ -21,14 +21,17 @@ class AttentionTransfer(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
+        scale: the loss times this; the default is the paper's β
         power: of the activations, before the mean over channels
 
     Raises:
         InputError: power is not above 0.
     """
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", power: float = 2.0) -> None:
-        super().__init__(pairs)
+    def __init__(
+        self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 1000.0, power: float = 2.0
+    ) -> None:
+        super().__init__(pairs, scale=scale)
         if not power > 0:
             raise InputError(f"power = {power} must be above 0", where="attention_transfer.power")
         self.power = power

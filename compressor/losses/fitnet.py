@@ -20,12 +20,13 @@ class FitNet(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
+        scale: the loss times this; the default is RepDistiller's
     """
 
     most_pairs = 1
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto") -> None:
-        super().__init__(pairs)
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 100.0) -> None:
+        super().__init__(pairs, scale=scale)
         self.projectors = nn.ModuleList()
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:

@@ -22,12 +22,13 @@ class PKT(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
+        scale: the loss times this; the default is RepDistiller's
     """
 
     most_pairs = 1
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto") -> None:
-        super().__init__(pairs)
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 30000.0) -> None:
+        super().__init__(pairs, scale=scale)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""

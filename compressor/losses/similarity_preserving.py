@@ -19,12 +19,13 @@ class SimilarityPreserving(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
+        scale: the loss times this; the default is the paper's γ
     """
 
     most_pairs = 1
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto") -> None:
-        super().__init__(pairs)
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 3000.0) -> None:
+        super().__init__(pairs, scale=scale)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
