@@ -26,8 +26,12 @@ _NEEDED = (
     "jinja2",
     "plotly",
 )
-# Extra of the package -> the module it brings; equal to [project.optional-dependencies] by test.
-_EXTRAS: Mapping[str, str] = {"timm": "timm"}
+# Extra of the package -> the module it brings and what installs it; equal to [project.optional-dependencies] by test.
+_EXTRAS: Mapping[str, tuple[str, str]] = {
+    "gpu": ("pynvml", "nvidia-ml-py"),
+    "tensorboard": ("tensorboard", "tensorboard"),
+    "timm": ("timm", "timm"),
+}
 
 # Feature -> what it means here when it is present, and when it is not.
 _MEANING: Mapping[str, tuple[str, str]] = {
@@ -91,7 +95,7 @@ def _examine() -> dict[str, Any]:
             if present is not None
         },
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
-        "extras": {extra: importlib.util.find_spec(module) is not None for extra, module in _EXTRAS.items()},
+        "extras": {extra: importlib.util.find_spec(module) is not None for extra, (module, _) in _EXTRAS.items()},
         "trust": {"file": str(trust.home() / "trusted.json"), "entries": trusted},
     }
 
@@ -133,7 +137,7 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, feature in facts["features"].items():
         rows.append((f"  {name}", "yes" if feature["present"] else "no", feature["meaning"]))
     for extra, present in facts["extras"].items():
-        rows.append((f"extra {extra}", "present" if present else "absent", _install_line(_EXTRAS[extra], present)))
+        rows.append((f"extra {extra}", "present" if present else "absent", _install_line(extra, present)))
     entries = facts["trust"]["entries"]
     rows.append(("trust", facts["trust"]["file"], "cannot be read" if entries is None else f"{entries} trusted files"))
     return rows
@@ -168,5 +172,5 @@ def _machine_rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _install_line(module: str, present: bool) -> str:
-    return "" if present else f"pip install {module}"
+def _install_line(extra: str, present: bool) -> str:
+    return "" if present else f"pip install {_EXTRAS[extra][1]}"

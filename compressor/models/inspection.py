@@ -120,14 +120,15 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
         ModelError: The network does not take this shape.
     """
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    # The fused attention of nn.MultiheadAttention is one opaque operator to the counter.
+    # Fused attention is one opaque operator to the counter, in nn.MultiheadAttention and, in some releases, everywhere on a CPU.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with counter:
+        with counter, sdpa_kernel(SDPBackend.MATH):
             _run_on_zeros(network, input_shape)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

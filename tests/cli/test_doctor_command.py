@@ -68,3 +68,13 @@ def test_every_extra_of_the_package_is_looked_for() -> None:
 def test_an_absent_extra_comes_with_its_install_line() -> None:
     assert command._install_line("timm", present=False) == "pip install timm"
     assert command._install_line("timm", present=True) == ""
+
+
+def test_the_line_installs_what_the_extra_asks_for() -> None:
+    extras = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+
+    assert extras
+    for extra, (requirement, *_) in extras.items():
+        assert requirement.startswith(command._EXTRAS[extra][1])
