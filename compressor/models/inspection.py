@@ -124,7 +124,7 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    # Fused attention is one opaque operator to the counter, in nn.MultiheadAttention and, in some releases, everywhere on a CPU.
+    # Fused attention is one opaque operator to the counter: that of nn.MultiheadAttention, in some releases any on a CPU.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
