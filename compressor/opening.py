@@ -164,7 +164,9 @@ def adopt(
         raise RecipeError(found, source="command line")
     current = Run(recipe, command)
     with current.working():
-        return current.make_teacher()
+        made = current.make_teacher()
+        assert made is not None
+        return made
 
 
 def network_of_run(sources: Sequence[PathLike]) -> Path | None:

@@ -67,6 +67,7 @@ class Run:
         why_no_onnx: Why a role that was to be exported is not.
         links: How many links there are to make, where that is known.
         done: How many of them have been made or skipped so far.
+        teacher_file: The file that teaches, for a kind of teacher that is no network.
     """
 
     recipe: Recipe
@@ -77,6 +78,7 @@ class Run:
     links: int | None = None
     done: int = 0
     measurements: Artifact | None = None
+    teacher_file: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -136,16 +138,20 @@ class Run:
         temporary.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
         temporary.replace(file)
 
-    def make_teacher(self) -> Artifact:
-        """Train the teacher, adopt it, or take the artifact that it is."""
+    def make_teacher(self) -> Artifact | None:
+        """Train the teacher, adopt it, take the artifact that it is, or make one of several; None when it is no network."""
         settings = _given(self.recipe.teacher, "teacher")
+        takes = recipes.takes_of(settings.kind)
         if self.recipe.train is not None:
             self.artifacts["teacher"] = self._trained("train", "teacher", settings, self.recipe.train)
-        elif specs.parse(settings.model).kind == "artifact":
-            self.artifacts["teacher"] = artifact.read(Path(settings.model))
-        else:
-            self.artifacts["teacher"] = self._adopted(settings)
-        return self.artifacts["teacher"]
+        elif "file" in takes:
+            self.teacher_file = Path(settings.model)
+        elif "networks" in takes:
+            members = [self._member(number, each) for number, each in enumerate(settings.networks, start=1)]
+            self.artifacts["teacher"] = self._combined(settings, members)
+        elif settings.model:
+            self.artifacts["teacher"] = self._network(settings, name="teacher", role="teacher")
+        return self.artifacts.get("teacher")
 
     def make_control(self) -> Artifact:
         """Train the student's architecture with the student's budget and no teacher."""
@@ -167,25 +173,67 @@ class Run:
         return next((role for role in reversed(ROLES) if role in self.artifacts and role != "control"), "teacher")
 
     def make_student(self) -> Artifact:
-        """Distil the student from the teacher; a network that was pruned before is the student, with its weights."""
-        distill = _given(self.recipe.distillation, "distill")
-        teacher = self.artifacts["teacher"]
+        """Distil the student from the teacher; a network that was pruned before is the student, with its weights.
+
+        Assistants, or generations of the student, come before it, each distilled from the one before.
+        """
+        teacher = _given(self.recipe.teacher, "teacher")
         pruned = self.artifacts.get("pruned")
         if pruned is not None:
             student = ModelSettings(model=str(pruned.path))
         else:
             student = _given(self.recipe.student, "student")
-        kind = _given(self.recipe.teacher, "teacher").kind
+        source: Artifact | Path | None = self.artifacts.get("teacher") or self.teacher_file
+        kind = teacher.kind
+        if kind == "born_again":
+            source = self._generations(student, teacher)
+            self.artifacts["teacher"] = source
+        for number, assistant in enumerate(self.recipe.assistants, start=1):
+            source = self._distilled(f"assistant-{number}", "assistant", assistant, kind=kind, source=source)
+            kind = "network"
+        made = self._distilled("distill", "student", student, kind=kind, source=source, pruned=pruned)
+        self.artifacts[self.role_of("distill")] = made
+        return made
+
+    def _generations(self, student: ModelSettings, teacher: TeacherSettings) -> Artifact:
+        """The generations before the student; the first learns from the labels alone, each has a seed of its own."""
+        distill = _given(self.recipe.distillation, "distill")
+        count = int(teacher.kind_options.get("generations", 1))
+        budget = recipes.TrainSettings(**distill.model_dump(exclude=set(recipes.DISTILLATION_ALONE)))
         data, why = self._counted_views()
+        seed = self.recipe.seed + count
+        made = self._trained("generation-0", "generation", student, budget, data=data, why=why, seed=seed)
+        for number in range(1, count):
+            name = f"generation-{number}"
+            made = self._distilled(name, "generation", student, kind="born_again", source=made, seed=seed - number)
+        return made
+
+    def _distilled(
+        self,
+        name: str,
+        role: str,
+        student: ModelSettings,
+        *,
+        kind: str,
+        source: Artifact | Path | None,
+        pruned: Artifact | None = None,
+        seed: int | None = None,
+    ) -> Artifact:
+        """One network, distilled from a teacher of this kind."""
+        distill, teacher = _given(self.recipe.distillation, "distill"), _given(self.recipe.teacher, "teacher")
+        data, why = self._counted_views()
+        options = teacher.kind_options if kind == teacher.kind else {}
+        takes = recipes.takes_of(kind)
+        peers = (teacher.members or (student,)) if "peers" in takes else ()
 
         def make(target: Target) -> Artifact:
             from compressor.stages.distill import distill as stage
+            from compressor.training.teaching import Teaching
 
             return stage(
                 student,
                 distill,
-                teacher=teacher,
-                kind=kind,
+                teaching=Teaching(kind, options, source, peers),
                 data=data,
                 dataset=self.dataset,
                 task=self._task(label_smoothing=distill.label_smoothing),
@@ -193,17 +241,30 @@ class Run:
             )
 
         training = distill.model_copy(update={"control": False})
-        settings = self._settings(data=data, model=student, training=training, kind=kind)
-        parents = {"teacher": teacher} | ({"student": pruned} if pruned is not None else {})
-        made = self._link("distill", "distill", "student", settings, make, identity=student, parents=parents, why=why)
-        self.artifacts[self.role_of("distill")] = made
-        return made
+        settings = self._settings(
+            data=data,
+            model=student,
+            training=training,
+            kind=kind,
+            kind_options=options,
+            peers=[peer.model_dump(mode="json") for peer in peers],
+            teacher_file=str(source) if isinstance(source, Path) else None,
+        )
+        parents = {"teacher": source} if isinstance(source, Artifact) else {}
+        parents |= {"student": pruned} if pruned is not None else {}
+        also = {
+            "peers": [_model_key(peer) for peer in peers],
+            "file": artifact.sha256(source) if isinstance(source, Path) else None,
+        }
+        return self._link(
+            name, "distill", role, settings, make, identity=student, parents=parents, also=also, why=why, seed=seed
+        )
 
     def prune(self) -> Artifact:
         """Cut the latest network, and recover it from the teacher."""
         pruning = self.recipe.prune or recipes.PruneSettings()
-        source, teacher = self.artifacts[self.latest], self.artifacts["teacher"]
-        kind = _given(self.recipe.teacher, "teacher").kind
+        source = self.artifacts[self.latest]
+        teacher = self.artifacts.get("teacher", source)
         data, why = self._counted_views(pruning)
         profile = self.recipe.bench.profile_named(pruning.profile)
 
@@ -214,7 +275,6 @@ class Run:
                 source,
                 pruning,
                 teacher=teacher,
-                kind=kind,
                 profile=profile,
                 export=self.recipe.export,
                 data=data,
@@ -225,7 +285,7 @@ class Run:
 
         measured = {"profile": profile, "export": self.recipe.export, **_this_machine()}
         settings = self._settings(
-            data=data, training=pruning, kind=kind, **(measured if pruning.target[0] in ("latency", "size_mb") else {})
+            data=data, training=pruning, **(measured if pruning.target[0] in ("latency", "size_mb") else {})
         )
         parents = {"source": source, "teacher": teacher}
         name = _another_name("prune", self.folder, source=source)
@@ -237,10 +297,10 @@ class Run:
         """Quantize the ONNX model of the latest network; what does not pay stays in float."""
         quantizing = self.recipe.quantize or recipes.QuantizeSettings()
         role = self.latest
-        network, teacher = self.artifacts[role], self.artifacts["teacher"]
+        network = self.artifacts[role]
+        teacher = self.artifacts.get("teacher", network)
         source = self.onnx.get(role) or self.export(role)
         assert source is not None
-        kind = _given(self.recipe.teacher, "teacher").kind
         data, why = self._counted_views(quantizing)
         profile = self.recipe.bench.profile_named(quantizing.profile)
 
@@ -253,14 +313,13 @@ class Run:
                 profile=profile,
                 network=network,
                 teacher=teacher,
-                kind=kind,
                 data=data,
                 dataset=self.dataset,
                 task=self._task(label_smoothing=quantizing.label_smoothing),
                 target=target,
             )
 
-        settings = self._settings(data=data, training=quantizing, kind=kind, profile=profile, **_this_machine())
+        settings = self._settings(data=data, training=quantizing, profile=profile, **_this_machine())
         parents = {"source": source, "network": network, "teacher": teacher}
         self.onnx["student"] = self._link(
             "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=_libraries(), why=why
@@ -296,10 +355,20 @@ class Run:
 
     def bench(self) -> Artifact:
         """Measure every role this run has."""
-        candidates = [self._candidate(role) for role in ROLES if role in self.artifacts or role in self.onnx]
+        candidates = [self._candidate(role) for role in ROLES if self._has(role)]
         parents: dict[str, Artifact] = {role: self.artifacts[role] for role in ROLES if role in self.artifacts}
         parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
-        return self._measured(candidates, parents=parents)
+        known = {"teacher": artifact.sha256(self._onnx_teacher)} if self._onnx_teacher is not None else {}
+        return self._measured(candidates, parents=parents, **({"compared": known} if known else {}))
+
+    @property
+    def _onnx_teacher(self) -> Path | None:
+        """The file that teaches, where it is a model that can be measured."""
+        file = self.teacher_file
+        return file if file is not None and file.suffix == ".onnx" else None
+
+    def _has(self, role: Role) -> bool:
+        return role in self.artifacts or role in self.onnx or (role == "teacher" and self._onnx_teacher is not None)
 
     def pack(self, roles: Sequence[Role], *, samples: int) -> Artifact:
         """Pack the ONNX models of some roles for a device that has no compress.
@@ -403,11 +472,12 @@ class Run:
         from compressor.stages.bench import Candidate
 
         onnx = self.onnx.get(role)
+        file = self._onnx_teacher if role == "teacher" and onnx is None else None
         return Candidate(
             role,
             role.capitalize(),
             torch=self.artifacts.get(role),
-            onnx=onnx.path if onnx else None,
+            onnx=onnx.path if onnx else file,
             timed=role != "control",
             why_no_onnx=self.why_no_onnx.get(role, "it was not exported"),
         )
@@ -437,12 +507,13 @@ class Run:
     def _trained(
         self,
         name: str,
-        role: Role,
+        role: str,
         model: ModelSettings,
         training: recipes.TrainSettings,
         *,
         data: DataSettings | None = None,
         why: tuple[Decision, ...] = (),
+        seed: int | None = None,
     ) -> Artifact:
         shown = data or _given(self.recipe.data, "data")
 
@@ -459,19 +530,48 @@ class Run:
             )
 
         settings = self._settings(data=shown, model=model, training=training)
-        return self._link(name, "train", role, settings, make, identity=model, why=why)
+        return self._link(name, "train", role, settings, make, identity=model, why=why, seed=seed)
 
-    def _adopted(self, model: TeacherSettings) -> Artifact:
+    def _member(self, number: int, model: ModelSettings) -> Artifact:
+        """One network of several that teach together."""
+        return self._network(model, name=f"teacher-{number}", role="member")
+
+    def _network(self, model: ModelSettings, *, name: str, role: str) -> Artifact:
+        """The artifact that a trained network is, or that it is adopted as."""
+        if specs.parse(model.model).kind == "artifact":
+            return artifact.read(Path(model.model))
+
         def make(target: Target) -> Artifact:
+            from compressor.data.relabel import of_classes
             from compressor.stages.adopt import adopt as stage
 
-            return stage(model, dataset=self.dataset, task=self.task, target=target)
+            dataset = of_classes(self.dataset, model.classes) if model.classes else self.dataset
+            return stage(model, dataset=dataset, task=self.task, target=target)
 
-        adopted = self._link("teacher", "adopt", "teacher", self._settings(model=model), make, identity=model)
+        adopted = self._link(name, "adopt", role, self._settings(model=model), make, identity=model)
         for decision in adopted.manifest.decisions:
             if decision.what == "normalisation":
-                console.note(f"teacher: normalisation {decision.choice} — {decision.reason}")
+                console.note(f"{name}: normalisation {decision.choice} — {decision.reason}")
         return adopted
+
+    def _combined(self, settings: TeacherSettings, members: Sequence[Artifact]) -> Artifact:
+        """One network out of several."""
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.adopt import combine as stage
+
+            return stage(
+                members,
+                kind=settings.kind,
+                options=settings.kind_options,
+                dataset=self.dataset,
+                task=self.task,
+                target=target,
+            )
+
+        resolved = self._settings(kind=settings.kind, kind_options=settings.kind_options)
+        parents = {f"member-{number}": member for number, member in enumerate(members, start=1)}
+        return self._link("teacher", "adopt", "teacher", resolved, make, parents=parents)
 
     def _link(
         self,
@@ -485,6 +585,7 @@ class Run:
         parents: Mapping[str, Artifact] | None = None,
         also: Mapping[str, Any] | None = None,
         why: tuple[Decision, ...] = (),
+        seed: int | None = None,
     ) -> Artifact:
         """Make one artifact, or take the one that was made from the very same; `also` goes into its key alone.
 
@@ -492,6 +593,7 @@ class Run:
         """
         sources = parents or {}
         model = _model_key(identity)
+        seed = self.recipe.seed if seed is None else seed
         key = artifact.key_of(
             stage=stage,
             version=__version__,
@@ -501,7 +603,7 @@ class Run:
             also=also,
             sources=_outside_sources(settings),
             data=self.dataset.fingerprint,
-            seed=self.recipe.seed,
+            seed=seed,
             parents={parent_role: artifact.content_key(parent) for parent_role, parent in sources.items()},
         )
         folder = self.folder / name
@@ -518,7 +620,7 @@ class Run:
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
-        made = make(Target(folder, stage, role, key, self.recipe.seed, recorded, sources, self.command, why))
+        made = make(Target(folder, stage, role, key, seed, recorded, sources, self.command, why))
         trust.remember_made(made)  # by every process, since each machine has a home of its own
         return made
 
@@ -572,11 +674,23 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
 def _links_of(recipe: Recipe) -> int:
     """How many links a run of the recipe has."""
     order, chain = recipe.stage_order(), recipe.chain
-    adopts = recipe.train is not None or specs.parse(_given(recipe.teacher, "teacher").model).kind != "artifact"
+    teacher = _given(recipe.teacher, "teacher")
+    takes = recipes.takes_of(teacher.kind)
+    several, generations = "networks" in takes, 0
+    if teacher.kind == "born_again":
+        generations = int(teacher.kind_options.get("generations", 1))
+    taught = 1 if recipe.train is not None or several or generations or (teacher.model and "network" in takes) else 0
+    adopted = (
+        sum(specs.parse(each.model).kind != "artifact" for each in teacher.networks)
+        if taught and not generations
+        else 0
+    )
+    made = 1 if recipe.train is not None else adopted + several + generations
     controls = "distill" in chain and _given(recipe.distillation, "distill").control
-    networks = 1 + controls + len([stage for stage in chain if stage in BETWEEN])
-    exported = networks if {"export", "bench", "report"} & set(order) else int("quantize" in chain)
-    return networks - (not adopts) + exported + ("quantize" in chain) + bool({"bench", "report"} & set(order))
+    links = controls + len([stage for stage in chain if stage in BETWEEN])
+    measured = bool({"bench", "report"} & set(order))
+    exported = taught + links if {"export", "bench", "report"} & set(order) else int("quantize" in chain)
+    return made + links + len(recipe.assistants) + exported + ("quantize" in chain) + measured
 
 
 def _require_one_process(chain: Sequence[StageName]) -> None:
@@ -797,7 +911,7 @@ def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, s
     """Hashes of the user's own files that settings name (`mine.py:Loss`), since a change in one is another stage."""
     training, bench = settings.get("training") or {}, settings.get("bench") or {}
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
-    named += [("teachers", settings.get("kind") or ""), ("tasks", settings["task"]["name"])]
+    named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
     named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}

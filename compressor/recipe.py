@@ -12,10 +12,11 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compressor import registry
 from compressor.errors import CompressError, Fault, InputError, RecipeError
@@ -77,15 +78,56 @@ class ModelSettings(Settings):
     model: str = Field(description="file.py[:callable] | zoo:NAME | timm:NAME | torchvision:NAME | t.pt | artifact")
     arch: str | None = Field(None, description="the architecture that a state dict belongs to, as a model spec")
     options: dict[str, Any] = Field(default_factory=dict, description="options passed to the builder")
+    classes: tuple[str, ...] = Field(
+        (), description="of a teacher's network: the classes it knows, where it knows not all"
+    )
     normalise: Literal["auto", "data", "imagenet", "half", "none"] | tuple[tuple[float, ...], tuple[float, ...]] = (
         Field("auto", description="input normalisation: a name, or [means, stds] per channel in 0-1 units")
     )
 
 
 class TeacherSettings(ModelSettings):
-    """`[teacher]`: the network to learn from, and which kind of teacher it is."""
+    """`[teacher]`: whom to learn from: a network, several, a file of answers, or nobody else."""
 
-    kind: str = "network"
+    model: str = Field(
+        "", description="the (first) network, or the file, that the kind takes; empty for a kind that takes none"
+    )
+    kind: str = Field("network", description="compress list teachers shows them")
+    kind_options: dict[str, Any] = Field(default_factory=dict, description="options of the kind")
+    members: tuple[ModelSettings, ...] = Field(
+        (), description="[[teacher.members]]: further networks, for a kind of several"
+    )
+
+    @property
+    def networks(self) -> tuple[ModelSettings, ...]:
+        """All networks that are named: the first, and the members."""
+        first = (
+            ModelSettings(**{name: getattr(self, name) for name in ModelSettings.model_fields}) if self.model else None
+        )
+        return (*(() if first is None else (first,)), *self.members)
+
+
+class RampSettings(Settings):
+    """A number that changes over the run: `temperature = {start = 8, end = 2, shape = "cosine"}`."""
+
+    start: float = Field(0.0, description="value at the beginning")
+    end: float = Field(description="value at the end")
+    shape: Literal["constant", "linear", "cosine"] = Field("linear", description="constant: `end` all along")
+    after: float = Field(0.0, ge=0.0, lt=1.0, description="share of the run that passes before it changes")
+    until: float = Field(
+        1.0, gt=0.0, le=1.0, description="share of the run by which it has reached `end` (warm-up: 0.1)"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RampSettings:
+        if self.after >= self.until:
+            raise ValueError(f"come to its end (until = {self.until}) after it begins (after = {self.after})")
+        return self
+
+
+def is_ramp(value: object) -> bool:
+    """Whether an option of a loss is written as a ramp."""
+    return isinstance(value, Mapping) and "end" in value
 
 
 class LossSettings(BaseModel):
@@ -94,12 +136,19 @@ class LossSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "kd"
-    weight: float = Field(1.0, gt=0.0)
+    weight: Annotated[float, Field(gt=0.0)] | RampSettings = 1.0
 
     @property
     def options(self) -> dict[str, Any]:
-        """The loss's own options."""
-        return dict(self.model_extra or {})
+        """The loss's own options, those that change over the run at their first value."""
+        given = self.model_extra or {}
+        return {name: self.ramps[name].start if name in self.ramps else value for name, value in given.items()}
+
+    @property
+    def ramps(self) -> dict[str, RampSettings]:
+        """The options that change over the run."""
+        given = self.model_extra or {}
+        return {name: RampSettings.model_validate(value) for name, value in given.items() if is_ramp(value)}
 
 
 class TrainingSettings(Settings):
@@ -291,6 +340,9 @@ class Recipe(Settings):
     data: DataSettings | None = None
     task: TaskSettings = Field(default_factory=TaskSettings)
     teacher: TeacherSettings | None = None
+    assistants: tuple[ModelSettings, ...] = Field(
+        (), description="[[assistants]]: networks between teacher and student, each distilled from the one before"
+    )
     student: ModelSettings | None = None
     train: TrainSettings | None = None
     distill: DistillSettings | None = None
@@ -467,6 +519,7 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     ):
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
+    found += _teacher_faults(teacher, trained="train" in raw)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
         found += registry.option_faults(task_member, _table(task, "options"), where="task.options")
@@ -500,6 +553,40 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     return found
 
 
+NETWORKS_OF_A_KIND = ("network", "networks", "file", "peers")
+"""What a kind of teacher may take by position that the recipe names (see `teachers._contract`)."""
+
+
+def takes_of(kind: str) -> tuple[str, ...]:
+    """What a kind of teacher is made from, by the names its constructor takes by position."""
+    return tuple(option.name for option in registry.find("teachers", kind).positional)
+
+
+def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
+    """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
+    kind = teacher.get("kind", "network")
+    member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) and teacher else None
+    if member is None:
+        return []
+    found = registry.option_faults(member, _table(teacher, "kind_options"), where="teacher.kind_options")
+    takes = {option.name for option in member.positional}
+    model, members = teacher.get("model"), teacher.get("members") or ()
+    count = len(members) if isinstance(members, Sequence) else 0
+    if takes & {"network", "networks", "file"} and member.name != "born_again" and not model:
+        what = "a file" if "file" in takes else "a network"
+        found.append(Fault("teacher.model", f"'{member.name}' needs {what}", 'write model = "..." in [teacher]'))
+    if "networks" in takes and member.name != "specialists" and model and not count:
+        hint = "add [[teacher.members]] (on the command line: --teacher once more)"
+        found.append(Fault("teacher.members", f"'{member.name}' needs several networks", hint))
+    if count and not takes & {"networks", "peers"}:
+        hint = 'write kind = "ensemble" (--teacher-kind ensemble)' if "network" in takes else "leave them out"
+        found.append(Fault("teacher.members", f"'{member.name}' takes no several networks", hint))
+    if model and (not takes & {"network", "networks", "file"} or member.name == "born_again") and not trained:
+        hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
+        found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))
+    return found
+
+
 def _loss_faults(losses: object, section: str) -> list[Fault]:
     found: list[Fault] = []
     for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
@@ -508,8 +595,20 @@ def _loss_faults(losses: object, section: str) -> list[Fault]:
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+                for key, value in options.items():
+                    if is_ramp(value):
+                        found += _ramp_faults(value, where=f"{where}.{key}")
+                        options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
     return found
+
+
+def _ramp_faults(ramp: Mapping[str, Any], *, where: str) -> list[Fault]:
+    try:
+        RampSettings.model_validate(ramp)
+    except ValidationError as error:
+        return [replace(_fault(details), where=where) for details in _by_place(error).values()]
+    return []
 
 
 def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:

@@ -44,6 +44,11 @@ class FeatureLoss(nn.Module):
         elif not pairs or not all(len(pair) == 2 and all(isinstance(path, str) for path in pair) for pair in pairs):
             raise InputError(f"{list(pairs)} is no list of pairs", where="pairs", hint=_PAIRS_HINT)
 
+    @property
+    def picks_pairs(self) -> bool:
+        """Whether the modules that are compared are chosen, rather than stated."""
+        return isinstance(self._stated, str)
+
     def settle(self, student: Shapes, teacher: Shapes) -> str:
         """Decide which modules are compared, and build what that takes.
 
@@ -103,7 +108,7 @@ def matching_stages(student: Shapes, teacher: Shapes, *, most: int, same_size: b
     Raises:
         ModelError: There is nothing to pair.
     """
-    mine, theirs = _stage_ends(student), _stage_ends(teacher)
+    mine, theirs = stage_ends(student), stage_ends(teacher)
     if same_size:
         by_size = {_grid(shape): path for path, shape in theirs.items()}
         pairs = [(path, by_size[_grid(shape)]) for path, shape in mine.items() if _grid(shape) in by_size][::-1]
@@ -121,7 +126,13 @@ def matching_stages(student: Shapes, teacher: Shapes, *, most: int, same_size: b
     return tuple(pairs[:most][::-1])
 
 
-def _stage_ends(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+def one_stage_apart(shapes: Shapes) -> tuple[Shapes, Shapes]:
+    """What a network may compare with itself: all stages but the deepest with all but the shallowest."""
+    ends = list(stage_ends(shapes).items())
+    return dict(ends[:-1]), dict(ends[1:])
+
+
+def stage_ends(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     """The module that finishes each stage; of several with one output the outermost, which finishes last."""
     found: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
     for path, shape in shapes.items():

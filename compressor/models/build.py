@@ -52,14 +52,15 @@ class Builder:
     """How to build a network again.
 
     Attributes:
-        form: `source` (Python files that travel with the artifact), `library`, or `file` (a whole network in one file).
+        form: `source` (Python files that travel with the artifact), `library`, `file` (a whole network in one file), or
+            `combined` (several networks and a rule).
         target: The callable's name, the library's name for the network, or the kind of file.
         options: The arguments it was called with.
         sources: Files to travel along; the first one holds the callable, or is the network file.
         root: Folder the sources are relative to.
     """
 
-    form: Literal["source", "library", "file"]
+    form: Literal["source", "library", "file", "combined"]
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Path, ...] = ()
@@ -79,6 +80,7 @@ class Loaded:
         pretrained: The normalisation it was trained with, where its source states one.
         steps: What was done to load it, in words.
         surgery: How it differs from what its builder builds; None when it was not cut.
+        members: The networks that a combination is made of.
     """
 
     network: Network
@@ -89,6 +91,7 @@ class Loaded:
     pretrained: Normalisation | None = None
     steps: tuple[str, ...] = ()
     surgery: Surgery | None = None
+    members: tuple[Loaded, ...] = ()
 
     def with_network(self, network: Network) -> Loaded:
         """The same reference with other weights."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from compressor import trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.models import build, whole_file
+from compressor.models import build, combined, whole_file
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -44,7 +44,13 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
         sources.append(name.as_posix())
-    if builder.form != "file":
+    members = []
+    for number, member in enumerate(loaded.members):
+        place = folder / combined.place_of(number)
+        place.mkdir(parents=True)
+        known = len(builder.options["known"][number])
+        members.append(write(place, member, fit=Fit(known, fit.sample_shape)))
+    if builder.form not in ("file", combined.FORM):
         save_file(_plain_state(loaded.network.module), folder / WEIGHTS)
     if loaded.surgery is not None:
         (folder / SURGERY).write_text(json.dumps(loaded.surgery.as_json()), encoding="utf-8")
@@ -54,6 +60,7 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         "target": builder.target,
         "options": dict(builder.options),
         "sources": sources,
+        **({"members": members} if members else {}),
         "origin": loaded.origin,
         "title": loaded.title,
         "num_classes": fit.num_classes,
@@ -76,11 +83,12 @@ def load(artifact: Artifact) -> Loaded:
     if not _runs_no_code(details):
         trust.require_artifact(artifact, what="the code that builds its network would run")
     artifact.verify()
-    strange = [name for name in details["sources"] if name not in artifact.manifest.files]
+    sources = combined.sources_below(details)
+    strange = [name for name in sources if name not in artifact.manifest.files]
     if strange:
         raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
     if trust.is_trusted(artifact.path / MANIFEST):
-        trust.grant([artifact.manifest.files[name] for name in details["sources"]])
+        trust.grant([artifact.manifest.files[name] for name in sources])
     return read(artifact.path, details)
 
 
@@ -90,6 +98,12 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     sources = [folder / name for name in details["sources"]]
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
     surgery = _surgery(folder)
+    if builder.form == combined.FORM:
+        members = tuple(
+            read(folder / combined.place_of(number), member) for number, member in enumerate(details["members"])
+        )
+        whole = combined.again([member.network for member in members], builder)
+        return Loaded(whole, details["title"], details["origin"], builder, trained=True, members=members)
     if builder.form == "file":
         module = whole_file.load(sources[0], kind=builder.target)
     else:
@@ -146,6 +160,8 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 def _runs_no_code(details: Mapping[str, Any]) -> bool:
     """Whether a network is made by timm or torchvision, or comes as a file that is judged where it is read."""
+    if details["form"] == combined.FORM:
+        return ":" not in details["target"] and all(map(_runs_no_code, details["members"]))
     if details["form"] == "file":
         return details["target"] in ("torchscript", "exported", "pickled")
     return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")

@@ -1,12 +1,19 @@
-"""A trained network from elsewhere becomes an artifact: loaded safely, normalised by measurement, judged on the data."""
+"""A trained network from elsewhere becomes an artifact: loaded safely, normalised by measurement, judged on the data.
+
+Or several that are artifacts already become one.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Dataset
 from compressor.errors import ModelError
+from compressor.models import checkpoint
+from compressor.models.combined import combine as combined
 from compressor.recipe import ModelSettings
 from compressor.tasks._contract import Task
 from compressor.training.keep import keep
@@ -35,6 +42,49 @@ def adopt(model: ModelSettings, *, dataset: Dataset, task: Task, target: Target)
         dataset=dataset,
         task=task,
         decisions=(kept, *decisions),
+        details={},
+        elapsed_s=time.perf_counter() - started,
+    )
+
+
+def combine(
+    members: Sequence[Artifact],
+    *,
+    kind: str,
+    options: Mapping[str, Any],
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+) -> Artifact:
+    """Keep several networks as one that answers for them, by the rule of a kind of teacher.
+
+    Args:
+        members: Artifacts of networks, in the order of the rule.
+        kind: A member of `teachers`.
+        options: Its options.
+        dataset: What it is judged on; its classes are those of the combination.
+        task: What outputs mean.
+        target: What to leave behind.
+
+    Raises:
+        InputError: The rule refuses its options, or the classes of the members.
+        TrustError: A member's code has not been trusted.
+    """
+    started = time.perf_counter()
+    loaded = combined(
+        [checkpoint.load(member) for member in members],
+        kind=kind,
+        options=options,
+        known=[member.manifest.data["classes"] for member in members],
+        classes=dataset.classes,
+    )
+    kept = Decision("weights", loaded.title, f"{kind} of {loaded.origin}; nothing was trained")
+    return keep(
+        loaded,
+        target=target,
+        dataset=dataset,
+        task=task,
+        decisions=(kept,),
         details={},
         elapsed_s=time.perf_counter() - started,
     )

@@ -7,27 +7,26 @@ from compressor.data.samples import Dataset
 from compressor.recipe import DataSettings, DistillSettings, ModelSettings
 from compressor.tasks._contract import Task
 from compressor.training.produce import produce
-from compressor.training.sources import losses_of, read_features, teacher_of
+from compressor.training.sources import losses_of, read_features
+from compressor.training.teaching import Teaching, teacher_of
 
 
 def distill(
     student: ModelSettings,
     settings: DistillSettings,
     *,
-    teacher: Artifact,
-    kind: str,
+    teaching: Teaching,
     data: DataSettings,
     dataset: Dataset,
     task: Task,
     target: Target,
 ) -> Artifact:
-    """Train `student` from `teacher` and keep its last epoch.
+    """Train `student` from its teacher and keep its last epoch.
 
     Args:
         student: The network to train.
         settings: How, and with which losses.
-        teacher: The artifact to learn from.
-        kind: The kind of teacher, a member of `teachers`.
+        teaching: Who teaches.
         data: Where `dataset` came from, and which views of it are shown.
         dataset: What both see.
         task: What the outputs mean.
@@ -40,17 +39,24 @@ def distill(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     losses = losses_of(settings)
-    answers, why_teacher = teacher_of(
-        teacher, settings, kind=kind, data=data, dataset=dataset, reads_features=read_features(losses)
+    teacher, why_teacher = teacher_of(
+        teaching,
+        settings,
+        data=data,
+        dataset=dataset,
+        task=task,
+        seed=target.seed,
+        reads_features=read_features(losses),
     )
     return produce(
         student,
         settings,
-        teacher=answers,
+        teacher=teacher,
         losses=losses,
         data=data,
         dataset=dataset,
         task=task,
         target=target,
         why_teacher=why_teacher,
+        taught_by=teaching.described(),
     )

@@ -7,12 +7,15 @@ from compressor.data.samples import Dataset
 from compressor.losses.hard import Hard
 from compressor.recipe import DataSettings, DistillSettings, ModelSettings, TeacherSettings, TrainingSettings
 from compressor.tasks._contract import Task
+from compressor.teachers._contract import Teacher
+from compressor.teachers._frozen import Frozen
 from compressor.teachers.none import NoTeacher
 from compressor.training.engine import WeightedLoss
 from compressor.training.produce import job_for
 from compressor.training.profile import Profile, profile
-from compressor.training.sources import frozen, losses_of
+from compressor.training.sources import losses_of
 from compressor.training.start import network_for
+from compressor.training.teaching import Teaching, folded, make
 
 
 def profile_training(
@@ -55,8 +58,12 @@ def profile_distilling(
         ModelError: Student or teacher cannot be built or do not fit the data.
     """
     loaded, _ = network_for(student, dataset=dataset, task=task, seed=target.seed)
-    taught_by, _ = network_for(teacher, dataset=dataset, task=task, seed=target.seed)
-    live, _ = frozen(taught_by.network, kind=teacher.kind, dataset=dataset)
+    if teacher.model:
+        taught_by, _ = network_for(teacher, dataset=dataset, task=task, seed=target.seed)
+        live: Teacher = Frozen(folded(taught_by.network, dataset=dataset)[0])
+    else:
+        alone = Teaching(teacher.kind, teacher.kind_options, peers=teacher.members or (student,))
+        live = make(alone, network=None, dataset=dataset, task=task, seed=target.seed)
     job, _ = job_for(
         loaded,
         settings,

@@ -41,8 +41,9 @@ from compressor.training import batch_norm, engine, resume
 from compressor.training.keep import keep
 from compressor.training.produce import job_for, require_keepable
 from compressor.training.rounds import Rounds
-from compressor.training.sources import losses_of, teacher_of
+from compressor.training.sources import losses_of
 from compressor.training.start import require_same_classes
+from compressor.training.teaching import Teaching, teacher_of
 
 _SAMPLES_FOR_GRADIENTS = 512
 _SAMPLES_FOR_STATISTICS = 2048
@@ -56,7 +57,6 @@ def prune(
     settings: PruneSettings,
     *,
     teacher: Artifact,
-    kind: str,
     profile: ProfileSettings,
     export: ExportSettings,
     data: DataSettings,
@@ -70,7 +70,6 @@ def prune(
         source: The network to cut.
         settings: How far, by which criterion, and how it is recovered.
         teacher: What it recovers from.
-        kind: The kind of teacher, a member of `teachers`.
         profile: Run conditions that latency is measured under.
         export: The form in which size and latency are measured.
         data: Where `dataset` came from, and which views of it are shown.
@@ -89,7 +88,7 @@ def prune(
     require_keepable(loaded, dataset)
     with tempfile.TemporaryDirectory(prefix="compress-prune-") as scratch:
         return _Pruning(
-            loaded, settings, teacher, kind, profile, export, data, dataset, task, target, Path(scratch)
+            loaded, settings, teacher, profile, export, data, dataset, task, target, Path(scratch)
         ).to_the_end()
 
 
@@ -98,7 +97,6 @@ class _Pruning:
     loaded: Loaded
     settings: PruneSettings
     teacher: Artifact
-    kind: str
     profile: ProfileSettings
     export: ExportSettings
     data: DataSettings
@@ -251,7 +249,14 @@ class _Pruning:
 
     @cached_property
     def _teacher(self) -> tuple[Teacher, tuple[Decision, ...]]:
-        return teacher_of(self.teacher, self.settings, kind=self.kind, data=self.data, dataset=self.dataset)
+        return teacher_of(
+            Teaching(source=self.teacher),
+            self.settings,
+            data=self.data,
+            dataset=self.dataset,
+            task=self.task,
+            seed=self.target.seed,
+        )
 
     def _prunable(self, network: Network) -> Prunable:
         two = to_float(torch.from_numpy(self.dataset.train.fetch(np.arange(2, dtype=np.int64))))

@@ -52,7 +52,6 @@ def quantize(
     profile: ProfileSettings,
     network: Artifact | None,
     teacher: Artifact | None,
-    kind: str,
     data: DataSettings,
     dataset: Dataset,
     task: Task,
@@ -66,7 +65,6 @@ def quantize(
         profile: Run conditions that time is measured under.
         network: The network it was exported from, which quantization-aware training starts from.
         teacher: What that learns from.
-        kind: The kind of teacher, a member of `teachers`.
         data: Where `dataset` came from, and which views of it training is shown.
         dataset: Calibration comes from its training set, choices from validation, the final word from the test set.
         task: What the outputs mean.
@@ -84,7 +82,7 @@ def quantize(
         if settings.method != "qat":
             job.choose_layers(method=settings.method, options=settings.options)
             return job.ship(folder)
-        trained = job.train(network, teacher=teacher, kind=kind, data=data)
+        trained = job.train(network, teacher=teacher, data=data)
         made = job.ship(folder)
         discard(trained)
         return made
@@ -166,7 +164,7 @@ class _Quantizing:
         ]
         self._explain_search(self.search)
 
-    def train(self, network: Artifact | None, *, teacher: Artifact | None, kind: str, data: DataSettings) -> Trained:
+    def train(self, network: Artifact | None, *, teacher: Artifact | None, data: DataSettings) -> Trained:
         """Quantization-aware training from the teacher, then as without it."""
         if network is None:
             raise InputError(
@@ -181,7 +179,6 @@ class _Quantizing:
             cpu=self.cpu,
             export=ExportSettings.model_validate(self.source.manifest.settings["export"]),
             teacher=teacher,
-            kind=kind,
             data=data,
             dataset=self.dataset,
             task=self.task,

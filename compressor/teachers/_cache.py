@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from compressor import console
 from compressor.artifact import Decision
@@ -25,42 +24,30 @@ _FEW_CLASSES = 256
 _TOPS = (64, 32, 16)
 
 
-class CachedTeacher:
+class CachedTeacher(Teacher):
     """Answers from what is kept, and asks the teacher behind it for the rest.
 
-    Every answer is given as it is kept (16-bit), the first time too, so that a first, a resumed and a later run see the same
-    numbers.
+    Every answer is given as it is kept (16-bit), the first time too, so that a first, a resumed and a later run see the
+    same numbers.
 
     Args:
         teacher: Gives logits alone; its answer to a view does not change.
         store: Where answers are kept.
     """
 
-    gives_features = False
-    needs_labels = False
-    trainable = False
     keeps_answers = True
 
     def __init__(self, teacher: Teacher, store: AnswerStore) -> None:
         self.teacher = teacher
         self.store = store
+        self.network = teacher.network
         self.kept = 0
         self._keeps = True
-
-    @property
-    def asked(self) -> int:
-        """Samples that the teacher itself has answered."""
-        return self.teacher.asked
-
-    @property
-    def network(self) -> nn.Module | None:
-        """The module that computes answers."""
-        return self.teacher.network
 
     def answer(self, batch: Batch) -> Outputs:
         """The teacher's logits, without gradients; the plain sample (view −1) is never kept."""
         if batch.view < 0:
-            return self.teacher.answer(batch)
+            return self._asked(batch)
         sample_ids_B = batch.sample_ids.cpu().numpy()
         known_BK, there_B = self.store.read(batch.view, sample_ids_B)
         if there_B.all():
@@ -68,14 +55,19 @@ class CachedTeacher:
             return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
         missing_B = ~there_B
         if missing_B.all():
-            answer = self.teacher.answer(batch)
+            answer = self._asked(batch)
         else:
             with as_written(self.network):
-                answer = self.teacher.answer(_rows(batch, missing_B))
+                answer = self._asked(_rows(batch, missing_B))
         logits_BK = answer.logits.detach().float().cpu().numpy()
         known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
         return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+
+    def _asked(self, batch: Batch) -> Outputs:
+        answer = self.teacher.answer(batch)
+        self.asked = self.teacher.asked
+        return answer
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the teacher to where the batches are."""

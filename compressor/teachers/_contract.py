@@ -1,46 +1,146 @@
-"""What a teacher is: whatever answers "what should the student say about this batch?"."""
+"""What a teacher is: whatever answers "what should the student say about this batch?".
+
+A teacher of one's own is a subclass of `Teacher` with one method, `answer`. What its constructor takes by position says
+what it is made from, and the loop's side hands that over by name:
+
+    network     one trained network                 networks        several
+    file        a file that the user named          classes         names of the data's classes
+    known       for each network, the names of the classes that it knows
+    peers       networks that are trained along     samples         the training samples
+
+Nothing by position: it needs no other network, and the student learns from itself. Options come by keyword.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
+from compressor.models.network import Network
+
+Pairing = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+"""(positions `[B]`, epoch) → positions `[B]` of the sample that goes with each one."""
 
 
-class Teacher(Protocol):
-    """Answers batches.
+@dataclass(frozen=True)
+class Lesson:
+    """One pair of answers that the losses compare.
+
+    Attributes:
+        student: What was said by the one who learns (the student; or a peer, or a head of the student's own).
+        teacher: What should have been said; carries no gradients. None where the labels alone teach.
+        batch: What both saw.
+        name: Tells lessons of one step apart in logs; empty for the student's own.
+        weight: Share of this lesson in the step.
+        answers: Whether logits are compared; features are, wherever the teacher gives some.
+    """
+
+    student: Outputs
+    teacher: Outputs | None
+    batch: Batch
+    name: str = ""
+    weight: float = 1.0
+    answers: bool = True
+
+
+@dataclass(frozen=True)
+class Showing:
+    """A batch in the making: what the loop is about to show, and what else it could show of the same samples.
+
+    Attributes:
+        batch: The samples in the view of this epoch.
+        another_view: The same samples in the view of this number.
+        partners: The samples that `Teacher.pairing` has put beside these; None without a pairing.
+    """
+
+    batch: Batch
+    another_view: Callable[[int], Batch]
+    partners: Callable[[], Batch] | None = None
+
+
+class Teacher:
+    """Answers batches; every hook but `answer` may be left as it is.
 
     Attributes:
         gives_features: Whether answers hold the features of tapped modules.
+        own_features: Whether these are features of the student itself.
         needs_labels: Whether an answer depends on the labels.
-        trainable: Whether it learns along with the student.
+        trainable: Whether it learns along with the student, or changes with it.
         keeps_answers: Whether an answer to a view that it has seen costs nothing more.
+        needs_whole_batches: Whether it compares samples with one another, so that several processes would change it.
         asked: Samples it has answered by computing so far.
+        taps: Dotted paths of modules whose outputs the losses read.
         network: The module that computes its answers and may be compiled; None when there is no single one.
+        parts: What it keeps between steps and what it trains: saved with the state of the run, parameters that want
+            gradients are trained along, nothing of it is exported.
+        reads: Dotted paths of modules of the student whose outputs it takes.
     """
 
-    gives_features: bool
-    needs_labels: bool
-    trainable: bool
-    keeps_answers: bool
-
-    @property
-    def asked(self) -> int:
-        """See above."""
-        ...
-
-    @property
-    def network(self) -> nn.Module | None:
-        """See above."""
-        ...
+    gives_features: bool = False
+    own_features: bool = False
+    needs_labels: bool = False
+    trainable: bool = False
+    keeps_answers: bool = False
+    needs_whole_batches: bool = False
+    asked: int = 0
+    taps: tuple[str, ...] = ()
+    network: nn.Module | None = None
+    parts: nn.Module | None = None
+    reads: tuple[str, ...] = ()
 
     def answer(self, batch: Batch) -> Outputs:
-        """What the student should say; carries no gradients unless `trainable`."""
-        ...
+        """What the student should say; carries no gradients."""
+        raise NotImplementedError
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move to where the batches are."""
-        ...
+        if self.parts is not None:
+            self.parts.to(device=device)
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """Get to know the student before training, on the CPU.
+
+        Args:
+            student: As it begins; a teacher that asks it later keeps the reference.
+            inputs: Two samples, to learn shapes from.
+
+        Returns:
+            What was chosen, and why.
+        """
+        return ()
+
+    def pairing(self) -> Pairing | None:
+        """Which sample goes with each one, for a teacher that wants to see pairs."""
+        return None
+
+    def shown(self, showing: Showing) -> Batch:
+        """What the student is to see in this step."""
+        return showing.batch
+
+    def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
+        """Everything that is compared in this step.
+
+        Args:
+            batch: As `shown` has made it.
+            student: The student's answer to it, with gradients.
+        """
+        return (Lesson(student, self.answer(batch), batch),)
+
+    def after_step(self, *, step: int) -> None:
+        """The student has made optimiser step `step` (from 0)."""
+
+    def after_epoch(self, *, epoch: int) -> None:
+        """The student has finished epoch `epoch` (from 0)."""
+
+
+def of_no_gradient(outputs: Outputs) -> Outputs:
+    """The same answer as a target: cut off from whoever gave it."""
+    features: Mapping[str, Tensor] = {path: feature.detach() for path, feature in outputs.features.items()}
+    return Outputs(outputs.logits.detach(), features)

@@ -1,13 +1,13 @@
 """A teacher's answers on disk: one record for each (view, sample), each with a tag that says whether it can be believed.
 
 A file holds one view: `view-00003.bin`, a fixed-size record for every sample, sparse until it is filled. A record is the
-answer and a 64-bit tag over it, mixed with the key of the cache, the view and the sample. A record whose tag does not fit is
-not there: never written, torn by a crash, damaged, or of another cache, view or sample. So nothing has to be written in any
-order, processes may write at once, and a view can be added without touching the others.
+answer and a 64-bit tag over it, mixed with the key of the cache, the view and the sample. A record whose tag does not
+fit is not there: never written, torn by a crash, damaged, or of another cache, view or sample. So nothing has to be
+written in any order, processes may write at once, and a view can be added without touching the others.
 
-Records are read and written with `pread` and `pwrite`, not through a mapping: a mapped file that is cut short, or written to
-on a full disk, kills the process, where these raise; and for the scattered rows of a batch they are quicker as well (128
-records of 1 000 classes out of 20 000, one thread: 0.16 ms against 0.82 ms).
+Records are read and written with `pread` and `pwrite`, not through a mapping: a mapped file that is cut short, or
+written to on a full disk, kills the process, where these raise; and for the scattered rows of a batch they are quicker
+as well (128 records of 1 000 classes out of 20 000, one thread: 0.16 ms against 0.82 ms).
 
 Shape letters: B batch, K classes, W 64-bit words of an answer.
 """
@@ -153,9 +153,9 @@ class AnswerStore:
     def _tags(self, view: int, sample_ids_B: NDArray[np.int64], words_BW: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """The tags `[B]` that fit the answers at their places.
 
-        Multilinear hashing modulo 2^64 (Lemire and Kaser 2014, arXiv 1202.4961). Times an odd number is one to one, so one
-        changed word always changes the sum; the high half of a word is folded into the low one beforehand, as otherwise
-        its highest bit would reach no other bit of the sum, and an even number of them would cancel out.
+        Multilinear hashing modulo 2^64 (Lemire and Kaser 2014, arXiv 1202.4961). Times an odd number is one to one, so
+        one changed word always changes the sum; the high half of a word is folded into the low one beforehand, as
+        otherwise its highest bit would reach no other bit of the sum, and an even number of them would cancel out.
         """
         with np.errstate(over="ignore"):
             place_B = _mixed(self._seed + np.uint64(view + 1) * _GOLDEN + sample_ids_B.astype(np.uint64) * _MIX_1)

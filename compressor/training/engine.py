@@ -1,4 +1,4 @@
-"""The one training loop: view → student's answer, teacher's answer → losses → step; checkpoint; progress.
+"""The one training loop: view → student's answer, teacher's lessons → losses → step; checkpoint; progress.
 
 Everything random is a pure function of the seed: the order of samples and their views by epoch, dropout by step. So a run
 that was interrupted ends with the same weights, bit for bit, on the same machine; and a run of several processes shows
@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,15 @@ from compressor.batch import Batch, Outputs
 from compressor.data.loader import LoadedBatch, Loader, to_float
 from compressor.data.samples import Dataset, Samples
 from compressor.data.views.plan import ViewPlan
-from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError
+from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
+from compressor.losses._features import FeatureLoss
 from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.models.taps import tapped
-from compressor.recipe import TrainingSettings
+from compressor.recipe import RampSettings, TrainingSettings
 from compressor.tasks._contract import Task
-from compressor.teachers._contract import Teacher
+from compressor.teachers._contract import Lesson, Showing, Teacher
 from compressor.training import compiling, events, optimizers, precision, resume, schedules, together
 from compressor.training.ema import AveragedWeights
 from compressor.training.faults import foreign_code
@@ -53,11 +54,31 @@ _EVALUATION_BATCH = 512
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """One part of the loss: its name in logs, its weight, the loss."""
+    """One part of the loss.
+
+    Attributes:
+        name: What logs call it.
+        weight: Constant, or changing over the run.
+        loss: The loss.
+        ramps: Options of the loss that change over the run (a temperature, say).
+    """
 
     name: str
-    weight: float
+    weight: float | RampSettings
     loss: Loss
+    ramps: Mapping[str, RampSettings] = field(default_factory=dict)
+
+    def at(self, progress: float) -> float:
+        """Its weight after this share of the run; the loss's own options are set to theirs."""
+        for option, ramp in self.ramps.items():
+            setattr(self.loss, option, schedules.ramped(ramp, progress))
+        return self.weight if isinstance(self.weight, float | int) else schedules.ramped(self.weight, progress)
+
+    def compares(self, lesson: Lesson) -> bool:
+        """Whether a lesson holds what this loss looks at."""
+        if isinstance(self.loss, FeatureLoss):
+            return lesson.teacher is not None and bool(lesson.teacher.features)
+        return lesson.answers and lesson.teacher is not None
 
 
 @dataclass(frozen=True)
@@ -141,7 +162,9 @@ class _Run:
             job.network.to(memory_format=torch.channels_last)
         together.synchronise(job.network, accelerator=self.conditions.accelerator)
         learning = [part.loss.to(self.fabric.device) for part in job.losses if isinstance(part.loss, nn.Module)]
-        self.of_losses = [parameter for loss in learning for parameter in loss.parameters()]
+        if job.teacher.parts is not None:
+            learning.append(job.teacher.parts)
+        self.beside = [parameter for module in learning for parameter in module.parameters()]
         optimizer, why_decay = optimizers.make(settings, [job.network, *learning], lr=lr, fused=self.conditions.fused)
         self.model, self.optimizer = self.fabric.setup(job.network, optimizer)
         if self.fabric.device.type == "cuda":
@@ -155,6 +178,8 @@ class _Run:
         self.modules |= {part.name: part.loss for part in job.losses if isinstance(part.loss, nn.Module)}
         if self.average is not None:
             self.modules["average"] = self.average.network
+        if job.teacher.parts is not None:
+            self.modules["teacher"] = job.teacher.parts
         self.watch = Stopwatch()
         # A compiled network may leave out the modules that are tapped, or run them as part of others.
         self.compiler = compiling.Compiler(settings.compile if not job.taps else False)
@@ -256,7 +281,7 @@ class _Run:
     def _one_step(self, loaded: LoadedBatch) -> dict[str, float]:
         position = self.position
         torch.manual_seed(_seed_of_step(self.job.seed, position.step))
-        batch = self._shown(loaded, view=self.job.plan.number(position.epoch))
+        batch = self._for_student(loaded, view=self.job.plan.number(position.epoch))
         self._settle_compiling(batch)
         parts = self._step(batch, self._lr(position.step))
         position.batch += 1
@@ -267,21 +292,21 @@ class _Run:
         job, watch = self.job, self.watch
         optimizers.set_lr(self.optimizer, lr)
         with foreign_code(job.settings.batch_size, lost=self._lost):
-            with watch.phase("teacher"), self.fabric.autocast():
-                answer = job.teacher.answer(batch)
             with watch.phase("student"):
                 student = self._student(batch)
+            with watch.phase("teacher"), self.fabric.autocast():
+                lessons = job.teacher.lessons(batch, student)
             with watch.phase("losses"):
-                weighted = {part.name: part.weight * part.loss(student, answer, batch) for part in job.losses}
+                weighted = self._compared(lessons)
                 total = torch.stack(list(weighted.values())).sum()
         with watch.phase("losses"):
             for name, value in weighted.items():
                 self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
-            parts = self._checked(weighted, student, answer, batch, lr)
+            parts = self._checked(weighted, lessons, batch, lr)
         with watch.phase("backward"), foreign_code(job.settings.batch_size, lost=self._lost):
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(total)
-            together.average_gradients(self.fabric, self.of_losses)
+            together.average_gradients(self.fabric, self.beside)
         with watch.phase("optimiser"):
             if job.settings.clip_norm is not None:
                 # an infinite gradient is left to the scaler of 16-bit training, else to the check at the end of the epoch
@@ -291,7 +316,33 @@ class _Run:
             self.optimizer.step()
             if self.average is not None:
                 self.average.update(job.network, step=self.position.step)
+        with watch.phase("teacher"):
+            job.teacher.after_step(step=self.position.step)
         return parts
+
+    def _compared(self, lessons: Sequence[Lesson]) -> dict[str, Tensor]:
+        """The parts of the loss by name, weighted; where no teacher speaks, the labels do.
+
+        Raises:
+            ModelError: No loss compares what the teacher gives.
+        """
+        found: dict[str, Tensor] = {}
+        progress = self.position.step / self.total_steps
+        parts = [(part, part.at(progress)) for part in self.job.losses]
+        for lesson in lessons:
+            after = f":{lesson.name}" if lesson.name else ""
+            if lesson.teacher is None:
+                hard = lesson.weight * lesson.batch.hard_loss(lesson.student.logits.float())
+                found[f"labels{after}"] = found.get(f"labels{after}", torch.zeros_like(hard)) + hard
+                continue
+            for part, weight in parts:
+                if part.compares(lesson):
+                    value = lesson.weight * weight * part.loss(lesson.student, lesson.teacher, lesson.batch)
+                    name = f"{part.name}{after}"
+                    found[name] = found.get(name, torch.zeros_like(value)) + value
+        if not found:
+            raise ModelError("no loss compares what this teacher gives", where="distill.losses")
+        return found
 
     def _student(self, batch: Batch) -> Outputs:
         """The network's answer, with the features that losses read."""
@@ -302,7 +353,7 @@ class _Run:
         return Outputs(logits, dict(features))
 
     def _checked(
-        self, weighted: Mapping[str, Tensor], student: Outputs, answer: Outputs, batch: Batch, lr: float
+        self, weighted: Mapping[str, Tensor], lessons: Sequence[Lesson], batch: Batch, lr: float
     ) -> dict[str, float]:
         """The loss parts as numbers; on a GPU only now and then, since reading them waits for it."""
         step = self.position.step
@@ -313,11 +364,23 @@ class _Run:
         if not all(math.isfinite(value) for value in parts.values()):
             suspects = {
                 "the inputs": not bool(torch.isfinite(batch.inputs).all()),
-                "the teacher's logits": not bool(torch.isfinite(answer.logits).all()),
-                "the student's logits": not bool(torch.isfinite(student.logits).all()),
+                "the teacher's logits": any(
+                    not bool(torch.isfinite(each.teacher.logits).all()) for each in lessons if each.teacher is not None
+                ),
+                "the student's logits": any(not bool(torch.isfinite(each.student.logits).all()) for each in lessons),
             }
         self.health.check(parts, step=step, lr=lr, suspects=suspects)
         return parts
+
+    def _for_student(self, loaded: LoadedBatch, *, view: int) -> Batch:
+        """What the student sees in a step: the view of the epoch, or what the teacher makes of it."""
+        partners = loaded.partners
+        showing = Showing(
+            self._shown(loaded, view=view),
+            another_view=lambda number: self._shown(loaded, view=number),
+            partners=None if partners is None else lambda: self._shown(partners, view=view),
+        )
+        return self.job.teacher.shown(showing)
 
     def _shown(self, loaded: LoadedBatch, *, view: int) -> Batch:
         """A loaded batch on the device, as the view shows it; view −1 is the plain sample."""
@@ -397,6 +460,7 @@ class _Run:
         primary = self.job.task.primary
         score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
         progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, losses=losses, score=score, images_per_s=rate)
+        self.job.teacher.after_epoch(epoch=position.epoch)
         position.epoch, position.batch, self.sums = position.epoch + 1, 0, {}
 
     def _validate(self, samples: Samples | None) -> dict[str, float] | None:
@@ -435,7 +499,7 @@ class _Run:
             seed=job.seed,
             shuffle=True,
             drop_last=True,
-            partners=partners if plan.views.mixes else None,
+            partners=partners if plan.views.mixes else job.teacher.pairing(),
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
             pin=self.fabric.device.type == "cuda",

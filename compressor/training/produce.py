@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
-from compressor.errors import ModelError
+from compressor.errors import InputError, ModelError
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
@@ -39,6 +41,7 @@ def produce(
     task: Task,
     target: Target,
     why_teacher: tuple[Decision, ...] = (),
+    taught_by: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Build `model`, train it on `dataset` with `losses` against `teacher`, and keep its last epoch.
 
@@ -69,7 +72,7 @@ def produce(
         details={
             "curve": trained.curve,
             "interruptions": trained.interruptions,
-            "teacher": {"asked": trained.asked},
+            "teacher": {**(taught_by or {"kind": "none"}), "asked": trained.asked},
             "processes": processes.world_size(),
         },
         elapsed_s=trained.elapsed_s,
@@ -95,6 +98,9 @@ def job_for(
         losses, student=loaded.network, teacher=teacher, sample_shape=dataset.sample_shape, seed=target.seed
     )
     count = 0 if data.views.count == "auto" else data.views.count
+    if teacher.pairing() is not None and shown.mixes:
+        hint = "leave out data.views.mixup and cutmix"
+        raise InputError("this teacher pairs samples by their labels, and mixed samples have several", hint=hint)
     job = engine.Job(
         title=target.role,
         key=target.key,

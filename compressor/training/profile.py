@@ -14,8 +14,8 @@ from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 from compressor.training import engine
 from compressor.training.engine import Job
-from compressor.training.sources import may_be_kept
 from compressor.training.stopwatch import Phase
+from compressor.training.teaching import may_be_kept
 
 _WARM_UP = 16  # as many as compiling waits for, so that what is timed is compiled if anything is
 _LARGE: dict[Phase, float] = {"data": 0.15, "views": 0.15, "teacher": 0.25, "losses": 0.2, "optimiser": 0.2}

@@ -24,7 +24,8 @@ from compressor.tasks._contract import Task
 from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
 from compressor.training.produce import job_for
-from compressor.training.sources import losses_of, teacher_of
+from compressor.training.sources import losses_of
+from compressor.training.teaching import Teaching, teacher_of
 
 _COMPARED = 32
 
@@ -54,7 +55,6 @@ def train_quantized(
     cpu: Cpu,
     export: ExportSettings,
     teacher: Artifact | None,
-    kind: str,
     data: DataSettings,
     dataset: Dataset,
     task: Task,
@@ -73,7 +73,6 @@ def train_quantized(
         cpu: What it is made for.
         export: The form of the ONNX file.
         teacher: What it learns from; None for the labels alone.
-        kind: The kind of teacher, a member of `teachers`.
         data: Where `dataset` came from, and which views of it are shown.
         dataset: What it trains on.
         task: What the outputs mean.
@@ -92,7 +91,9 @@ def train_quantized(
     if not method.attach(network, cpu=cpu):
         raise ModelError("has no convolution or fully connected layer to quantize", where=str(source.path))
     answers, why_teacher = (
-        (NoTeacher(), ()) if teacher is None else teacher_of(teacher, settings, kind=kind, data=data, dataset=dataset)
+        (NoTeacher(), ())
+        if teacher is None
+        else teacher_of(Teaching(source=teacher), settings, data=data, dataset=dataset, task=task, seed=target.seed)
     )
     losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings)
     job, why_views = job_for(

@@ -1,10 +1,15 @@
-"""Learning-rate schedules as pure functions of the step, so that a resumed run needs no schedule state."""
+"""What changes over a run (learning rate, weights and temperatures of losses) as pure functions of how far it has come.
+
+So a resumed run needs no schedule state.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import Literal
+
+from compressor.recipe import RampSettings
 
 Schedule = Literal["cosine", "step", "one_cycle", "constant"]
 _ONE_CYCLE_START = 1 / 25
@@ -52,3 +57,12 @@ def _one_cycle(step: int, total: int, rise: int) -> float:
 def _half_cosine(progress: float) -> float:
     """From 1 at 0 to 0 at 1."""
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def ramped(ramp: RampSettings, progress: float) -> float:
+    """The value of a ramp after this share of the run (0 to 1)."""
+    if ramp.shape == "constant":
+        return ramp.end
+    done = min(1.0, max(0.0, (progress - ramp.after) / max(1e-9, ramp.until - ramp.after)))
+    share = done if ramp.shape == "linear" else 1 - _half_cosine(done)
+    return ramp.start + (ramp.end - ramp.start) * share

@@ -1,31 +1,20 @@
-"""From settings to what a student learns from: its losses, and its teacher with the answers it has given before."""
+"""From settings to the losses a student learns by, and to what losses and teacher read of the networks."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-import numpy as np
 import torch
+from torch import nn
 
-from compressor import artifact, caches, registry
-from compressor.artifact import Artifact, Decision
-from compressor.data.loader import to_float
-from compressor.data.samples import Dataset
-from compressor.data.views import views
-from compressor.errors import ArtifactError, InputError, ModelError
-from compressor.losses._features import FeatureLoss
-from compressor.models import checkpoint, folding
+from compressor import registry
+from compressor.artifact import Decision
+from compressor.errors import InputError, ModelError
+from compressor.losses._contract import Loss
+from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import feature_shapes
-from compressor.recipe import DataSettings, DistillSettings, RecoverySettings
-from compressor.teachers._cache import CachedTeacher, choose_form
+from compressor.recipe import DistillSettings, LossSettings, RecoverySettings
 from compressor.teachers._contract import Teacher
-from compressor.teachers._records import AnswerStore
-from compressor.training import precision
 from compressor.training.engine import WeightedLoss
-from compressor.training.start import require_same_classes
-
-_COMPARED = 32
 
 
 def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLoss, ...]:
@@ -40,7 +29,7 @@ def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLos
         name = member.attr if ":" in entry.name else member.name
         earlier = sum(each.name.partition("-")[0] == name for each in made)
         name = f"{name}-{earlier + 1}" if earlier else name
-        made.append(WeightedLoss(name, entry.weight, member.load()(**entry.options)))
+        made.append(WeightedLoss(name, entry.weight, _loss(member, entry), entry.ramps))
     features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
     if features and isinstance(settings, RecoverySettings):
         raise InputError(
@@ -55,63 +44,24 @@ def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLos
     return tuple(made)
 
 
-def teacher_of(
-    source: Artifact,
-    settings: DistillSettings | RecoverySettings,
-    *,
-    kind: str,
-    data: DataSettings,
-    dataset: Dataset,
-    reads_features: bool = False,
-) -> tuple[Teacher, tuple[Decision, ...]]:
-    """The teacher that an artifact is, with BatchNorm folded in, and with its answers kept where views are counted.
+def _loss(member: registry.Member, entry: LossSettings) -> Loss:
+    """The loss with the options it begins with; those it ends with are tried on another one.
 
     Raises:
-        ModelError: It knows other classes than the data.
+        InputError: An option is refused, or cannot change while it is in use.
     """
-    require_same_classes(source, dataset, what="teacher")
-    network = checkpoint.load(source).network
-    conditions = precision.choose(settings, network, sample_shape=dataset.sample_shape)
-    if reads_features:
-        live: Teacher = registry.find("teachers", kind).load()(network)
-        return live, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
-    teacher, why_folded = frozen(network, kind=kind, dataset=dataset)
-    count = 0 if data.views.count == "auto" else data.views.count
-    if count == 0 or settings.cache_gb == 0 or not may_be_kept(teacher):
-        return teacher, (why_folded,)
-    form, why_form = choose_form(
-        num_samples=len(dataset.train),
-        num_classes=len(dataset.classes),
-        num_views=count,
-        budget_bytes=round(settings.cache_gb * 1e9),
-    )
-    shown, _ = views.resolve(data.views, sample_shape=dataset.sample_shape)
-    key = artifact.key_of(
-        teacher={"files": dict(source.manifest.files), "network": source.manifest.details["network"]},
-        kind=kind,
-        data=dataset.fingerprint,
-        views=asdict(shown) | {"seed": data.views.seed, "scheme": views.SCHEME},
-        precision=conditions.precision,
-        form=str(form),
-    )
-    about = {"teacher": str(source.path.resolve()), "data": data.source, "precision": conditions.precision}
-    try:
-        folder = caches.open_cache("teacher", key, about)
-    except ArtifactError as fault:
-        return teacher, (why_folded, Decision("teacher cache", "none", str(fault)))
-    store = AnswerStore(
-        folder,
-        key=key,
-        num_samples=len(dataset.train),
-        form=form,
-    )
-    return CachedTeacher(teacher, store), (why_folded, why_form)
+    loss: Loss = member.load()(**entry.options)
+    for option, ramp in entry.ramps.items():
+        member.load()(**{**entry.options, option: ramp.end})
+        if not hasattr(loss, option):
+            raise InputError(f"{option} of '{member.name}' cannot change over the run", where="distill.losses")
+    return loss
 
 
 def settle(
     losses: tuple[WeightedLoss, ...], *, student: Network, teacher: Teacher, sample_shape: tuple[int, ...], seed: int
 ) -> tuple[tuple[str, ...], tuple[Decision, ...]]:
-    """Tell losses that read features what shapes they have, and the teacher which features to give.
+    """Let the teacher meet the student, and tell losses that read features what shapes they have.
 
     Returns:
         Paths of the student's modules that are read, and what was chosen.
@@ -119,35 +69,36 @@ def settle(
     Raises:
         ModelError: There is nothing to compare, or the teacher gives no features.
     """
+    some = torch.zeros(2, *sample_shape)
+    torch.manual_seed(seed)  # what teacher and losses build begins the same for the same seed
+    met = teacher.meet(student, some)
     reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss)]
     if not reading:
-        return (), ()
-    if not teacher.gives_features or teacher.network is None:
+        return teacher.reads, met
+    if not teacher.gives_features or (teacher.network is None and not teacher.own_features):
         raise ModelError(
             f"'{reading[0][0]}' reads features, which this kind of teacher does not give", where="distill.losses"
         )
-    some = torch.zeros(2, *sample_shape)
-    mine, theirs = feature_shapes(student, some), feature_shapes(teacher.network, some)
-    torch.manual_seed(seed)  # what a loss builds begins the same for the same seed
-    decisions = tuple(Decision(f"features of {name}", "", loss.settle(mine, theirs)) for name, loss in reading)
+    mine = feature_shapes(student, some)
+    theirs = mine if teacher.own_features else feature_shapes(_network_of(teacher), some)
+    decisions = []
+    for name, loss in reading:
+        ours, others = one_stage_apart(mine) if teacher.own_features and loss.picks_pairs else (mine, theirs)
+        decisions.append(Decision(f"features of {name}", "", loss.settle(ours, others)))
     pairs = [pair for _, loss in reading for pair in loss.pairs]
-    teacher.taps = tuple(dict.fromkeys(path for _, path in pairs))  # type: ignore[attr-defined]
-    return tuple(dict.fromkeys(path for path, _ in pairs)), decisions
+    if teacher.own_features and any(mine == theirs for mine, theirs in pairs):
+        hint = 'name modules of two depths: pairs = [["shallow.module", "deep.module"]]'
+        raise ModelError("a module cannot learn from itself", where="pairs", hint=hint)
+    teacher.taps = tuple(dict.fromkeys(path for _, path in pairs))
+    own = (path for pair in pairs for path in (pair if teacher.own_features else pair[:1]))
+    return tuple(dict.fromkeys((*teacher.reads, *own))), (*met, *decisions)
+
+
+def _network_of(teacher: Teacher) -> nn.Module:
+    assert teacher.network is not None
+    return teacher.network
 
 
 def read_features(losses: tuple[WeightedLoss, ...]) -> bool:
     """Whether any of the losses compares features."""
     return any(isinstance(part.loss, FeatureLoss) for part in losses)
-
-
-def frozen(network: Network, *, kind: str, dataset: Dataset) -> tuple[Teacher, Decision]:
-    """A teacher of a network that no longer changes, with BatchNorm folded in where that changes no answer."""
-    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
-    folded, why = folding.fold_batch_norm(network, to_float(torch.from_numpy(some)))
-    teacher: Teacher = registry.find("teachers", kind).load()(folded)
-    return teacher, Decision("teacher's BatchNorm folded", "no" if folded is network else "yes", why)
-
-
-def may_be_kept(teacher: Teacher) -> bool:
-    """Whether an answer to a view stays the same for ever, and is made of logits alone."""
-    return not (teacher.trainable or teacher.needs_labels or bool(getattr(teacher, "taps", ())))

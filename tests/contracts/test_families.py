@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import itertools
 import sys
-from typing import Any
 
 import pytest
 import torch
@@ -14,10 +12,10 @@ from torch import nn
 
 from compressor import registry
 from compressor.batch import Batch, Outputs
-from compressor.teachers._contract import Teacher
+from compressor.teachers.network import FrozenNetwork
 
 MEMBERS = [member for family in registry.FAMILIES for member in registry.members(family)]
-LOSSES, TEACHERS, TASKS = (registry.members(family) for family in ("losses", "teachers", "tasks"))
+LOSSES, TASKS = (registry.members(family) for family in ("losses", "tasks"))
 B, K = 6, 3
 
 
@@ -82,32 +80,21 @@ def small_batch(task: registry.Member) -> Batch:
     return Batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task.load()())
 
 
-def made(member: registry.Member, network: nn.Module) -> Teacher:
-    """A teacher around a small network, or without one if it takes none."""
-    offered: dict[str, Any] = {"network": network}
-    teacher: Teacher = member.load()(*(offered[option.name] for option in member.positional if option.required))
-    return teacher
-
-
 def reads_features(loss: registry.Member) -> bool:
     """Whether a loss compares tapped modules; `test_losses.py` gives it some."""
     return any(option.name == "pairs" for option in loss.options)
 
 
-PAIRS = [
-    (loss, teacher)
-    for loss, teacher in itertools.product(LOSSES, TEACHERS)
-    if (loss.name == "hard" or teacher.name != "none") and not reads_features(loss)
-]
+ON_ANSWERS = [loss for loss in LOSSES if not reads_features(loss)]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=named)
-@pytest.mark.parametrize(("loss", "teacher"), PAIRS, ids=lambda member: member.name)
+@pytest.mark.parametrize("loss", ON_ANSWERS, ids=named)
 def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
-    loss: registry.Member, teacher: registry.Member, task: registry.Member
+    loss: registry.Member, task: registry.Member
 ) -> None:
     batch, student, frozen = small_batch(task), small_network(0), small_network(1)
-    answer = made(teacher, frozen).answer(batch)
+    answer = FrozenNetwork(frozen).answer(batch)
 
     value = loss.load()()(Outputs(student(batch.inputs)), answer, batch)
     value.backward()
@@ -118,35 +105,3 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.abs().sum() > 0 for gradient in gradients if gradient is not None)
     assert all(parameter.grad is None for parameter in frozen.parameters())
-
-
-def test_every_loss_meets_a_teacher() -> None:
-    assert {loss.name for loss, _ in PAIRS} == {loss.name for loss in LOSSES if not reads_features(loss)}
-
-
-@pytest.mark.parametrize("member", TEACHERS, ids=named)
-def test_a_teacher_answers_each_sample_without_gradients_and_the_same_each_time(member: registry.Member) -> None:
-    batch, network = small_batch(TASKS[0]), small_network(1)
-    teacher = made(member, network)
-
-    first, second = teacher.answer(batch), teacher.answer(batch)
-
-    assert len(first.logits) == B
-    assert not first.logits.requires_grad
-    assert torch.equal(first.logits, second.logits)
-
-
-@pytest.mark.parametrize("member", TEACHERS, ids=named)
-def test_a_teacher_says_what_it_gives_and_moves_to_the_batches(member: registry.Member) -> None:
-    teacher = made(member, small_network(1))
-
-    teacher.to(torch.device("cpu"), torch.channels_last)
-
-    assert {type(getattr(teacher, name)) for name in ("gives_features", "needs_labels", "trainable")} == {bool}
-
-
-def test_a_frozen_network_gives_the_features_it_is_asked_for() -> None:
-    batch = small_batch(TASKS[0])
-    teacher = registry.find("teachers", "network").load()(small_network(1), taps=("0",))
-
-    assert teacher.answer(batch).features["0"].shape == (B, 4, 3, 3)

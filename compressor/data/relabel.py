@@ -1,0 +1,69 @@
+"""The same samples under other labels: some classes of a data set alone, or some of them with a dustbin for the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.errors import DataError
+
+
+class RelabelledSamples:
+    """Samples of another set, with labels of our own.
+
+    Args:
+        samples: Where to read.
+        labels: `[N]` int64.
+    """
+
+    def __init__(self, samples: Samples, labels: NDArray[np.int64]) -> None:
+        assert len(samples) == len(labels), "one label for each sample"
+        self.samples = samples
+        self.labels = labels
+        self.sample_shape: tuple[int, ...] = samples.sample_shape
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions`."""
+        return self.samples.fetch(positions)
+
+
+def of_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Only the samples of these classes; a label is a position in `names`.
+
+    Raises:
+        DataError: The data has no class of that name, or no sample of it.
+    """
+    strange = [name for name in names if name not in dataset.classes]
+    if strange:
+        raise DataError(f"the data has no class '{strange[0]}'", where=dataset.source, hint=", ".join(dataset.classes))
+    mapping = np.full(len(dataset.classes), -1, dtype=np.int64)
+    for position, name in enumerate(names):
+        mapping[dataset.classes.index(name)] = position
+    splits = {
+        name: None if samples is None else _mapped(samples, mapping)
+        for name, samples in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
+    }
+    empty = [name for name, samples in splits.items() if samples is not None and not len(samples)]
+    if empty:
+        raise DataError(f"the {empty[0]} split has no labelled sample of {', '.join(names)}", where=dataset.source)
+    train, test = splits["train"], splits["test"]
+    assert train is not None
+    assert test is not None
+    fingerprint = hashlib.sha256(f"{dataset.fingerprint}:{list(names)}".encode()).hexdigest()
+    return replace(dataset, classes=tuple(names), train=train, val=splits["val"], test=test, fingerprint=fingerprint)
+
+
+def _mapped(samples: Samples, mapping: NDArray[np.int64]) -> Samples:
+    labelled = np.flatnonzero(samples.labels >= 0)
+    mapped = mapping[samples.labels[labelled]]
+    positions = labelled[mapped >= 0]
+    return RelabelledSamples(SubsetSamples(samples, positions), mapped[mapped >= 0])

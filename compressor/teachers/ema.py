@@ -1,0 +1,60 @@
+"""The mean teacher: Tarvainen and Valpola 2017 (arXiv 1703.01780), section 2, equation 1 and the one after it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from compressor.artifact import Decision
+from compressor.batch import Batch, Outputs
+from compressor.errors import InputError
+from compressor.models.network import Network
+from compressor.teachers._contract import Teacher
+
+
+class MeanTeacher(Teacher):
+    """No other network: a running average of the student's weights (mean teacher, Tarvainen & Valpola 2017).
+
+    Most useful where many samples have no label. The average forgets its beginning: its decay is min(decay, (1 + t) /
+    (10 + t)) after step t. BatchNorm's own statistics are copied. Their consistency cost (equation 1, squared error of
+    probabilities) is one choice; `kd` at a temperature of 1 is another. Let the weight of the loss grow, as they do:
+    `weight = {end = 1, until = 0.2}`.
+
+    Args:
+        decay: share of the average that stays at each step
+
+    Raises:
+        InputError: decay does not lie between 0 and 1.
+    """
+
+    trainable = True
+    parts: nn.Module
+
+    def __init__(self, *, decay: float = 0.999) -> None:
+        if not 0 < decay < 1:
+            raise InputError(f"decay = {decay} must lie between 0 and 1", where="ema.decay")
+        self.decay = decay
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """Begin the average with the student as it is."""
+        self.student = student
+        self.parts = copy.deepcopy(student).eval().requires_grad_(False)
+        return (Decision("teacher", "an average of the student's weights", "no other network was given"),)
+
+    def answer(self, batch: Batch) -> Outputs:
+        """The logits of the averaged network."""
+        with torch.no_grad():
+            logits_BK = self.parts(batch.inputs)
+        self.asked += len(batch.inputs)
+        return Outputs(logits_BK.detach())
+
+    @torch.no_grad()
+    def after_step(self, *, step: int) -> None:
+        """Take the new weights in."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for average, current in zip(self.parts.parameters(), self.student.parameters(), strict=True):
+            average.lerp_(current, 1 - decay)
+        for kept, buffer in zip(self.parts.buffers(), self.student.buffers(), strict=True):
+            kept.copy_(buffer)

@@ -1,0 +1,106 @@
+"""Self-distillation from the last mini-batch: Shen et al. 2022 (arXiv 2203.16172), equations 3 and 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.artifact import Decision
+from compressor.batch import Batch, Mixed, Outputs
+from compressor.models.network import Network
+from compressor.teachers._contract import Lesson, Showing, Teacher
+
+
+class LastBatch(Teacher):
+    """No other network: what the student said of the same samples one step ago (DLB, Shen et al. 2022).
+
+    Each step shows the samples of the step before once more beside the new ones. The old ones learn from what was said of
+    them then (their equation 4), the new ones from the labels. So every sample is shown twice and a step costs twice as
+    much.
+    """
+
+    trainable = True
+    parts: _Memory
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """Begin with nothing to remember."""
+        self.parts = _Memory()
+        return (Decision("teacher", "the student one step ago", "no other network was given"),)
+
+    def shown(self, showing: Showing) -> Batch:
+        """The samples of the step before, then the new ones."""
+        new, old = showing.batch, self.parts
+        self._new = new
+        if not len(old.labels):
+            return new
+        mixed = new.mixed
+        if mixed is not None:
+            mixed = Mixed(torch.cat([old.mixed_labels, mixed.labels]), torch.cat([old.mixed_share, mixed.share]))
+        return replace(
+            new,
+            inputs=torch.cat([old.inputs, new.inputs]),
+            labels=torch.cat([old.labels, new.labels]),
+            sample_ids=torch.cat([old.sample_ids, new.sample_ids]),
+            mixed=mixed,
+        )
+
+    def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
+        """The old samples learn from what was said of them, the new ones from the labels."""
+        seen = len(batch.labels) - len(self._new.labels)
+        taught = Lesson(Outputs(student.logits[seen:]), None, self._new, "new", 0.5 if seen else 1.0)
+        found = [taught]
+        if seen:
+            before = Outputs(self.parts.logits.to(student.logits.dtype))
+            found.append(Lesson(Outputs(student.logits[:seen]), before, _rows(batch, slice(0, seen)), "", 0.5))
+        self._said = student.logits[seen:].detach()
+        return found
+
+    def after_step(self, *, step: int) -> None:
+        """Remember the new samples, and what was said of them."""
+        self.parts.keep(self._new, self._said)
+
+
+class _Memory(nn.Module):
+    """The last batch and the answers to it, in buffers that take any length when they are put back."""
+
+    inputs: Tensor
+    labels: Tensor
+    sample_ids: Tensor
+    logits: Tensor
+    mixed_labels: Tensor
+    mixed_share: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("inputs", "logits", "mixed_share"):
+            self.register_buffer(name, torch.empty(0))
+        for name in ("labels", "sample_ids", "mixed_labels"):
+            self.register_buffer(name, torch.empty(0, dtype=torch.int64))
+
+    def keep(self, batch: Batch, logits: Tensor) -> None:
+        self.inputs, self.labels, self.sample_ids = batch.inputs, batch.labels, batch.sample_ids
+        self.logits = logits.float()
+        if batch.mixed is not None:
+            self.mixed_labels, self.mixed_share = batch.mixed.labels, batch.mixed.share
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            given = state_dict.get(prefix + name)
+            if given is not None:
+                setattr(self, name, torch.empty_like(given, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    mixed = batch.mixed
+    return replace(
+        batch,
+        inputs=batch.inputs[rows],
+        labels=batch.labels[rows],
+        sample_ids=batch.sample_ids[rows],
+        mixed=None if mixed is None else Mixed(mixed.labels[rows], mixed.share[rows]),
+    )

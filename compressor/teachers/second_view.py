@@ -1,0 +1,59 @@
+"""Two looks at every sample: R-Drop, Liang et al. 2021 (arXiv 2106.14448), equations 1 to 3; SD-Dropout, 2208.05642."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from compressor.batch import Batch, Outputs
+from compressor.teachers._contract import Lesson, Showing, Teacher
+
+_ANOTHER = 1 << 20  # further views than any run has epochs
+
+
+class SecondView(Teacher):
+    """No other network: what the student says of the same sample seen another way (R-Drop, SD-Dropout).
+
+    Each step shows every sample twice, in two views and under two dropout masks, and each of the two answers is the
+    other's target, which makes the divergence symmetric as in R-Drop's equation 2. Targets carry no gradients. A step
+    costs twice as much.
+
+    Args:
+        views: two views; otherwise the same picture twice, so that dropout alone makes the difference
+    """
+
+    trainable = True
+
+    def __init__(self, *, views: bool = True) -> None:
+        self.views = views
+
+    def shown(self, showing: Showing) -> Batch:
+        """All samples in the view of the epoch, then all of them again."""
+        first = showing.batch
+        second = showing.another_view(first.view + _ANOTHER) if self.views else first
+        return _joined(first, second)
+
+    def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
+        """Each half learns from the other."""
+        swapped = student.logits.detach().roll(len(batch.inputs) // 2, dims=0)
+        return (Lesson(student, Outputs(swapped), batch),)
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    """The rows of two batches as one."""
+    mixed = first.mixed
+    if mixed is not None and second.mixed is not None:
+        mixed = replace(
+            mixed,
+            labels=torch.cat([mixed.labels, second.mixed.labels]),
+            share=torch.cat([mixed.share, second.mixed.share]),
+        )
+    return replace(
+        first,
+        inputs=torch.cat([first.inputs, second.inputs]),
+        labels=torch.cat([first.labels, second.labels]),
+        sample_ids=torch.cat([first.sample_ids, second.sample_ids]),
+        mixed=mixed,
+    )

@@ -1,0 +1,197 @@
+"""From settings to a teacher: what its constructor takes is found by name; its answers are kept where they stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from compressor import artifact, caches, registry
+from compressor.artifact import Artifact, Decision
+from compressor.data.loader import to_float
+from compressor.data.samples import Dataset
+from compressor.data.views import views
+from compressor.errors import ArtifactError
+from compressor.models import checkpoint, folding
+from compressor.models.network import Network
+from compressor.recipe import DataSettings, DistillSettings, ModelSettings, RecoverySettings
+from compressor.tasks._contract import Task
+from compressor.teachers._cache import CachedTeacher, choose_form
+from compressor.teachers._contract import Teacher
+from compressor.teachers._frozen import Frozen
+from compressor.teachers._records import AnswerStore
+from compressor.training import precision
+from compressor.training.start import network_for, require_same_classes
+
+_COMPARED = 32
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Which teacher, and what it is made from.
+
+    Attributes:
+        kind: A member of `teachers`.
+        options: Its options.
+        source: The artifact of the network that answers, or the file that was named; None for a kind that needs neither.
+        peers: Networks to be trained along, for a kind that takes them.
+    """
+
+    kind: str = "network"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: Artifact | Path | None = None
+    peers: tuple[ModelSettings, ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """What a manifest keeps of it: `kind`, `title`, and the titles of its `members` where it has several."""
+        kept: dict[str, Any] = {"kind": self.kind, "options": dict(self.options)}
+        if isinstance(self.source, Artifact):
+            network = self.source.manifest.details["network"]
+            kept["title"] = network["title"]
+            if network.get("members"):
+                kept["members"] = [member["title"] for member in network["members"]]
+        elif self.source is not None:
+            kept["title"] = self.source.name
+        elif self.peers:
+            kept["members"] = [peer.model for peer in self.peers]
+        return kept
+
+
+def teacher_of(
+    teaching: Teaching,
+    settings: DistillSettings | RecoverySettings,
+    *,
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    seed: int,
+    reads_features: bool = False,
+) -> tuple[Teacher, tuple[Decision, ...]]:
+    """The teacher, with BatchNorm folded in where that changes no answer, and with its answers kept where views are counted.
+
+    Raises:
+        ModelError: It knows other classes than the data.
+        InputError: It refuses its options.
+    """
+    decisions: tuple[Decision, ...] = ()
+    network: Network | None = None
+    if isinstance(teaching.source, Artifact):
+        require_same_classes(teaching.source, dataset, what="teacher")
+        network = checkpoint.load(teaching.source).network
+        if not reads_features:
+            network, why_folded = folded(network, dataset=dataset)
+            decisions = (why_folded,)
+    teacher = make(teaching, network=network, dataset=dataset, task=task, seed=seed)
+    if reads_features:
+        return teacher, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
+    if teaching.source is None or not may_be_kept(teacher):
+        return teacher, decisions
+    return _kept(teacher, teaching, settings, network=network, data=data, dataset=dataset, decisions=decisions)
+
+
+def folded(network: Network, *, dataset: Dataset) -> tuple[Network, Decision]:
+    """A network that no longer changes, with BatchNorm folded in where that changes no answer."""
+    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
+    faster, why = folding.fold_batch_norm(network, to_float(torch.from_numpy(some)))
+    return faster, Decision("teacher's BatchNorm folded", "no" if faster is network else "yes", why)
+
+
+def may_be_kept(teacher: Teacher) -> bool:
+    """Whether an answer to a view stays the same for ever, and is made of logits alone."""
+    return not (teacher.trainable or teacher.needs_labels or teacher.keeps_answers or bool(teacher.taps))
+
+
+def make(teaching: Teaching, *, network: Network | None, dataset: Dataset, task: Task, seed: int) -> Teacher:
+    """The member of the family, with what its constructor takes by position.
+
+    Args:
+        teaching: Which one.
+        network: The trained network behind it; None for a kind that has none.
+        dataset: What the student sees.
+        task: What outputs mean.
+        seed: Of the networks that are trained along.
+
+    Raises:
+        InputError: It refuses its options.
+        ModelError: A peer cannot be built.
+    """
+    member = registry.find("teachers", teaching.kind)
+    takes = [option.name for option in member.positional]
+    if "networks" in takes:  # they have been combined into one network already, which answers by itself
+        assert network is not None
+        return Frozen(network)
+
+    def peers() -> list[Network]:
+        return [
+            network_for(peer, dataset=dataset, task=task, seed=seed + number)[0].network
+            for number, peer in enumerate(teaching.peers, start=1)
+        ]
+
+    offered: dict[str, Callable[[], object]] = {
+        "network": lambda: network,
+        "file": lambda: teaching.source,
+        "classes": lambda: dataset.classes,
+        "samples": lambda: dataset.train,
+        "peers": peers,
+    }
+    made: Teacher = member.load()(*(offered[name]() for name in takes), **teaching.options)
+    return made
+
+
+def _kept(
+    teacher: Teacher,
+    teaching: Teaching,
+    settings: DistillSettings | RecoverySettings,
+    *,
+    network: Network | None,
+    data: DataSettings,
+    dataset: Dataset,
+    decisions: tuple[Decision, ...],
+) -> tuple[Teacher, tuple[Decision, ...]]:
+    """The teacher behind the answers it has given before, where the same views come round again."""
+    count = 0 if data.views.count == "auto" else data.views.count
+    if count == 0 or settings.cache_gb == 0:
+        return teacher, decisions
+    form, why_form = choose_form(
+        num_samples=len(dataset.train),
+        num_classes=len(dataset.classes),
+        num_views=count,
+        budget_bytes=round(settings.cache_gb * 1e9),
+    )
+    shown, _ = views.resolve(data.views, sample_shape=dataset.sample_shape)
+    computed = "32-true"
+    if network is not None:
+        computed = precision.choose(settings, network, sample_shape=dataset.sample_shape).precision
+    key = artifact.key_of(
+        teacher=_identity(teaching),
+        kind=teaching.kind,
+        data=dataset.fingerprint,
+        views=asdict(shown) | {"seed": data.views.seed, "scheme": views.SCHEME},
+        precision=computed,
+        form=str(form),
+    )
+    about = {"teacher": _place(teaching), "data": data.source, "precision": computed}
+    try:
+        folder = caches.open_cache("teacher", key, about)
+    except ArtifactError as fault:
+        return teacher, (*decisions, Decision("teacher cache", "none", str(fault)))
+    store = AnswerStore(folder, key=key, num_samples=len(dataset.train), form=form)
+    return CachedTeacher(teacher, store), (*decisions, why_form)
+
+
+def _identity(teaching: Teaching) -> dict[str, Any]:
+    """What tells the answers of one teacher from those of another."""
+    if isinstance(teaching.source, Artifact):
+        manifest = teaching.source.manifest
+        return {"files": dict(manifest.files), "network": manifest.details["network"]}
+    assert teaching.source is not None
+    return {"file": artifact.sha256(teaching.source), "options": dict(teaching.options)}
+
+
+def _place(teaching: Teaching) -> str:
+    source = teaching.source
+    return str((source.path if isinstance(source, Artifact) else source or Path()).resolve())
