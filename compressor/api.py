@@ -87,11 +87,14 @@ def train(
 
 
 def distill(
-    teacher: PathLike,
+    teacher: PathLike | Sequence[PathLike] | None,
     student: PathLike,
     *,
     data: str,
-    teacher_arch: str | None = None,
+    teacher_arch: str | Sequence[str] | None = None,
+    kind: str | None = None,
+    kind_options: Mapping[str, Any] | None = None,
+    via: Sequence[PathLike] = (),
     control: bool = False,
     loss: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     name: str | None = None,
@@ -101,15 +104,20 @@ def distill(
     assignments: Sequence[str] = (),
     command: str = "",
 ) -> Artifact:
-    """Train a student from a teacher.
+    """Train a student from a teacher: a network, several, or the student itself.
 
     Args:
-        teacher: A model spec that comes with weights: `t.pt`, an artifact, `timm:NAME` with `pretrained`, ...
+        teacher: A model spec that comes with weights: `t.pt`, an artifact, `timm:NAME` with `pretrained`, ...; or several;
+            None for a kind that needs no other network.
         student: A model spec of the network to train.
         data: A data source.
-        teacher_arch: The architecture of a teacher that is a state dict.
+        teacher_arch: The architecture of a teacher that is a state dict; one for all, or one for each.
+        kind: The kind of teacher (`compress list teachers`); by default `network`, or `ensemble` for several.
+        kind_options: Options of the kind.
+        via: Model specs of assistants between teacher and student, from large to small.
         control: Also train the same student without the teacher, with the same budget.
-        loss: Name and options of the loss, or of several: `{"name": "kd", "temperature": 4}`.
+        loss: Name and options of the loss, or of several: `{"name": "kd", "temperature": 4}`; by default what suits the kind
+            of teacher, most often `kd`.
         name: Folder below `runs`; by default the student's name.
         runs: Where runs are kept.
         seed: Seed of everything random.
@@ -120,15 +128,20 @@ def distill(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    losses = [loss or {"name": "kd"}] if loss is None or isinstance(loss, Mapping) else loss
-    section = {"control": control, "losses": [dict(each) for each in losses], **(options or {})}
+    losses = [loss] if isinstance(loss, Mapping) else loss or ()
+    section = {
+        "control": control,
+        **({"losses": [dict(each) for each in losses]} if losses else {}),
+        **(options or {}),
+    }
     raw = {
         "name": name or opening.name_of(student),
         "runs": str(runs),
         "seed": seed,
         "stages": ["distill"],
         "data": {"source": data},
-        "teacher": {"model": str(teacher)} | ({"arch": teacher_arch} if teacher_arch else {}),
+        "teacher": opening.teacher_section(teacher, teacher_arch, kind, kind_options),
+        **({"assistants": [{"model": str(each)} for each in via]} if via else {}),
         "student": {"model": str(student)},
         "distill": section,
     }

@@ -9,7 +9,7 @@ from typing import Any
 from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
-from compressor.errors import InputError, RecipeError
+from compressor.errors import CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 
@@ -71,6 +71,39 @@ def for_another_link(
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
     return current
+
+
+def teacher_section(
+    named: PathLike | Sequence[PathLike] | None,
+    archs: str | Sequence[str] | None,
+    kind: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """`[teacher]` of a recipe, from the networks that were named and the kind.
+
+    Raises:
+        InputError: There are more architectures than networks, or neither a network nor a kind.
+    """
+    networks = [named] if isinstance(named, str | Path) else list(named or ())
+    built = [archs] if isinstance(archs, str) else list(archs or ())
+    if not networks and kind is None:
+        hint = "add --teacher t.pt, or --teacher-kind with a kind that needs none (compress list teachers)"
+        raise InputError("who teaches?", where="--teacher", hint=hint)
+    if len(built) not in (0, 1, len(networks)):
+        message = f"{len(built)} architectures for {len(networks)} teachers"
+        raise InputError(message, where="--teacher-arch", hint="give one for all, or one for each")
+    if len(built) == 1:
+        built *= len(networks)
+    tables = [{"model": str(each)} | ({"arch": built[number]} if built else {}) for number, each in enumerate(networks)]
+    kind = kind or ("ensemble" if len(networks) > 1 else "network")
+    section: dict[str, Any] = {"kind": kind, **({"kind_options": dict(options)} if options else {})}
+    try:
+        along = "peers" in recipes.takes_of(kind)
+    except CompressError:
+        along = False  # an unknown kind is told of with everything else
+    if along:
+        return section | ({"members": tables} if tables else {})
+    return section | (tables[0] if tables else {}) | ({"members": tables[1:]} if tables[1:] else {})
 
 
 def _teacher_named(
@@ -212,12 +245,22 @@ def add_relatives(current: Run) -> None:
         current.artifacts["student" if is_last else pipeline.BETWEEN[link.manifest.stage]] = link
     if quantized is not None:
         current.onnx["student"] = quantized
-    teacher = network.parent("teacher")
-    if teacher is None:
-        console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
-    elif teacher.manifest.kind == "torch":
-        current.artifacts["teacher"] = teacher
+    _add_teacher(current, network)
     _add_control(current, links)
+
+
+def _add_teacher(current: Run, network: Artifact) -> None:
+    """The teacher a network learned from; past assistants, the one that taught the first of them."""
+    learner, teacher = network, network.parent("teacher")
+    while teacher is not None and teacher.manifest.role == "assistant":
+        learner, teacher = teacher, teacher.parent("teacher")
+    file = learner.manifest.settings.get("teacher_file")
+    if teacher is not None and teacher.manifest.kind == "torch":
+        current.artifacts["teacher"] = teacher
+    elif file and Path(file).is_file():
+        current.teacher_file = Path(file)
+    elif "teacher" in learner.manifest.parents or file:
+        console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
 
 
 def _links_to(network: Artifact) -> list[Artifact]:

@@ -220,8 +220,10 @@ class Run:
         seed: int | None = None,
     ) -> Artifact:
         """One network, distilled from a teacher of this kind."""
-        distill, teacher = _given(self.recipe.distillation, "distill"), _given(self.recipe.teacher, "teacher")
+        teacher = _given(self.recipe.teacher, "teacher")
+        distill, why_losses = _with_usual_loss(_given(self.recipe.distillation, "distill"), kind)
         data, why = self._counted_views()
+        why = (*why, *why_losses)
         options = teacher.kind_options if kind == teacher.kind else {}
         takes = recipes.takes_of(kind)
         peers = (teacher.members or (student,)) if "peers" in takes else ()
@@ -436,9 +438,10 @@ class Run:
                     teacher, training, data=data, dataset=self.dataset, task=task, target=target, steps=steps
                 )
             data, _ = self._counted_views()
+            distill, _ = _with_usual_loss(self.recipe.distillation, teacher.kind)
             return profile_distilling(
                 _given(self.recipe.student, "student"),
-                self.recipe.distillation,
+                distill,
                 teacher=teacher,
                 data=data,
                 dataset=self.dataset,
@@ -915,6 +918,19 @@ def _outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, s
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
     named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
+
+
+def _with_usual_loss(
+    distill: recipes.DistillSettings, kind: str
+) -> tuple[recipes.DistillSettings, tuple[Decision, ...]]:
+    """The settings with the loss that suits the kind of teacher, where none is stated."""
+    if distill.losses:
+        return distill, ()
+    usual = registry.find("teachers", kind).load().usual
+    chosen = recipes.LossSettings(**usual)
+    told = ", ".join(f"{name} = {value}" for name, value in usual.items() if name != "name")
+    why = Decision("distill.losses", f"{chosen.name}: {told}", f"none is stated; what the authors of '{kind}' used")
+    return distill.model_copy(update={"losses": (chosen,)}), (why,) if told else ()
 
 
 def _given(section: _T | None, name: str) -> _T:

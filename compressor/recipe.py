@@ -186,7 +186,7 @@ class TrainSettings(TrainingSettings):
 class DistillSettings(TrainingSettings):
     """`[distill]`: train the student from the teacher."""
 
-    losses: tuple[LossSettings, ...] = Field((LossSettings(),), min_length=1)
+    losses: tuple[LossSettings, ...] = Field((), description="empty: what suits the kind of teacher, most often kd")
     control: bool = Field(False, description="also train the same student without the teacher, with the same budget")
     cache_gb: float = Field(4.0, ge=0.0, description="disk for the teacher's kept answers; 0: keep none")
 

@@ -12,11 +12,32 @@ from compressor.errors import InputError
 
 
 def distill(
-    teacher: Annotated[str, typer.Option("--teacher", help="t.pt, an artifact, timm:NAME, ... with trained weights.")],
     student: Annotated[str, typer.Option("--student", help="s.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME.")],
     data: options.Data,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            help="t.pt, an artifact, timm:NAME, ... with trained weights; several are an ensemble (repeatable).",
+            show_default=False,
+        ),
+    ] = None,
     teacher_arch: Annotated[
-        str | None, typer.Option("--teacher-arch", "--arch", help="The architecture of a teacher that is a state dict.")
+        list[str] | None,
+        typer.Option(
+            "--teacher-arch",
+            "--arch",
+            help="The architecture of a teacher that is a state dict; one for all, or one for each (repeatable).",
+            show_default=False,
+        ),
+    ] = None,
+    teacher_kind: Annotated[
+        str | None,
+        typer.Option("--teacher-kind", help="compress list teachers shows them; some need no --teacher."),
+    ] = None,
+    via: Annotated[
+        list[str] | None,
+        typer.Option("--via", help="An assistant between teacher and student, distilled first (repeatable)."),
     ] = None,
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
@@ -45,7 +66,7 @@ def distill(
     tensorboard: options.TensorBoard = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train a student from a teacher.
+    """Train a student from a teacher: a network, several, or the student itself.
 
     Example: compress distill --teacher t.pt --teacher-arch net.py:build --student s.py --data images:photos --control
     """
@@ -53,14 +74,16 @@ def distill(
     from compressor.cli import _results
 
     options.event_files(tensorboard)
-    options.trusted((teacher, student), trust=trust)
+    options.trusted((*(teacher or ()), *(via or ()), student), trust=trust)
     made = api.distill(
         teacher,
         student,
         data=data,
         teacher_arch=teacher_arch,
+        kind=teacher_kind,
+        via=via or (),
         control=control,
-        loss=_losses(loss or ["kd"], **options.given(temperature=temperature, alpha=alpha)),
+        loss=_losses(loss or [], **options.given(temperature=temperature, alpha=alpha)),
         name=name,
         runs=runs,
         seed=seed,
@@ -71,14 +94,17 @@ def distill(
     _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")
 
 
-def _losses(names: list[str], **stated: float) -> list[dict[str, object]]:
-    """The losses with the stated options that they have; one on features alone gets kd beside it.
+def _losses(names: list[str], **stated: float) -> list[dict[str, object]] | None:
+    """The losses with the stated options that they have; one on features alone gets kd beside it. None: nothing is stated.
 
     Raises:
         InputError: An option is stated that none of them has.
     """
     from compressor import console, registry
 
+    if not names and not stated:
+        return None
+    names = names or ["kd"]
     takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
     if all("pairs" in options_of for options_of in takes.values()):
         console.note(f"{', '.join(names)}: on features alone, so kd is added for the answers")

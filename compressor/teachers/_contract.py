@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -80,6 +81,7 @@ class Teacher:
         network: The module that computes its answers and may be compiled; None when there is no single one.
         parts: What it keeps between steps and what it trains: saved with the state of the run, parameters that want
             gradients are trained along, nothing of it is exported.
+        usual: The loss that its authors used, where no loss is stated: name and options as in a recipe.
         reads: Dotted paths of modules of the student whose outputs it takes.
     """
 
@@ -94,6 +96,7 @@ class Teacher:
     network: nn.Module | None = None
     parts: nn.Module | None = None
     reads: tuple[str, ...] = ()
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd"}
 
     def answer(self, batch: Batch) -> Outputs:
         """What the student should say; carries no gradients."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,11 @@ class MeanTeacher(Teacher):
 
     trainable = True
     parts: nn.Module
+    usual: ClassVar[Mapping[str, Any]] = {
+        "name": "kd",
+        "temperature": 1.0,
+        "alpha": {"start": 0.0, "end": 0.5, "until": 0.3},
+    }
 
     def __init__(self, *, decay: float = 0.999) -> None:
         if not 0 < decay < 1:

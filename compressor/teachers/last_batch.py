@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class LastBatch(Teacher):
 
     trainable = True
     parts: _Memory
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 0.5}
 
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
         """Begin with nothing to remember."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from compressor.batch import Batch, Outputs
 from compressor.teachers._contract import Teacher
 
 
 class NoTeacher(Teacher):
     """No teacher: the network learns from the labels alone (how teachers and controls are trained)."""
+
+    usual: ClassVar[Mapping[str, Any]] = {"name": "hard"}
 
     def answer(self, batch: Batch) -> Outputs:
         """An empty answer, for losses that ask no teacher."""

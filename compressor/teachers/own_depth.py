@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ class OwnDepth(Teacher):
     own_features = True
     trainable = True
     parts: nn.ModuleDict
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 0.3}
 
     def __init__(self, *, stages: tuple[str, ...] = (), share: float = 1.0) -> None:
         self.stages = tuple(stages)

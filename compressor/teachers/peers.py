@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ class Peers(Teacher):
 
     trainable = True
     parts: nn.ModuleList
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 
     def __init__(self, peers: Sequence[Network]) -> None:
         self.parts = nn.ModuleList(peer.requires_grad_(True) for peer in peers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class PreviousEpoch(Teacher):
 
     trainable = True
     parts: _Snapshot
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": {"start": 0.0, "end": 0.8}}
 
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
         """Take the first picture of the student, which is not shown before it has learnt for an epoch."""

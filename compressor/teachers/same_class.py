@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ class SameClass(Teacher):
 
     trainable = True
     needs_labels = True
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 4.0, "alpha": 0.5}
 
     def __init__(self, samples: Samples, *, seed: int = 0) -> None:
         self.labels: NDArray[np.int64] = np.asarray(samples.labels)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,6 +26,7 @@ class SecondView(Teacher):
     """
 
     trainable = True
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 
     def __init__(self, *, views: bool = True) -> None:
         self.views = views
