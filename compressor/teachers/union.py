@@ -13,7 +13,7 @@ from compressor.errors import InputError
 from compressor.models.combined import Combined
 from compressor.teachers._frozen import Frozen
 
-_ROUNDS = 30
+_ROUNDS = 60
 _FLOOR = 1e-12
 
 
@@ -100,7 +100,7 @@ class _Merge(nn.Module):
         for _ in range(_ROUNDS):
             told = torch.zeros_like(q_BK)
             for p_BK, mask in zip(spread, masks, strict=True):
-                inside = (q_BK * mask).sum(dim=1, keepdim=True)
-                told = told + inside * p_BK + q_BK * (1 - mask)
-            q_BK = told / len(spread)
+                inside_B1 = (q_BK * mask).sum(dim=1, keepdim=True).clamp_min(_FLOOR)
+                told = told + p_BK + q_BK * (1 - mask) / inside_B1  # said, and what would have been said of the others
+            q_BK = told / told.sum(dim=1, keepdim=True)
         return q_BK

@@ -22,14 +22,28 @@ from compressor.teachers._cache import CachedTeacher
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
 from compressor.teachers.none import NoTeacher
-from compressor.training import engine, resume
+from compressor.training import engine, resume, teaching
+from compressor.training.sources import settle
 from compressor.training.start import network_for
 from tests.small import write_project
+
+STAGED = """
+from torch import nn
+
+def build(num_classes: int) -> nn.Module:
+    first = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
+    second = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(
+        first, nn.MaxPool2d(2), second, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes)
+    )
+"""
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return write_project(tmp_path_factory.mktemp("project"))
+    folder = write_project(tmp_path_factory.mktemp("project"))
+    (folder / "staged.py").write_text(STAGED, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +145,49 @@ def test_resuming_is_exact_for_every_kind_of_state(job, settings):
     with pytest.raises(InterruptedRunError):
         engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(11, signal.SIGTERM)),), **settings))
     assert_equal(weights(whole.network), weights(engine.fit(job(**settings)).network))
+
+
+def stop_in_step(teacher, step):
+    """Let a teacher send this process a signal at the end of a step."""
+    usual = teacher.after_step
+
+    def after_step(*, step: int, last: int = step) -> None:
+        usual(step=step)
+        if step == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    teacher.after_step = after_step
+
+
+@pytest.mark.parametrize(
+    "kind", ["previous_epoch", "last_batch", "same_class", "second_view", "ema", "own_depth", "peers"]
+)
+def test_a_teacher_that_learns_along_goes_on_where_it_was(job, dataset, project, kind):
+    def taught():
+        student, _ = network_for(
+            ModelSettings(model=str(project / "staged.py")), dataset=dataset, task=Classification(), seed=3
+        )
+        made = teaching.make(
+            teaching.Teaching(kind, peers=(ModelSettings(model=str(project / "staged.py")),)),
+            network=None,
+            dataset=dataset,
+            task=Classification(),
+            seed=3,
+        )
+        parts = (engine.WeightedLoss("kd", 1.0, KD(temperature=2.0, alpha=0.5)),)
+        taps, _ = settle(parts, student=student.network, teacher=made, sample_shape=dataset.sample_shape, seed=3)
+        return dataclasses.replace(job(losses=parts, teacher=made), network=student.network, taps=taps)
+
+    whole = engine.fit(taught())
+    resume.discard(job().state)
+    stopping = taught()
+    stop_in_step(stopping.teacher, 10)
+    with pytest.raises(InterruptedRunError):
+        engine.fit(stopping)
+    continued = engine.fit(taught())
+
+    assert continued.interruptions == 1
+    assert_equal(weights(whole.network), weights(continued.network))
 
 
 def test_a_state_of_other_settings_is_not_resumed(job, capsys):
