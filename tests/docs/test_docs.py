@@ -49,7 +49,7 @@ def test_the_python_guide_runs_from_top_to_bottom(started_folder, capsys):
 def test_the_loss_of_the_guide_is_checked_and_trained_with(started_folder):
     from compressor import distill, train
 
-    (loss,) = blocks(ROOT / "docs" / "guides" / "extend.md", "python")
+    loss, _ = blocks(ROOT / "docs" / "guides" / "extend.md", "python")
     (started_folder / "mine.py").write_text(loss, encoding="utf-8")
     teacher = train("teacher.py", data="digits", name="own", options={"epochs": 1})
     student = distill(
@@ -61,6 +61,44 @@ def test_the_loss_of_the_guide_is_checked_and_trained_with(started_folder):
         options={"epochs": 1},
     )
     assert list(student.manifest.details["curve"][0]["losses"]) == ["LogitDistance"]
+
+
+def test_the_teacher_of_the_guide_is_checked_and_learnt_from(started_folder):
+    from compressor import distill, train
+
+    _, teacher = blocks(ROOT / "docs" / "guides" / "extend.md", "python")
+    assert len(teacher.strip().splitlines()) < 30
+    (started_folder / "mine.py").write_text(teacher, encoding="utf-8")
+    trained = train("teacher.py", data="digits", name="own", options={"epochs": 1})
+    student = distill(
+        trained.path,
+        "student.py",
+        data="digits",
+        name="own",
+        kind="mine.py:Mirrored",
+        kind_options={"share": 0.25},
+        options={"epochs": 1},
+    )
+    told = student.manifest.details["teacher"]
+    assert told["kind"] == "mine.py:Mirrored"
+    assert told["asked"] > 0
+
+
+def test_the_guide_of_teachers_names_every_kind_and_no_other():
+    text = (ROOT / "docs" / "guides" / "teachers.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE))
+    assert named == {member.name for member in registry.members("teachers")}
+
+
+@pytest.mark.parametrize("block", blocks(ROOT / "docs" / "guides" / "teachers.md", "toml"))
+def test_the_recipes_of_the_guide_of_teachers_have_no_fault_of_their_own(block):
+    import tomllib
+
+    from compressor import recipe
+
+    raw = {"data": {"source": "digits"}, "student": {"model": "s.py"}, **tomllib.loads(block)}
+    raw.setdefault("teacher", {"model": "t.pt"})
+    assert recipe.faults(raw) == []
 
 
 def test_every_command_has_help_with_an_example():
