@@ -111,7 +111,7 @@ def _losses(names: list[str], **stated: float) -> list[dict[str, object]] | None
         takes = {"kd": {"temperature", "alpha"}, **takes}
     for option in stated:
         if not any(option in options_of for options_of in takes.values()):
-            hint = f"compress list losses {names[0]} shows what it takes"
+            hint = "compress list losses shows what each takes"
             raise InputError(f"{', '.join(takes)} has no {option}", where=f"--{option}", hint=hint)
     return [
         {"name": name, **{option: value for option, value in stated.items() if option in options_of}}
