@@ -20,7 +20,8 @@ from compressor.runtimes.torch import TorchEager
 
 _SAMPLES = 64
 _PROGRAM = (
-    "import sys; from pathlib import Path; from benchmarks.reload import digest; print(digest(Path(sys.argv[1])))"
+    "import sys; from pathlib import Path; from benchmarks.reload import digest;"
+    "[print(digest(Path(folder))) for folder in sys.argv[1:]]"
 )
 
 
@@ -36,12 +37,14 @@ def main() -> None:
 
 def check(runs: list[Path]) -> dict[str, bool]:
     """For each artifact of the runs, whether a fresh process gives the very outputs that this one gives."""
-    found = {}
-    for run in runs:
-        for file in sorted(run.glob("*/manifest.json")):
-            if not file.parent.name.startswith(".") and artifact.read(file.parent).manifest.kind in ("torch", "onnx"):
-                found[f"{run.name}/{file.parent.name}"] = digest(file.parent) == _in_a_fresh_process(file.parent)
-    return found
+    folders = [
+        file.parent
+        for run in runs
+        for file in sorted(run.glob("*/manifest.json"))
+        if not file.parent.name.startswith(".") and artifact.read(file.parent).manifest.kind in ("torch", "onnx")
+    ]
+    there = _in_a_fresh_process(folders)
+    return {f"{each.parent.name}/{each.name}": digest(each) == there[each] for each in folders}
 
 
 def digest(folder: Path) -> str:
@@ -57,9 +60,10 @@ def digest(folder: Path) -> str:
         runtime.close()
 
 
-def _in_a_fresh_process(folder: Path) -> str:
-    command = [sys.executable, "-c", _PROGRAM, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+def _in_a_fresh_process(folders: list[Path]) -> dict[Path, str]:
+    command = [sys.executable, "-c", _PROGRAM, *map(str, folders)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(zip(folders, printed.split(), strict=True))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ def project(tmp_path_factory):
     folder = write_project(tmp_path_factory.mktemp("losses"))
     (folder / "teacher.py").write_text(DEEPER.format(width=12), encoding="utf-8")
     (folder / "student.py").write_text(DEEPER.format(width=8), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPRESS_HOME", str(folder / "home"))
+        api.run(recipe(folder, name="teacher", stages=["train"]))
     return folder
 
 
@@ -38,8 +41,10 @@ def at_home(project, monkeypatch):
 
 
 def distilled(project, name, *losses, **training):
-    section = {**TRAINING, **training, "losses": list(losses)}
-    return api.run(recipe(project, name=name, stages=["distill"], distill=section)).artifacts["student"]
+    """A student of the teacher that all tests here share."""
+    raw = recipe(project, name=name, stages=["distill"], teacher={"model": str(project / "runs" / "teacher" / "train")})
+    del raw["train"]
+    return api.run(raw | {"distill": {**TRAINING, **training, "losses": list(losses)}}).artifacts["student"]
 
 
 @pytest.mark.parametrize("name", [member.name for member in registry.members("losses")])

@@ -18,7 +18,6 @@ from compressor.artifact import Decision
 from compressor.batch import Mixed
 from compressor.data.loader import LoadedBatch, to_float
 from compressor.data.views import colour, erasing, geometry, mixing
-from compressor.data.views.rand_augment import rand_augment
 from compressor.data.views.stream import Draw
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
@@ -81,6 +80,9 @@ class Views:
         if self.pad or self.flip:
             images_BCHW = geometry.crop_and_flip(images_BCHW, draw, pad=self.pad, flip=self.flip)
         if self.rand_augment:
+            # torchvision takes as long to import as torch, and nothing else here needs it
+            from compressor.data.views.rand_augment import rand_augment
+
             images_BCHW = _in_bytes(
                 images_BCHW,
                 lambda x: rand_augment(x, draw, operations=self.rand_augment, magnitude=self.magnitude),
