@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 _POLL_S = 0.2
-Kind = Literal["torch", "onnx", "measurements", "report", "pack"]
+Kind = Literal["torch", "onnx", "measurements", "report", "pack", "clusters"]
 
 _RECORDED_LIBRARIES = (
     "compressor",

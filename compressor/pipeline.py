@@ -3,6 +3,7 @@
 A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
 
     train or teacher   the teacher, trained here or adopted from elsewhere
+    clusters           classes that a generalist confuses; teacher-1 is the generalist then, specialist-1, ... know them
     control            the student's architecture trained without it
     distill            the student, trained from the teacher
     prune              the student (or the teacher), with channels cut
@@ -38,7 +39,7 @@ from compressor.errors import (
     RecipeError,
 )
 from compressor.models import spec as specs
-from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName, TeacherSettings
+from compressor.recipe import DataSettings, ModelSettings, Recipe, SpecialistSettings, StageName, TeacherSettings
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -51,7 +52,13 @@ _T = TypeVar("_T")
 ROLES: tuple[Role, ...] = get_args(Role)
 BETWEEN: Mapping[str, Role] = {"distill": "distilled", "prune": "pruned"}  # what a link leaves that is not the last
 _SHARED = ("train", "distill")  # stages in which all processes of a job take part
-_SHOWN_VIEWS = ("train", "distill", "prune", "quantize")  # stages whose result depends on the views of the data
+_SHOWN_VIEWS = (
+    "train",
+    "specialize",
+    "distill",
+    "prune",
+    "quantize",
+)  # stages whose result depends on the views of the data
 _OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 
 
@@ -142,7 +149,9 @@ class Run:
         """Train the teacher, adopt it, take the artifact that it is, or make one of several; None when it is no network."""
         settings = _given(self.recipe.teacher, "teacher")
         takes = recipes.takes_of(settings.kind)
-        if self.recipe.train is not None:
+        if self.recipe.specialising is not None:
+            self.artifacts["teacher"] = self._with_specialists(settings, self.recipe.specialising)
+        elif self.recipe.train is not None:
             self.artifacts["teacher"] = self._trained("train", "teacher", settings, self.recipe.train)
         elif "file" in takes:
             self.teacher_file = Path(settings.model)
@@ -557,8 +566,71 @@ class Run:
                 console.note(f"{name}: normalisation {decision.choice} — {decision.reason}")
         return adopted
 
-    def _combined(self, settings: TeacherSettings, members: Sequence[Artifact]) -> Artifact:
-        """One network out of several."""
+    def _with_specialists(self, settings: TeacherSettings, training: SpecialistSettings) -> Artifact:
+        """A generalist, trained here or adopted, with specialists for the classes it confuses, as one network."""
+        from compressor.stages import specialists as stage
+
+        stage.require_enough_classes(len(self.dataset.classes), count=training.count)
+        if self.recipe.train is not None:
+            generalist = self._trained("train", "member", settings, self.recipe.train)
+        else:
+            generalist = self._member(1, settings.networks[0])
+
+        def find(target: Target) -> Artifact:
+            return stage.cluster(generalist, training, dataset=self.dataset, target=target)
+
+        parents = {"generalist": generalist}
+        found = self._link(
+            "clusters", "cluster", "clusters", self._settings(count=training.count), find, parents=parents
+        )
+        clusters = stage.clusters_in(found)
+        for decision in found.manifest.decisions:
+            if decision.what.startswith(("cluster ", "classes without")):
+                console.note(f"clusters: {decision.what}: {decision.choice}")
+        if self.links:
+            self.links -= training.count - len(clusters)
+        specialists = self._side_by_side(generalist, training, clusters)
+        oversampled = [stage.oversampled_in(each) for each in specialists]
+        options = {"clusters": [list(each) for each in clusters], "oversampled": oversampled}
+        return self._combined(settings, [generalist, *specialists], options=options, also={"clusters": found})
+
+    def _side_by_side(
+        self, generalist: Artifact, training: SpecialistSettings, clusters: Sequence[Sequence[int]]
+    ) -> list[Artifact]:
+        """A specialist for each cluster; those that are not there yet are trained together."""
+        from compressor.stages import specialists as stage
+
+        data = _given(self.recipe.data, "data")
+        kept = training.model_dump(mode="json", exclude={"count", "processes"})  # what changes no specialist
+        made: dict[int, Artifact] = {}
+        wanted = []
+        for number, cluster in enumerate(clusters, start=1):
+            settings = self._settings(data=data, training=kept, cluster=list(cluster))
+            planned = self._planned(
+                f"specialist-{number}", "specialize", "specialist", settings, parents={"generalist": generalist}
+            )
+            if isinstance(planned, Artifact):
+                made[number] = planned
+            else:
+                wanted.append(stage.Wanted(number, tuple(cluster), planned))
+        trained = stage.specialize(
+            generalist, training, wanted, of=len(clusters), data=data, dataset=self.dataset, task=self.recipe.task
+        )
+        for each, specialist in zip(wanted, trained, strict=True):
+            trust.remember_made(specialist)
+            made[each.number] = specialist
+        return [made[number] for number in sorted(made)]
+
+    def _combined(
+        self,
+        settings: TeacherSettings,
+        members: Sequence[Artifact],
+        *,
+        options: Mapping[str, Any] | None = None,
+        also: Mapping[str, Artifact] | None = None,
+    ) -> Artifact:
+        """One network out of several, by the options of the recipe or those that a run has found."""
+        options = settings.kind_options if options is None else options
 
         def make(target: Target) -> Artifact:
             from compressor.stages.adopt import combine as stage
@@ -566,14 +638,14 @@ class Run:
             return stage(
                 members,
                 kind=settings.kind,
-                options=settings.kind_options,
+                options=options,
                 dataset=self.dataset,
                 task=self.task,
                 target=target,
             )
 
-        resolved = self._settings(kind=settings.kind, kind_options=settings.kind_options)
-        parents = {f"member-{number}": member for number, member in enumerate(members, start=1)}
+        resolved = self._settings(kind=settings.kind, kind_options=options)
+        parents = {f"member-{number}": member for number, member in enumerate(members, start=1)} | dict(also or {})
         return self._link("teacher", "adopt", "teacher", resolved, make, parents=parents)
 
     def _link(
@@ -590,10 +662,33 @@ class Run:
         why: tuple[Decision, ...] = (),
         seed: int | None = None,
     ) -> Artifact:
-        """Make one artifact, or take the one that was made from the very same; `also` goes into its key alone.
+        """Make one artifact, or take the one that was made from the very same.
 
         Of several processes all take part in training; the rest is done by the main one, and the others wait for it.
         """
+        planned = self._planned(
+            name, stage, role, settings, identity=identity, parents=parents, also=also, why=why, seed=seed
+        )
+        if isinstance(planned, Artifact):
+            return planned
+        made = make(planned)
+        trust.remember_made(made)  # by every process, since each machine has a home of its own
+        return made
+
+    def _planned(
+        self,
+        name: str,
+        stage: str,
+        role: str,
+        settings: Mapping[str, Any],
+        *,
+        identity: ModelSettings | None = None,
+        parents: Mapping[str, Artifact] | None = None,
+        also: Mapping[str, Any] | None = None,
+        why: tuple[Decision, ...] = (),
+        seed: int | None = None,
+    ) -> Artifact | Target:
+        """What is to be made, or what is there already; `also` goes into its key alone."""
         sources = parents or {}
         model = _model_key(identity)
         seed = self.recipe.seed if seed is None else seed
@@ -623,9 +718,7 @@ class Run:
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
-        made = make(Target(folder, stage, role, key, seed, recorded, sources, self.command, why))
-        trust.remember_made(made)  # by every process, since each machine has a home of its own
-        return made
+        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why)
 
     def _settings(self, **parts: Any) -> dict[str, Any]:
         """Resolved settings as plain data, with the data and the task they were used with."""
@@ -636,11 +729,9 @@ class Run:
         }
 
     def _task(self, *, label_smoothing: float) -> Task:
-        member = registry.find("tasks", self.recipe.task.name)
-        takes = {option.name for option in member.options}
-        smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
-        task: Task = member.load()(**(smoothing | self.recipe.task.options))
-        return task
+        from compressor.training.start import task_of
+
+        return task_of(self.recipe.task, label_smoothing=label_smoothing)
 
 
 def run(recipe: Recipe, *, command: str = "") -> Run:
@@ -651,7 +742,7 @@ def run(recipe: Recipe, *, command: str = "") -> Run:
     """
     current = Run(recipe, command)
     order = recipe.stage_order()
-    _require_one_process(recipe.chain)
+    _require_one_process(recipe)
     current.links = _links_of(recipe)
     with current.working():
         current.record_recipe()
@@ -689,6 +780,8 @@ def _links_of(recipe: Recipe) -> int:
         else 0
     )
     made = 1 if recipe.train is not None else adopted + several + generations
+    if recipe.specialising is not None:  # the generalist, its clusters, a specialist for each, all as one
+        made = (1 if recipe.train is not None else adopted) + 1 + recipe.specialising.count + 1
     controls = "distill" in chain and _given(recipe.distillation, "distill").control
     links = controls + len([stage for stage in chain if stage in BETWEEN])
     measured = bool({"bench", "report"} & set(order))
@@ -696,13 +789,17 @@ def _links_of(recipe: Recipe) -> int:
     return made + links + len(recipe.assistants) + exported + ("quantize" in chain) + measured
 
 
-def _require_one_process(chain: Sequence[StageName]) -> None:
+def _require_one_process(recipe: Recipe) -> None:
     """Pruning and quantization measure as they go, and several processes would measure several things.
 
     Raises:
         InputError: There are more processes.
     """
-    alone = [stage for stage in chain if stage in ("prune", "quantize")]
+    if recipe.specialising is not None and processes.world_size() > 1:
+        message = f"specialists are trained in processes of their own, this job has {processes.world_size()} already"
+        hint = "make them in one process first; their folder is then a teacher like any other: --teacher runs/x/teacher"
+        raise InputError(message, where="teacher.kind", hint=hint)
+    alone = [stage for stage in recipe.chain if stage in ("prune", "quantize")]
     if alone and processes.world_size() > 1:
         hint = "distil with several processes first (stages = ['distill']), then run the whole recipe in one"
         raise InputError(f"'{alone[0]}' runs in one process, this job has {processes.world_size()}", hint=hint)
@@ -758,7 +855,8 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
     teacher = made.standing_for("teacher")
     if teacher is None:
         raise InputError("the teacher of this student is gone", where=str(made.path), hint="name the recipe instead")
-    section = {"model": str(teacher.path), "kind": kept["kind"]}
+    kind = "network" if "networks" in recipes.takes_of(kept["kind"]) else kept["kind"]  # they are one by now
+    section = {"model": str(teacher.path), "kind": kind}
     return {
         **shared,
         "teacher": section,

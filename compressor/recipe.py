@@ -205,6 +205,23 @@ class RecoverySettings(TrainingSettings):
     cache_gb: float = Field(4.0, ge=0.0, description="disk for the teacher's kept answers; 0: keep none")
 
 
+class SpecialistSettings(TrainingSettings):
+    """`[specialists]`: networks for the classes that a generalist confuses, each trained from its weights."""
+
+    count: int = Field(3, ge=2, description="clusters of classes that are confused, with a specialist for each")
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="so many are trained at once; auto: one for each core, or for each GPU"
+    )
+    lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
+        "auto", description="peak learning rate; auto: 3e-4 (adamw), 0.02 (sgd)"
+    )
+    epochs: int = Field(5, ge=1)
+    soft: float = Field(
+        0.0, ge=0.0, le=1.0, description="share of the generalist's word against the label's; the paper: labels alone"
+    )
+    temperature: float = Field(2.0, gt=0.0, description="softness of the generalist's word")
+
+
 PRUNE_TARGETS = ("macs", "params", "latency", "size_mb")
 """What a cut can aim at; one of them at a time."""
 
@@ -345,6 +362,7 @@ class Recipe(Settings):
     )
     student: ModelSettings | None = None
     train: TrainSettings | None = None
+    specialists: SpecialistSettings | None = None
     distill: DistillSettings | None = None
     prune: PruneSettings | None = None
     quantize: QuantizeSettings | None = None
@@ -374,6 +392,13 @@ class Recipe(Settings):
     def distillation(self) -> DistillSettings | None:
         """How the student is distilled: as stated, or by the defaults when there is a student."""
         return self.distill or (DistillSettings() if self.student is not None else None)
+
+    @property
+    def specialising(self) -> SpecialistSettings | None:
+        """How specialists are made of the teacher, where the run is to make them."""
+        if self.teacher is None or self.teacher.kind != "specialists" or self.teacher.members:
+            return None
+        return self.specialists or SpecialistSettings()
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -520,6 +545,7 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
     found += _teacher_faults(teacher, trained="train" in raw)
+    found += _specialist_faults(raw, teacher)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
         found += registry.option_faults(task_member, _table(task, "options"), where="task.options")
@@ -585,6 +611,26 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
         hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
         found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))
     return found
+
+
+def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[Fault]:
+    """Whether clusters are either made by the run or given with the specialists."""
+    kind, options = teacher.get("kind", "network"), _table(teacher, "kind_options")
+    stated = raw.get("specialists") is not None
+    if kind != "specialists":
+        hint = 'write kind = "specialists" in [teacher] (--teacher-kind specialists)'
+        return [Fault("specialists", f"a teacher of kind '{kind}' trains no specialists", hint)] if stated else []
+    if teacher.get("members"):
+        if stated:
+            hint = "leave out [specialists] or [[teacher.members]]"
+            return [Fault("specialists", "the specialists are given as members, so none are trained", hint)]
+        if not options.get("clusters"):
+            hint = "write clusters = [[0, 3], [5, 7]] in [teacher.kind_options]: the classes of each, in order"
+            return [Fault("teacher.kind_options.clusters", "which classes do the given specialists know?", hint)]
+    elif options:
+        hint = "leave out kind_options, or name trained specialists as [[teacher.members]]"
+        return [Fault("teacher.kind_options", "the run finds the clusters itself", hint)]
+    return []
 
 
 def _loss_faults(losses: object, section: str) -> list[Fault]:

@@ -62,6 +62,57 @@ def of_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     return replace(dataset, classes=tuple(names), train=train, val=splits["val"], test=test, fingerprint=fingerprint)
 
 
+DUSTBIN = "(other)"
+"""The class of a specialist that stands for all others."""
+
+
+def with_dustbin(dataset: Dataset, classes: Sequence[int], *, seed: int) -> tuple[Dataset, float]:
+    """The samples of some classes, and as many of all others, drawn at random, as one class (Hinton et al. 2015, section 5).
+
+    In every split so, that a metric of the others' share does not say more than the classes. Where a split has fewer of
+    the others, all of them stay.
+
+    Args:
+        dataset: With all classes.
+        classes: By position; a label of the new set is a position in it, the last one is the dustbin.
+        seed: Of the draw.
+
+    Returns:
+        The new set, and how many times too often the classes stand in its training split.
+
+    Raises:
+        DataError: A split has no sample of these classes, or none of the others.
+    """
+    generator = np.random.default_rng([seed, *classes])
+    mapping = np.full(len(dataset.classes), len(classes), dtype=np.int64)
+    mapping[list(classes)] = np.arange(len(classes))
+    splits: dict[str, Samples | None] = {}
+    oversampled = 1.0
+    for name, samples in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
+        if samples is None:
+            splits[name] = None
+            continue
+        labelled = np.flatnonzero(samples.labels >= 0)
+        mapped = mapping[samples.labels[labelled]]
+        own, others = labelled[mapped < len(classes)], labelled[mapped == len(classes)]
+        if not len(own) or not len(others):
+            whose = "these classes" if not len(own) else "any other class"
+            told = ", ".join(dataset.classes[each] for each in classes)
+            raise DataError(f"the {name} split has no sample of {whose} ({told})", where=dataset.source)
+        drawn = generator.choice(others, size=min(len(own), len(others)), replace=False)
+        if name == "train":
+            oversampled = len(others) / len(drawn)
+        positions = np.sort(np.concatenate([own, drawn]))
+        splits[name] = RelabelledSamples(SubsetSamples(samples, positions), mapping[samples.labels[positions]])
+    train, test = splits["train"], splits["test"]
+    assert train is not None
+    assert test is not None
+    named = (*(dataset.classes[each] for each in classes), DUSTBIN)
+    fingerprint = hashlib.sha256(f"{dataset.fingerprint}:{list(classes)}:{seed}".encode()).hexdigest()
+    made = replace(dataset, classes=named, train=train, val=splits["val"], test=test, fingerprint=fingerprint)
+    return made, oversampled
+
+
 def _mapped(samples: Samples, mapping: NDArray[np.int64]) -> Samples:
     labelled = np.flatnonzero(samples.labels >= 0)
     mapped = mapping[samples.labels[labelled]]

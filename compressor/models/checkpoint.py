@@ -107,7 +107,7 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     if builder.form == "file":
         module = whole_file.load(sources[0], kind=builder.target)
     else:
-        module = _rebuild(builder, fit)
+        module = rebuild(builder, fit)
         if surgery is not None:
             surgery.apply(module)
         _fill(module, folder / WEIGHTS)
@@ -167,7 +167,13 @@ def _runs_no_code(details: Mapping[str, Any]) -> bool:
     return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
 
 
-def _rebuild(builder: Builder, fit: Fit) -> nn.Module:
+def rebuild(builder: Builder, fit: Fit) -> nn.Module:
+    """What a builder builds, with weights of its own; asks for no trust.
+
+    Raises:
+        ModelError: It fails, or does not take its options any more.
+        ArtifactError: It asks for something to be fetched.
+    """
     if builder.form == "source":
         spec = ModelSpec(builder.target, "python", path=builder.sources[0], attr=builder.target)
         return build.from_source(spec, fit=Fit(), options=builder.options)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from compressor.errors import InputError
 from compressor.models.combined import Combined
 from compressor.teachers._frozen import Frozen
 
-_ROUNDS = 50
+_ROUNDS_WHERE_SHARED = 50
 _FLOOR = 1e-12
 
 
@@ -22,16 +23,16 @@ class Specialists(Frozen):
     have a say whose cluster holds the generalist's first class (their step 1, n = 1), and the answer is the q that
     minimises KL(p_g, q) + Σ_m KL(p_m, q) (equation 5), where q is summed over the dustbin's classes for a specialist m.
     They descend the gradient for each sample; the same minimum is reached here by expectation-maximisation, which needs
-    no step size.
+    no step size. Where no class is in two clusters, at most one specialist has a say, and the first round is at the
+    minimum already: within the cluster q is the mean of both, outside it the mean mass is shared as the generalist says.
 
-    Without `clusters` they are made by a run: see `[specialists]` in a recipe.
+    Without `clusters` a run finds them and trains the specialists: see `[specialists]` in a recipe.
 
     Args:
         networks: the generalist, then the specialists
         clusters: for each specialist, the classes (by position) of its outputs; the dustbin comes last
         oversampled: for each specialist, how many times too often its classes stood in its training set; log of it is
-        added
-            to the dustbin's logit
+            added to the dustbin's logit
 
     Raises:
         InputError: Clusters and networks do not fit together.
@@ -53,10 +54,14 @@ class Specialists(Frozen):
 
 
 class _BestFit(nn.Module):
+    """The logits of each → log q, by expectation-maximisation from the generalist's answer on."""
+
     def __init__(self, clusters: Sequence[Sequence[int]], oversampled: Sequence[float]) -> None:
         super().__init__()
         self.clusters = [list(each) for each in clusters]
-        self.shifts = [float(torch.log(torch.tensor(float(each)))) for each in oversampled]
+        self.shifts = [math.log(each) for each in oversampled]
+        shared = len({each for cluster in self.clusters for each in cluster}) < sum(map(len, self.clusters))
+        self.rounds = _ROUNDS_WHERE_SHARED if shared else 1
 
     def forward(self, answers: Sequence[Tensor]) -> Tensor:
         p_BK = answers[0].float().softmax(dim=1)
@@ -71,7 +76,7 @@ class _BestFit(nn.Module):
             active_B1 = inside_K[first_B][:, None]
             told.append((inside_K, in_place_BK, p_m[:, -1:], active_B1))
         q_BK = p_BK
-        for _ in range(_ROUNDS):
+        for _ in range(self.rounds):
             total, count = p_BK, torch.ones_like(p_BK[:, :1])
             for inside_K, in_place_BK, dustbin_B1, active_B1 in told:
                 outside_BK = q_BK * (1 - inside_K)

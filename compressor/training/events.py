@@ -35,6 +35,11 @@ def switch_on(wanted: bool = True) -> None:
     _on = wanted
 
 
+def is_on() -> bool:
+    """Whether event files are written."""
+    return _on
+
+
 def write_epoch(entry: Mapping[str, Any], *, state: Path, title: str) -> None:
     """Add one entry of a training curve.
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from compressor.artifact import Decision
-from compressor.recipe import RecoverySettings, TrainingSettings
+from compressor.recipe import RecoverySettings, SpecialistSettings, TrainingSettings
 
 _AUTO_LR = {"adamw": 1e-3, "sgd": 0.1}
 _AUTO_RECOVERY_LR = {"adamw": 3e-4, "sgd": 0.02}
@@ -19,7 +19,7 @@ def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
     """The peak learning rate, and why when it was `auto`."""
     if settings.lr != "auto":
         return settings.lr, ()
-    recovers = isinstance(settings, RecoverySettings)
+    recovers = isinstance(settings, RecoverySettings | SpecialistSettings)
     base = (_AUTO_RECOVERY_LR if recovers else _AUTO_LR)[settings.optimizer]
     scale = settings.batch_size / 128
     lr = base * scale if settings.optimizer == "sgd" else base * scale**0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,53 @@ def produce(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded, why_network = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    return train_from(
+        loaded,
+        settings,
+        teacher=teacher,
+        losses=losses,
+        data=data,
+        dataset=dataset,
+        task=task,
+        target=target,
+        why=(*why_network, *why_teacher),
+        taught_by=taught_by,
+    )
+
+
+def train_from(
+    loaded: Loaded,
+    settings: TrainingSettings,
+    *,
+    teacher: Teacher,
+    losses: tuple[engine.WeightedLoss, ...],
+    data: DataSettings,
+    dataset: Dataset,
+    task: Task,
+    target: Target,
+    why: tuple[Decision, ...] = (),
+    taught_by: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
+    title: str | None = None,
+) -> Artifact:
+    """Train a network that is there already, in place, and keep its last epoch; see `produce`.
+
+    Args:
+        why: What was chosen before.
+        details: What its manifest keeps beside the curve.
+        title: What the progress bar calls it; by default its role.
+    """
     require_keepable(loaded, dataset)
     steps = settings.epochs * max(1, len(dataset.train) // settings.batch_size)
     if steps < _FEW_STEPS:
-        console.note(f"{target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more")
+        console.note(
+            f"{title or target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more"
+        )
     job, why_views = job_for(
         loaded, settings, teacher=teacher, losses=losses, data=data, dataset=dataset, task=task, target=target
     )
+    if title is not None:
+        job = replace(job, title=title)
     trained = engine.fit(job)
     if not processes.is_main():
         return artifact.await_other(target.folder, key=target.key)
@@ -68,12 +109,13 @@ def produce(
         target=target,
         dataset=dataset,
         task=task,
-        decisions=(*why_network, *why_views, *why_teacher, *trained.decisions),
+        decisions=(*why, *why_views, *trained.decisions),
         details={
             "curve": trained.curve,
             "interruptions": trained.interruptions,
             "teacher": {**(taught_by or {"kind": "none"}), "asked": trained.asked},
             "processes": processes.world_size(),
+            **(details or {}),
         },
         elapsed_s=trained.elapsed_s,
     )

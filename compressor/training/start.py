@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import torch
 
+from compressor import registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.samples import Dataset
 from compressor.errors import ModelError
 from compressor.measure import normalisation
 from compressor.models import load
 from compressor.models.build import Fit, Loaded
-from compressor.recipe import ModelSettings
+from compressor.recipe import ModelSettings, TaskSettings
 from compressor.tasks._contract import Task
 
 
 def fit_of(dataset: Dataset) -> Fit:
     """What a network must take and give to fit a data set."""
     return Fit(num_classes=len(dataset.classes), sample_shape=dataset.sample_shape)
+
+
+def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
+    """What outputs mean, with smoothed labels where the task knows them.
+
+    Raises:
+        InputError: It refuses its options.
+    """
+    member = registry.find("tasks", settings.name)
+    takes = {option.name for option in member.options}
+    smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
+    task: Task = member.load()(**(smoothing | settings.options))
+    return task
 
 
 def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> None:

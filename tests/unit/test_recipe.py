@@ -301,3 +301,33 @@ def test_faults_of_a_runtime_with_options_are_found_before_anything_runs() -> No
     where = [fault.where for fault in recipe.faults(raw) if fault.where.startswith("bench")]
 
     assert where == ["bench.runtime.ort_cpu_x.arenas", "bench.profile.p.runtimes.0"]
+
+
+def test_specialists_are_made_by_the_defaults_where_nothing_is_said_of_them() -> None:
+    made = recipe.parse(recipe.override(GOOD, ["teacher.kind=specialists"]), source="here")
+
+    assert made.specialising == recipe.SpecialistSettings()
+    assert recipe.parse(GOOD, source="here").specialising is None
+
+
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        (["specialists.count=3"], "specialists: a teacher of kind 'network' trains no specialists"
+            ' — write kind = "specialists" in [teacher] (--teacher-kind specialists)'),
+        (["teacher.kind=specialists", "specialists.count=1"],
+            "specialists.count: 1 is not allowed: should be greater than or equal to 2"),
+        (["teacher.kind=specialists", "teacher.kind_options.clusters=[[0, 1]]"],
+            "teacher.kind_options: the run finds the clusters itself"
+            " — leave out kind_options, or name trained specialists as [[teacher.members]]"),
+        (["teacher.kind=specialists", 'teacher.members=[{model = "zoo:resnet8"}]'],
+            "teacher.kind_options.clusters: which classes do the given specialists know?"
+            " — write clusters = [[0, 3], [5, 7]] in [teacher.kind_options]: the classes of each, in order"),
+        (["teacher.kind=specialists", "specialists.count=2", 'teacher.members=[{model = "zoo:resnet8"}]',
+            "teacher.kind_options.clusters=[[0, 1]]"],
+            "specialists: the specialists are given as members, so none are trained"
+            " — leave out [specialists] or [[teacher.members]]"),
+    ],
+)  # fmt: skip
+def test_clusters_are_either_found_or_given(assignments: list[str], expected: str) -> None:
+    assert told(*assignments) == [expected]

@@ -211,3 +211,70 @@ def test_a_network_of_one_stage_has_no_depth_to_learn_from() -> None:
 def test_no_generation_is_refused() -> None:
     with pytest.raises(InputError, match="generations = 0"):
         teacher("born_again", Says(TWO[0]), generations=0)
+
+
+def descended(general: Tensor, told: list[tuple[list[int], Tensor]]) -> Tensor:
+    """q of Hinton et al. 2015, equation 5, for one sample by descent on its logits, as they do it (here with L-BFGS)."""
+    p_g = general.double().softmax(0)
+    z = general.double().clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [z], max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+    )
+
+    def cross_entropies() -> Tensor:
+        optimizer.zero_grad()
+        log_q = z.log_softmax(0)
+        total = -(p_g * log_q).sum()
+        for cluster, answer in told:
+            p_m = answer.double().softmax(0)
+            outside = [each for each in range(len(p_g)) if each not in cluster]
+            total = total - (p_m[:-1] * log_q[cluster]).sum() - p_m[-1] * log_q[outside].logsumexp(0)
+        total.backward()
+        return total
+
+    optimizer.step(cross_entropies)
+    return z.detach().log_softmax(0)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "rounds", "tolerance"),
+    [
+        (((0, 2), (3, 4)), 1, 1e-6),  # one specialist at most: the first round is at the minimum
+        (((0, 1, 2), (1, 2, 3)), 50, 1e-6),
+        (((0, 1, 2, 3), (1, 2, 3, 4, 5), (0, 2, 4)), 50, 5e-4),  # two have a say for each sample
+    ],
+)
+def test_specialists_answer_what_minimises_equation_5(
+    clusters: tuple[tuple[int, ...], ...], rounds: int, tolerance: float
+) -> None:
+    general = 1.5 * logits(B, 6, seed=3)
+    answers = [logits(B, len(each) + 1, seed=4 + number) for number, each in enumerate(clusters)]
+    expected = []
+    for row in range(B):
+        first = int(general[row].argmax())
+        active = [(list(c), a[row]) for c, a in zip(clusters, answers, strict=True) if first in c]
+        expected.append(descended(general[row], active))
+
+    made = teacher("specialists", [Says(general), *map(Says, answers)], clusters=clusters)
+
+    difference = (made.answer(batch()).logits.double() - torch.stack(expected)).abs()
+    assert made.network.rule.rounds == rounds
+    assert difference.max() < tolerance, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
+
+
+def test_a_sample_of_no_cluster_is_answered_by_the_generalist() -> None:
+    general = torch.tensor([[0.0, 1.0, 5.0, 2.0]])
+
+    found = answers_of("specialists", [Says(general), Says(logits(1, 3, seed=1))], clusters=((0, 1),))
+
+    torch.testing.assert_close(found, general.double().log_softmax(1), atol=1e-6, rtol=1e-6)
+
+
+def test_the_dustbin_makes_up_for_oversampling() -> None:
+    general, answer = torch.tensor([[3.0, 1.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.5, 2.0]])
+    raised = answer + torch.tensor([0.0, 0.0, math.log(4.0)])
+
+    found = answers_of("specialists", [Says(general), Says(answer)], clusters=((0, 1),), oversampled=(4.0,))
+
+    expected = answers_of("specialists", [Says(general), Says(raised)], clusters=((0, 1),))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
