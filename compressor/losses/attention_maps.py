@@ -54,7 +54,7 @@ class AttentionMaps(AttentionLoss):
     def match(self, student: Sequence[str], teacher: Sequence[str]) -> tuple[tuple[Pair, ...], str]:
         """Every layer of the student, with those of the teacher spread evenly up to the last."""
         count, of = len(student), len(teacher)
-        chosen = [max(1, round((index + 1) * of / count)) - 1 for index in range(count)]
+        chosen = [-(-(index + 1) * of // count) - 1 for index in range(count)]  # rounded up, so the last meets the last
         pairs = tuple((mine, teacher[index]) for mine, index in zip(student, chosen, strict=True))
         return pairs, f"every attention layer of the student, with the teacher's {of} spread evenly over its {count}"
 

@@ -42,7 +42,7 @@ class CRD(FeatureLoss):
         pairs: auto (the deepest stage), or a list of [student module, teacher module]
         scale: the loss times this; theirs is 0.8
         width: numbers in an embedding
-        negatives: N, of each sample; theirs is 16384
+        negatives: N, of each sample; theirs is 16384, and never more than there are other samples
         temperature: τ, above 0
         momentum: share of an embedding that stays when a new one comes, 0 to below 1
 
@@ -95,7 +95,7 @@ class CRD(FeatureLoss):
         """The mean over pairs of the loss above; the memories take in this batch."""
         assert self.others is not None
         ids_B = batch.sample_ids
-        negatives_BN = self.others.drawn(ids_B, self.negatives)
+        negatives_BN = self.others.drawn(ids_B, min(self.negatives, len(self.others.order) - 1))
         picked_BP = torch.cat([ids_B[:, None], negatives_BN], dim=1)
         found = [
             contrast(
