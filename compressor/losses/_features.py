@@ -8,6 +8,7 @@ Shape letters: B batch, C channels, H height, W width, L tokens, D width of a to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError, ModelError
+from compressor.losses._contract import Context
 
 Shapes = Mapping[str, tuple[int, ...]]
 Pair = tuple[str, str]
@@ -27,11 +29,13 @@ class FeatureLoss(nn.Module):
     Attributes:
         most_pairs: How many pairs `auto` picks at most, from the deepest up.
         same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
+        any_kind: Whether `auto` may pair a map with tokens, because samples are compared rather than places.
         scale: What the loss is multiplied by, so that a weight of 1 is about what its authors trained with.
     """
 
     most_pairs: ClassVar[int] = 4
     same_size: ClassVar[bool] = False
+    any_kind: ClassVar[bool] = False
 
     def __init__(self, pairs: str | Sequence[Sequence[str]], *, scale: float = 1.0) -> None:
         super().__init__()
@@ -49,6 +53,14 @@ class FeatureLoss(nn.Module):
         """Whether the modules that are compared are chosen, rather than stated."""
         return isinstance(self._stated, str)
 
+    @property
+    def reads(self) -> tuple[Pair, ...]:
+        """The modules of student and teacher whose outputs are needed: those that are compared, unless it says more."""
+        return self.pairs
+
+    def prepare(self, context: Context) -> None:
+        """What is known of the run, before `settle`; by default not needed."""
+
     def settle(self, student: Shapes, teacher: Shapes) -> str:
         """Decide which modules are compared, and build what that takes.
 
@@ -63,8 +75,7 @@ class FeatureLoss(nn.Module):
             ModelError: A stated module gives no features, or there is nothing to pair.
         """
         if isinstance(self._stated, str):
-            self.pairs = matching_stages(student, teacher, most=self.most_pairs, same_size=self.same_size)
-            why = "the last modules of each resolution, paired from the deepest up"
+            self.pairs, why = self.choose(student, teacher)
         else:
             self.pairs = tuple((mine, theirs) for mine, theirs in self._stated)
             why = "as stated"
@@ -77,6 +88,17 @@ class FeatureLoss(nn.Module):
             f"{mine} {_size(student[mine])} ← {theirs} {_size(teacher[theirs])}" for mine, theirs in self.pairs
         )
         return f"{shown} ({why})"
+
+    def choose(self, student: Shapes, teacher: Shapes) -> tuple[tuple[Pair, ...], str]:
+        """The pairs that `auto` means, and why.
+
+        Raises:
+            ModelError: There is nothing to pair.
+        """
+        pairs = matching_stages(
+            student, teacher, most=self.most_pairs, same_size=self.same_size, any_kind=self.any_kind
+        )
+        return pairs, "the last modules of each resolution, paired from the deepest up"
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
         """Make the parts for features of these shapes (student, teacher); by default none."""
@@ -100,10 +122,13 @@ class FeatureLoss(nn.Module):
 _PAIRS_HINT = 'write pairs = "auto" or [["student.module", "teacher.module"], ...]; compress inspect lists modules'
 
 
-def matching_stages(student: Shapes, teacher: Shapes, *, most: int, same_size: bool) -> tuple[Pair, ...]:
+def matching_stages(
+    student: Shapes, teacher: Shapes, *, most: int, same_size: bool, any_kind: bool = False
+) -> tuple[Pair, ...]:
     """Pairs of the last modules of each stage, from the deepest up.
 
-    A stage is a run of modules whose outputs have one height and width, or one number of tokens and width.
+    A stage is a run of modules whose outputs have one height and width, or one block of a transformer. A map is paired
+    with a map and tokens with tokens, unless `any_kind`.
 
     Raises:
         ModelError: There is nothing to pair.
@@ -113,14 +138,8 @@ def matching_stages(student: Shapes, teacher: Shapes, *, most: int, same_size: b
         by_size = {_grid(shape): path for path, shape in theirs.items()}
         pairs = [(path, by_size[_grid(shape)]) for path, shape in mine.items() if _grid(shape) in by_size][::-1]
     else:
-        of_one_kind = [
-            (path, other)
-            for (path, shape), (other, other_shape) in zip(
-                reversed(mine.items()), reversed(theirs.items()), strict=False
-            )
-            if len(shape) == len(other_shape)
-        ]
-        pairs = of_one_kind
+        both = zip(reversed(mine.items()), reversed(theirs.items()), strict=False)
+        pairs = [(path, other) for (path, shape), (other, its) in both if any_kind or len(shape) == len(its)]
     if not pairs:
         raise ModelError("student and teacher have no features that could be paired", where="pairs", hint=_PAIRS_HINT)
     return tuple(pairs[:most][::-1])
@@ -133,14 +152,27 @@ def one_stage_apart(shapes: Shapes) -> tuple[Shapes, Shapes]:
 
 
 def stage_ends(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """The module that finishes each stage; of several with one output the outermost, which finishes last."""
+    """The module that finishes each stage; of several with one output the outermost, which finishes last.
+
+    Blocks of a transformer are numbered (`blocks.3`, `encoder_layer_3`) and give tokens; what is numbered inside of one is
+    not a block. Maps with the channels last are left out, since losses on features read channels first.
+    """
+    blocks = {path for path, shape in shapes.items() if len(shape) == 3 and _NUMBERED.search(path)}
     found: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
     for path, shape in shapes.items():
-        if len(shape) == 4 and min(shape[2:]) > 1:
+        if len(shape) == 4 and min(shape[2:]) > 1 and not shape[1] == shape[2] != shape[3]:
             found[(4, *shape[2:])] = (path, shape)
-        elif len(shape) == 3 and path.rpartition(".")[2].isdigit():
-            found[(3, len(found))] = (path, shape)  # blocks of a transformer are numbered and all of one shape
+        elif path in blocks and not any(outer in blocks for outer in _ancestors(path)):
+            found[(3, len(found))] = (path, shape)
     return dict(found.values())
+
+
+_NUMBERED = re.compile(r"(?:^|[._])\d+$")
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -158,6 +190,11 @@ def to_size_of(feature: Tensor, other: Tensor) -> Tensor:
     if feature.shape[2] >= other.shape[2]:
         return F.adaptive_avg_pool2d(feature, (other.shape[2], other.shape[3]))
     return F.interpolate(feature, other.shape[2:], mode="nearest")
+
+
+def width_of(shape: tuple[int, ...]) -> int:
+    """Channels of a map, or the width of a token or vector."""
+    return shape[1] if len(shape) == 4 else shape[-1]
 
 
 def rows_of(feature: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Shape letters: N rows of decisions, K classes.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from compressor.batch import Batch, Outputs
@@ -32,8 +33,15 @@ def with_labels(loss: Tensor, student: Outputs, batch: Batch, *, hard: float) ->
     return loss + hard * batch.hard_loss(student.logits.float()) if hard else loss
 
 
-def target_of(batch: Batch, rows: int, *, where: str) -> Tensor:
+def target_of(batch: Batch, teacher_NK: Tensor, *, where: str) -> Tensor:
     """The class number of each row; where samples are mixed, that of the sample with the larger share.
+
+    A row without a label (below 0) has the class that the teacher decides for.
+
+    Args:
+        batch: With its labels.
+        teacher_NK: The teacher's decisions.
+        where: The loss that asks.
 
     Raises:
         InputError: The task has no single right class for each row.
@@ -42,9 +50,9 @@ def target_of(batch: Batch, rows: int, *, where: str) -> Tensor:
     if batch.mixed is not None:
         own = batch.mixed.share >= 0.5
         labels_N = batch.labels.where(own, batch.mixed.labels).reshape(-1)
-    if len(labels_N) != rows or labels_N.is_floating_point():
+    if len(labels_N) != len(teacher_NK) or labels_N.is_floating_point():
         raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")
-    return labels_N
+    return torch.where(labels_N < 0, teacher_NK.argmax(dim=1), labels_N)
 
 
 def require(

@@ -17,7 +17,8 @@ class DKD:
 
     TCKD is the KL divergence of (p_t, 1 − p_t), the probability of the right class against all others; NCKD that of the
     other classes among themselves. In KD the second is weighted by 1 − p_t, so a sure teacher teaches least (their
-    equation 6: KD = TCKD + (1 − p_t) · NCKD). Where samples are mixed, the right class is that of the larger share.
+    equation 6: KD = TCKD + (1 − p_t) · NCKD). Where samples are mixed, the right class is that of the larger share;
+    for a sample without a label (below 0) it is the one that the teacher decides for.
 
     Their CIFAR experiments raise the weight linearly over 20 epochs; here it is constant.
 
@@ -52,7 +53,7 @@ class DKD:
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
         student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
-        target_N1 = target_of(batch, len(student_NK), where="dkd")[:, None]
+        target_N1 = target_of(batch, teacher_NK, where="dkd")[:, None]
         own, others = _split(student_NK / self.temperature, target_N1)
         teachers_own, teachers_others = _split(teacher_NK / self.temperature, target_N1)
         tckd = F.kl_div(own, teachers_own, reduction="batchmean", log_target=True)

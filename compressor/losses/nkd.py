@@ -17,7 +17,8 @@ class NKD:
 
     S and T are the probabilities of student and teacher, t the right class, N the normalisation of the others among
     themselves at temperature λ: cross-entropy only measures a distance when both sides add up to the same. Where samples are
-    mixed, the right class is that of the larger share.
+    mixed, the right class is that of the larger share; for a sample without a label (below 0) it is the one that the teacher
+    decides for.
 
     Args:
         temperature: λ, above 0, of the others.
@@ -39,7 +40,7 @@ class NKD:
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
         student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
-        target_N1 = target_of(batch, len(student_NK), where="nkd")[:, None]
+        target_N1 = target_of(batch, teacher_NK, where="nkd")[:, None]
         own = F.log_softmax(student_NK, dim=1).gather(1, target_N1)
         weight = F.softmax(teacher_NK, dim=1).gather(1, target_N1)
         others_NK = torch.ones_like(student_NK, dtype=torch.bool).scatter_(1, target_N1, False)

@@ -26,6 +26,7 @@ class PKT(FeatureLoss):
     """
 
     most_pairs = 1
+    any_kind = True
 
     def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 30000.0) -> None:
         super().__init__(pairs, scale=scale)

@@ -33,6 +33,7 @@ class RKD(FeatureLoss):
     """
 
     most_pairs = 1
+    any_kind = True
 
     def __init__(
         self, *, pairs: str | Sequence[Sequence[str]] = "auto", distance: float = 25.0, angle: float = 50.0

@@ -73,6 +73,13 @@ def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, .
     return found
 
 
+def attention_heads(network: nn.Module) -> dict[str, int]:
+    """How many attention heads each module has that says so (`num_heads`, as in timm and torch), by dotted path."""
+    own = network.module if isinstance(network, Network) else network
+    counts = {path: getattr(module, "num_heads", None) for path, module in own.named_modules() if path}
+    return {path: count for path, count in counts.items() if isinstance(count, int)}
+
+
 class _keep:  # noqa: N801 -- reads as a verb where it is used
     def __init__(self, outputs: dict[str, Tensor], path: str) -> None:
         self.outputs, self.path = outputs, path

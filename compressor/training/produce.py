@@ -137,7 +137,12 @@ def job_for(
     """What the loop needs to train `loaded`, and why its views are what they are."""
     shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
     taps, why_taps = settle(
-        losses, student=loaded.network, teacher=teacher, sample_shape=dataset.sample_shape, seed=target.seed
+        losses,
+        student=loaded.network,
+        teacher=teacher,
+        sample_shape=dataset.sample_shape,
+        labels=dataset.train.labels,
+        seed=target.seed,
     )
     count = 0 if data.views.count == "auto" else data.views.count
     if teacher.pairing() is not None and shown.mixes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from compressor import registry
 from compressor.artifact import Decision
 from compressor.errors import InputError, ModelError
-from compressor.losses._contract import Loss
+from compressor.losses._contract import Context, Loss, Prepared
 from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
-from compressor.models.taps import feature_shapes
+from compressor.models.taps import attention_heads, feature_shapes
 from compressor.recipe import DistillSettings, LossSettings, RecoverySettings
 from compressor.teachers._contract import Teacher
 from compressor.training.engine import WeightedLoss
@@ -59,9 +61,23 @@ def _loss(member: registry.Member, entry: LossSettings) -> Loss:
 
 
 def settle(
-    losses: tuple[WeightedLoss, ...], *, student: Network, teacher: Teacher, sample_shape: tuple[int, ...], seed: int
+    losses: tuple[WeightedLoss, ...],
+    *,
+    student: Network,
+    teacher: Teacher,
+    sample_shape: tuple[int, ...],
+    labels: NDArray[np.int64],
+    seed: int,
 ) -> tuple[tuple[str, ...], tuple[Decision, ...]]:
-    """Let the teacher meet the student, and tell losses that read features what shapes they have.
+    """Let the teacher meet the student, and tell losses about the run, and those that read features what shapes they have.
+
+    Args:
+        losses: Of the run.
+        student: As it begins.
+        teacher: Of the run.
+        sample_shape: Of one sample.
+        labels: Of the training samples.
+        seed: Of what teacher and losses build.
 
     Returns:
         Paths of the student's modules that are read, and what was chosen.
@@ -72,6 +88,11 @@ def settle(
     some = torch.zeros(2, *sample_shape)
     torch.manual_seed(seed)  # what teacher and losses build begins the same for the same seed
     met = teacher.meet(student, some)
+    preparing = [part.loss for part in losses if isinstance(part.loss, Prepared)]
+    if preparing:
+        context = _context(student, teacher, some, labels=torch.as_tensor(labels))
+        for loss_to_be in preparing:
+            loss_to_be.prepare(context)
     reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss)]
     if not reading:
         return teacher.reads, met
@@ -85,13 +106,23 @@ def settle(
     for name, loss in reading:
         ours, others = one_stage_apart(mine) if teacher.own_features and loss.picks_pairs else (mine, theirs)
         decisions.append(Decision(f"features of {name}", "", loss.settle(ours, others)))
-    pairs = [pair for _, loss in reading for pair in loss.pairs]
+    pairs = [pair for _, loss in reading for pair in loss.reads]
     if teacher.own_features and any(mine == theirs for mine, theirs in pairs):
         hint = 'name modules of two depths: pairs = [["shallow.module", "deep.module"]]'
         raise ModelError("a module cannot learn from itself", where="pairs", hint=hint)
     teacher.taps = tuple(dict.fromkeys(path for _, path in pairs))
     own = (path for pair in pairs for path in (pair if teacher.own_features else pair[:1]))
     return tuple(dict.fromkeys((*teacher.reads, *own))), (*met, *decisions)
+
+
+def _context(student: Network, teacher: Teacher, some: Tensor, *, labels: Tensor) -> Context:
+    was_training = student.training
+    with torch.no_grad():
+        outputs = student.eval()(some)[0].numel()
+    student.train(was_training)
+    own = attention_heads(student)
+    theirs = attention_heads(teacher.network) if teacher.network is not None else {}
+    return Context(labels, outputs, own, own if teacher.own_features else theirs)
 
 
 def _network_of(teacher: Teacher) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import nn
 
 from compressor import registry
 from compressor.batch import Batch, Outputs
+from compressor.losses._contract import Context, Prepared
 from compressor.teachers.network import FrozenNetwork
 
 MEMBERS = [member for family in registry.FAMILIES for member in registry.members(family)]
@@ -96,7 +97,10 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     batch, student, frozen = small_batch(task), small_network(0), small_network(1)
     answer = FrozenNetwork(frozen).answer(batch)
 
-    value = loss.load()()(Outputs(student(batch.inputs)), answer, batch)
+    made = loss.load()()
+    if isinstance(made, Prepared):
+        made.prepare(Context(batch.labels, K))
+    value = made(Outputs(student(batch.inputs)), answer, batch)
     value.backward()
 
     assert value.shape == ()

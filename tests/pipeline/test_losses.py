@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 from compressor import api, registry
 from compressor.cli import main as command_line
-from compressor.errors import InputError
+from compressor.errors import InputError, ModelError
+from compressor.losses._attention import AttentionLoss
 from tests.small import recipe, write_project
 
 TRAINING = {"epochs": 6, "batch_size": 32, "lr": 0.03}
@@ -23,6 +24,16 @@ def build(num_classes: int, in_channels: int = 1, width: int = {width}) -> nn.Mo
     )
 """
 
+ATTENDING = """
+from timm.models.vision_transformer import VisionTransformer
+
+def build(num_classes: int, in_channels: int = 1):
+    return VisionTransformer(
+        img_size=8, patch_size=2, in_chans=in_channels, num_classes=num_classes,
+        embed_dim={width}, depth={depth}, num_heads=2,
+    )
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -32,6 +43,15 @@ def project(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMPRESS_HOME", str(folder / "home"))
         api.run(recipe(folder, name="teacher", stages=["train"]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attending(tmp_path_factory):
+    """The same with transformers, for losses on attention."""
+    folder = write_project(tmp_path_factory.mktemp("attending"))
+    (folder / "teacher.py").write_text(ATTENDING.format(width=24, depth=3), encoding="utf-8")
+    (folder / "student.py").write_text(ATTENDING.format(width=16, depth=2), encoding="utf-8")
     return folder
 
 
@@ -47,7 +67,11 @@ def distilled(project, name, *losses, **training):
     return api.run(raw | {"distill": {**TRAINING, **training, "losses": list(losses)}}).artifacts["student"]
 
 
-@pytest.mark.parametrize("name", [member.name for member in registry.members("losses")])
+def reads_attention(member):
+    return issubclass(member.load(), AttentionLoss)
+
+
+@pytest.mark.parametrize("name", [m.name for m in registry.members("losses") if not reads_attention(m)])
 def test_every_loss_trains_a_student_beside_the_labels(project, name):
     takes = {option.name for option in registry.find("losses", name).options}
     beside = [{"name": "hard"}] if "pairs" in takes else []
@@ -57,6 +81,43 @@ def test_every_loss_trains_a_student_beside_the_labels(project, name):
     curve = made.manifest.details["curve"]
     assert curve[-1]["losses"][name] == pytest.approx(curve[-1]["losses"][name])  # a number, not NaN
     assert made.manifest.metrics["test"]["metrics"]["accuracy"] > 0.4
+
+
+def test_losses_on_attention_train_a_transformer_from_another(attending):
+    names = [member.name for member in registry.members("losses") if reads_attention(member)]
+    assert names
+
+    made = distilled(attending, "attending", {"name": "hard"}, *({"name": name} for name in names), lr=0.005)
+
+    first, last = (made.manifest.details["curve"][at]["losses"] for at in (0, -1))
+    assert all(last[name] < first[name] for name in names)
+    told = {decision.what: decision.reason for decision in made.manifest.decisions}
+    assert "blocks.0.attn.qkv 17×48 ← blocks.1.attn.qkv 17×72" in told["features of attention_maps"]
+    assert told["features of minilm"].endswith("(the last attention layers)")
+
+
+def test_convolutional_networks_have_no_attention_to_read(project):
+    with pytest.raises(ModelError, match="no attention layer of the student can be read"):
+        distilled(project, "no-attention", {"name": "kd"}, {"name": "minilm"})
+
+
+def test_the_students_own_depth_teaches_by_moving_places(project):
+    section = {**TRAINING, "losses": [{"name": "kd"}, {"name": "emd"}]}
+    raw = recipe(project, name="own", stages=["distill"], teacher={"kind": "own_depth"}, distill=section)
+    del raw["train"]
+
+    made = api.run(raw).artifacts["student"]
+
+    curve = made.manifest.details["curve"]
+    assert curve[-1]["losses"]["emd:features"] < curve[0]["losses"]["emd:features"]
+
+
+def test_recovery_may_learn_from_a_discriminator_of_answers(project):
+    teacher = distilled(project, "to-judge", {"name": "kd"})
+
+    pruned = api.prune(teacher.path, loss={"name": "adversarial"}, options={"epochs": 1, "rounds": 1})
+
+    assert pruned.manifest.settings
 
 
 def test_pairs_are_chosen_and_told_and_the_projector_stays_behind(project):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
-from compressor.losses._features import FeatureLoss, matching_stages
+from compressor.losses._features import FeatureLoss, matching_stages, stage_ends
 from compressor.losses.attention_transfer import AttentionTransfer
 from compressor.losses.fitnet import FitNet
 from compressor.losses.pkt import PKT
@@ -173,6 +174,76 @@ def test_stages_are_paired_from_the_deepest_up() -> None:
     assert matching_stages(student, teacher, most=4, same_size=False) == (("one", "b"), ("two", "c"))
     assert matching_stages(student, teacher, most=1, same_size=False) == (("two", "c"),)
     assert matching_stages(student, teacher, most=4, same_size=True) == (("one", "b"), ("two", "c"))
+
+
+def test_what_is_numbered_inside_of_a_block_is_no_block() -> None:
+    """torchvision's transformers number the layers inside of each block too."""
+    shapes = {
+        "layers.encoder_layer_0.mlp.0": (2, 17, 32),
+        "layers.encoder_layer_0.mlp.3": (2, 17, 8),
+        "layers.encoder_layer_0": (2, 17, 8),
+        "layers.encoder_layer_1": (2, 17, 8),
+        "layers": (2, 17, 8),
+    }
+
+    assert list(stage_ends(shapes)) == ["layers.encoder_layer_0", "layers.encoder_layer_1"]
+
+
+def test_maps_with_the_channels_last_are_left_out() -> None:
+    assert list(stage_ends({"swin": (2, 7, 7, 96), "conv": (2, 96, 7, 7), "wide": (2, 7, 7, 7)})) == ["wide"]
+
+
+def test_a_map_is_paired_with_tokens_only_where_samples_are_compared() -> None:
+    maps, tokens = {"layer": (2, 16, 4, 4)}, {"blocks.0": (2, 17, 8)}
+
+    assert matching_stages(maps, tokens, most=1, same_size=False, any_kind=True) == (("layer", "blocks.0"),)
+    with pytest.raises(ModelError, match="no features that could be paired"):
+        matching_stages(maps, tokens, most=1, same_size=False)
+
+
+def shapes_of(name: str, **options: object) -> dict[str, tuple[int, ...]]:
+    return feature_shapes(timm.create_model(name, num_classes=3, **options), torch.zeros(2, 3, 64, 64))
+
+
+RESNET = ["act1", "layer1", "layer2", "layer3", "layer4"]
+SMALL = {"img_size": 64, "patch_size": 16, "embed_dim": 24, "num_heads": 3}
+
+
+def test_networks_of_one_architecture_are_paired_module_by_module() -> None:
+    for name in ("resnet18", "mobilenetv3_small_050"):
+        shapes = shapes_of(name)
+        pairs = matching_stages(shapes, shapes, most=4, same_size=False)
+        assert len(pairs) >= 3
+        assert all(mine == theirs for mine, theirs in pairs)
+
+
+def test_the_stages_of_timms_convolutional_networks_are_found_and_paired_by_depth() -> None:
+    student, teacher = shapes_of("mobilenetv3_small_050"), shapes_of("resnet18")
+    assert list(stage_ends(teacher)) == RESNET
+
+    pairs = matching_stages(student, teacher, most=4, same_size=False)
+
+    assert [theirs for _, theirs in pairs] == RESNET[1:]
+    assert [student[mine][2:] for mine, _ in pairs] == [teacher[theirs][2:] for _, theirs in pairs]
+    assert matching_stages(student, teacher, most=4, same_size=True) == pairs
+
+
+def test_blocks_of_transformers_are_paired_from_the_last() -> None:
+    student = shapes_of("deit_tiny_patch16_224", depth=2, **SMALL)
+    teacher = shapes_of("deit_tiny_patch16_224", depth=6, **SMALL)
+
+    pairs = matching_stages(student, teacher, most=4, same_size=False)
+
+    assert pairs == (("blocks.0", "blocks.4"), ("blocks.1", "blocks.5"))
+
+
+@pytest.mark.parametrize("loss", [RKD(), PKT(), SimilarityPreserving()], ids=lambda each: type(each).__name__)
+def test_a_convolutional_student_can_learn_relations_from_a_transformer(loss: FeatureLoss) -> None:
+    student, teacher = shapes_of("resnet18"), shapes_of("deit_tiny_patch16_224", depth=2, **SMALL)
+
+    loss.settle(student, teacher)
+
+    assert loss.pairs == (("layer4", "blocks.1"),)
 
 
 def test_networks_without_features_cannot_be_paired() -> None:

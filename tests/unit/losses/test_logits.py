@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.batch import Batch, Mixed, Outputs
 from compressor.errors import InputError
 from compressor.losses.dist import DIST
 from compressor.losses.dkd import DKD
@@ -182,6 +183,30 @@ def test_a_student_that_answers_like_its_teacher_has_nothing_to_learn(loss: obje
 )
 def test_standardised_losses_do_not_see_the_range_of_the_logits(loss: object) -> None:
     assert value(loss, STUDENT * 7 + 2, TEACHER / 3) == pytest.approx(value(loss), rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", [DKD(hard=0.0), NKD(hard=0.0)], ids=lambda loss: type(loss).__name__)
+def test_a_row_without_a_label_has_the_class_that_the_teacher_decides_for(loss: object) -> None:
+    some = torch.tensor([0, -1, 2, -7, 4, 0])
+    decided = torch.where(some < 0, TEACHER.argmax(dim=1), some)
+    outputs = Outputs(STUDENT.float()), Outputs(TEACHER.float())
+
+    found, expected = (loss(*outputs, replace(batch(), labels=labels)) for labels in (some, decided))  # type: ignore[operator]
+
+    assert float(found) == float(expected)
+    assert float(found) != value(loss)
+
+
+@pytest.mark.parametrize("loss", [DKD(hard=0.0), NKD(hard=0.0)], ids=lambda loss: type(loss).__name__)
+def test_a_mixed_row_without_a_label_is_the_partners_where_that_has_the_larger_share(loss: object) -> None:
+    partner = (LABELS + 1) % K
+    unlabelled = torch.full((B,), -1)
+    outputs = Outputs(STUDENT.float()), Outputs(TEACHER.float())
+    mixed = Mixed(partner, torch.full((B,), 0.2))
+
+    found = loss(*outputs, replace(batch(), labels=unlabelled, mixed=mixed))  # type: ignore[operator]
+
+    assert float(found) == float(loss(*outputs, replace(batch(), labels=partner)))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("loss", [DKD, NKD, DIST, WTTM, KD])

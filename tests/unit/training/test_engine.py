@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressor import registry
 from compressor.data.open import open_dataset
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
@@ -175,7 +176,8 @@ def test_a_teacher_that_learns_along_goes_on_where_it_was(job, dataset, project,
             seed=3,
         )
         parts = (engine.WeightedLoss("kd", 1.0, KD(temperature=2.0, alpha=0.5)),)
-        taps, _ = settle(parts, student=student.network, teacher=made, sample_shape=dataset.sample_shape, seed=3)
+        shape, labels = dataset.sample_shape, dataset.train.labels
+        taps, _ = settle(parts, student=student.network, teacher=made, sample_shape=shape, labels=labels, seed=3)
         return dataclasses.replace(job(losses=parts, teacher=made), network=student.network, taps=taps)
 
     whole = engine.fit(taught())
@@ -251,6 +253,32 @@ def test_losses_with_parts_of_their_own_are_trained_along(job):
     scaled = Scaled()
     engine.fit(job(losses=(engine.WeightedLoss("scaled", 1.0, scaled),), epochs=1))
     assert scaled.scale.item() != 1.0
+
+
+@pytest.mark.parametrize("name", ["crd", "adversarial", "adversarial_features", "review", "emd"])
+def test_a_loss_that_learns_or_remembers_goes_on_exactly(job, name):
+    teacher = engine.fit(job(file="teacher.py", epochs=1)).network
+    resume.discard(job().state)
+
+    def taught(hard):
+        parts = (
+            engine.WeightedLoss("hard", 1.0, hard),
+            engine.WeightedLoss(name, 0.5, registry.find("losses", name).load()()),
+        )
+        made = job(losses=parts, teacher=FrozenNetwork(teacher))
+        labels, shape = made.dataset.train.labels, made.dataset.sample_shape
+        settling = {"student": made.network, "teacher": made.teacher, "sample_shape": shape, "labels": labels}
+        taps, _ = settle(parts, **settling, seed=3)
+        return dataclasses.replace(made, taps=taps)
+
+    whole = engine.fit(taught(Hard()))
+    resume.discard(job().state)
+    with pytest.raises(InterruptedRunError):
+        engine.fit(taught(StopAfter(11, signal.SIGTERM)))
+    continued = engine.fit(taught(Hard()))
+
+    assert_equal(weights(whole.network), weights(continued.network))
+    assert [entry["losses"] for entry in whole.curve] == [entry["losses"] for entry in continued.curve]
 
 
 def test_bfloat16_trains_as_well(job):

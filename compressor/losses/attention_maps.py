@@ -1,0 +1,103 @@
+"""Attention maps and hidden states of transformers: TinyBERT, Jiao et al. 2020 (arXiv 1909.10351), equations 7 and 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compressor.batch import Batch, Outputs
+from compressor.losses._attention import AttentionLoss, block_of, products, split
+from compressor.losses._features import Pair, Shapes, projector
+from compressor.losses._logits import require
+
+
+class AttentionMaps(AttentionLoss):
+    """Each block attends, and represents tokens, as a block of the teacher does (TinyBERT, Jiao et al. 2020).
+
+        scale · mean over pairs of [ MSE(A_s, A_t) + hidden · MSE(projector(H_s), H_t) ]
+
+    A = Q · Kᵀ / √d is the attention matrix before the softmax, which the authors found to converge faster than after it
+    (equation 7, mean over heads); where the numbers of heads differ, it is the mean over heads that is compared. H is what
+    the block gives, through a learned projector (equation 8). The embedding layer of their equation 9 is left out, since
+    pictures have no vocabulary. `auto` takes every block of the student: block m of M learns from block m · N / M of N, the
+    paper's uniform mapping. Both sides must see the same number of tokens.
+
+    Reads timm's `blocks.N.attn.qkv` and calculates the maps from it; `torch.nn.MultiheadAttention` cannot be read.
+
+    Args:
+        pairs: auto, or a list of [student module, teacher module] that give Q, K and V side by side
+        scale: the loss times this
+        hidden: weight of the hidden states; 0 leaves them out
+
+    Raises:
+        InputError: hidden is negative.
+    """
+
+    most_pairs = 1000
+
+    def __init__(
+        self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 1.0, hidden: float = 1.0
+    ) -> None:
+        super().__init__(pairs, scale=scale)
+        require("attention_maps", at_least_zero={"hidden": hidden})
+        self.hidden = hidden
+        self.states: tuple[Pair | None, ...] = ()
+        self.projectors = nn.ModuleDict()
+
+    @property
+    def reads(self) -> tuple[Pair, ...]:
+        """The attention layers, and the blocks around them."""
+        return (*self.pairs, *(states for states in self.states if states is not None))
+
+    def match(self, student: Sequence[str], teacher: Sequence[str]) -> tuple[tuple[Pair, ...], str]:
+        """Every layer of the student, with those of the teacher spread evenly up to the last."""
+        count, of = len(student), len(teacher)
+        chosen = [-(-(index + 1) * of // count) - 1 for index in range(count)]  # rounded up, so the last meets the last
+        pairs = tuple((mine, teacher[index]) for mine, index in zip(student, chosen, strict=True))
+        return pairs, f"every attention layer of the student, with the teacher's {of} spread evenly over its {count}"
+
+    def settle(self, student: Shapes, teacher: Shapes) -> str:
+        """Decide which layers are compared, and make a projector for each block around one."""
+        told = super().settle(student, teacher)
+        self.states = tuple(self._states(pair, student, teacher) for pair in self.pairs) if self.hidden else ()
+        self.projectors = nn.ModuleDict(
+            {
+                str(index): projector(student[states[0]], teacher[states[1]])
+                for index, states in enumerate(self.states)
+                if states is not None
+            }
+        )
+        return f"{told}, with the hidden states of {len(self.projectors)} blocks"
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """The loss above; gradients flow to the student and to the projectors."""
+        total = super().forward(student, teacher, batch)
+        for index, states in enumerate(self.states):
+            if states is not None:
+                mine, theirs = student.features[states[0]].float(), teacher.features[states[1]].float().detach()
+                distance = F.mse_loss(self.projectors[str(index)](mine), theirs)
+                total = total + self.scale * self.hidden * distance / len(self.pairs)
+        return total
+
+    def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
+        """Equation 7 for one pair of layers, a scalar."""
+        of_student, of_teacher = self.heads[index]
+        mine, theirs = _scores(student, of_student), _scores(teacher, of_teacher)
+        if of_student != of_teacher:
+            mine, theirs = mine.mean(dim=1), theirs.mean(dim=1)
+        return F.mse_loss(mine, theirs)
+
+    def _states(self, pair: Pair, student: Shapes, teacher: Shapes) -> Pair | None:
+        """The blocks around a pair of layers, where both give tokens."""
+        mine, theirs = block_of(pair[0]), block_of(pair[1])
+        if mine is None or theirs is None:
+            return None
+        fits = len(student.get(mine, ())) == len(teacher.get(theirs, ())) == 3
+        return (mine, theirs) if fits else None
+
+
+def _scores(qkv_BLD: Tensor, heads: int) -> Tensor:
+    query, key, _ = split(qkv_BLD, heads)
+    return products(query, key)
