@@ -200,7 +200,7 @@ def test_a_fault_in_a_process_is_told_as_it_would_be_here(project):
     raw = specialising(project, "faulty")
     raw["specialists"] |= {"lr": 1e30, "optimizer": "sgd", "epochs": 4}
 
-    with pytest.raises(DivergenceError, match="not finite|exploded|NaN"):
+    with pytest.raises(DivergenceError, match=r"not finite|exploded|NaN"):
         api.run(raw)
 
 
