@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,10 +104,36 @@ class Discriminator(nn.Module):
             at += parameter.numel()
 
 
-def require_stable(name: str, *, hidden: int, lr: float, penalty: float, warmup: int) -> None:
-    """Refuse options of a discriminator that are out of range.
+@dataclass(frozen=True)
+class Design:
+    """How the discriminators of a loss are to be built, once it is known how wide answers are.
 
-    Raises:
-        InputError: Names the first one, with its value.
+    Attributes:
+        name: Of the loss.
+        hidden: Width of the two hidden layers.
+        lr: Learning rate.
+        penalty: Weight of R1.
+        warmup: Steps over which what the student feels grows to the whole.
     """
-    require(name, above_zero={"hidden": hidden, "lr": lr}, at_least_zero={"penalty": penalty, "warmup": warmup})
+
+    name: str
+    hidden: int
+    lr: float
+    penalty: float
+    warmup: int
+
+    def __post_init__(self) -> None:
+        """Refuse options out of range.
+
+        Raises:
+            InputError: Names the first one, with its value.
+        """
+        require(
+            self.name,
+            above_zero={"hidden": self.hidden, "lr": self.lr},
+            at_least_zero={"penalty": self.penalty, "warmup": self.warmup},
+        )
+
+    def built(self, width: int) -> Discriminator:
+        """A discriminator of answers of this width."""
+        return Discriminator(width, hidden=self.hidden, lr=self.lr, penalty=self.penalty, warmup=self.warmup)

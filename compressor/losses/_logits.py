@@ -48,7 +48,7 @@ def target_of(batch: Batch, teacher_NK: Tensor, *, where: str) -> Tensor:
     """
     labels_N = batch.labels.reshape(-1)
     if batch.mixed is not None:
-        own = batch.mixed.share >= 0.5
+        own = (batch.mixed.share >= 0.5).reshape(-1, *[1] * (batch.labels.dim() - 1))
         labels_N = batch.labels.where(own, batch.mixed.labels).reshape(-1)
     if len(labels_N) != len(teacher_NK) or labels_N.is_floating_point():
         raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")

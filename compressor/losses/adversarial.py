@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from compressor.batch import Batch, Outputs
 from compressor.losses._contract import Context
-from compressor.losses._discriminator import Discriminator, require_stable
+from compressor.losses._discriminator import Design, Discriminator
 from compressor.losses._logits import require, with_labels
 
 
@@ -47,16 +47,13 @@ class Adversarial(nn.Module):
     ) -> None:
         super().__init__()
         require("adversarial", at_least_zero={"beta": beta, "l1": l1, "hard": hard})
-        require_stable("adversarial", hidden=hidden, lr=lr, penalty=penalty, warmup=warmup)
         self.beta, self.l1, self.hard = beta, l1, hard
-        self.hidden, self.lr, self.penalty, self.warmup = hidden, lr, penalty, warmup
+        self._design = Design("adversarial", hidden=hidden, lr=lr, penalty=penalty, warmup=warmup)
         self.discriminator: Discriminator | None = None
 
     def prepare(self, context: Context) -> None:
         """Build a discriminator of answers of this width."""
-        self.discriminator = Discriminator(
-            context.outputs, hidden=self.hidden, lr=self.lr, penalty=self.penalty, warmup=self.warmup
-        )
+        self.discriminator = self._design.built(context.outputs)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar; the discriminator makes a step of its own."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from compressor.losses._discriminator import Discriminator, require_stable
+from compressor.losses._discriminator import Design
 from compressor.losses._features import FeatureLoss, embedded, projector, width_of
 
 
@@ -46,8 +46,7 @@ class AdversarialFeatures(FeatureLoss):
         warmup: int = 500,
     ) -> None:
         super().__init__(pairs, scale=scale)
-        require_stable("adversarial_features", hidden=hidden, lr=lr, penalty=penalty, warmup=warmup)
-        self.hidden, self.lr, self.penalty, self.warmup = hidden, lr, penalty, warmup
+        self._design = Design("adversarial_features", hidden=hidden, lr=lr, penalty=penalty, warmup=warmup)
         self.projectors, self.discriminators = nn.ModuleList(), nn.ModuleList()
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
@@ -56,10 +55,7 @@ class AdversarialFeatures(FeatureLoss):
         self.projectors = nn.ModuleList(
             nn.Identity() if mine == theirs else projector((2, mine), (2, theirs)) for mine, theirs in widths
         )
-        self.discriminators = nn.ModuleList(
-            Discriminator(theirs, hidden=self.hidden, lr=self.lr, penalty=self.penalty, warmup=self.warmup)
-            for _, theirs in widths
-        )
+        self.discriminators = nn.ModuleList(self._design.built(theirs) for _, theirs in widths)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar; its discriminator makes a step of its own."""

@@ -61,7 +61,7 @@ class AttentionMaps(AttentionLoss):
     def settle(self, student: Shapes, teacher: Shapes) -> str:
         """Decide which layers are compared, and make a projector for each block around one."""
         told = super().settle(student, teacher)
-        self.states = tuple(self._states(pair, student, teacher) for pair in self.pairs) if self.hidden else ()
+        self.states = tuple(self._states(pair, student, teacher) for pair in self.pairs)
         self.projectors = nn.ModuleDict(
             {
                 str(index): projector(student[states[0]], teacher[states[1]])
@@ -75,7 +75,7 @@ class AttentionMaps(AttentionLoss):
         """The loss above; gradients flow to the student and to the projectors."""
         total = super().forward(student, teacher, batch)
         for index, states in enumerate(self.states):
-            if states is not None:
+            if states is not None and self.hidden:
                 mine, theirs = student.features[states[0]].float(), teacher.features[states[1]].float().detach()
                 distance = F.mse_loss(self.projectors[str(index)](mine), theirs)
                 total = total + self.scale * self.hidden * distance / len(self.pairs)

@@ -67,7 +67,7 @@ class CRD(FeatureLoss):
         require("crd", above_zero={"width": width, "negatives": negatives, "temperature": temperature})
         if not 0 <= momentum < 1:
             raise InputError(f"momentum = {momentum} must lie between 0 and 1 (1 excluded)", where="crd.momentum")
-        self.width, self.negatives = width, negatives
+        self._width, self._negatives = width, negatives
         self.temperature, self.momentum = temperature, momentum
         self.others: _OfOtherClasses | None = None
         self.contrasts = nn.ModuleList()
@@ -87,7 +87,7 @@ class CRD(FeatureLoss):
         assert self.others is not None, "prepare comes before settle"
         num_samples = len(self.others.order)
         self.contrasts = nn.ModuleList(
-            _Contrast(width_of(mine), width_of(theirs), width=self.width, num_samples=num_samples)
+            _Contrast(width_of(mine), width_of(theirs), width=self._width, num_samples=num_samples)
             for mine, theirs in shapes
         )
 
@@ -95,7 +95,7 @@ class CRD(FeatureLoss):
         """The mean over pairs of the loss above; the memories take in this batch."""
         assert self.others is not None
         ids_B = batch.sample_ids
-        negatives_BN = self.others.drawn(ids_B, min(self.negatives, len(self.others.order) - 1))
+        negatives_BN = self.others.drawn(ids_B, min(self._negatives, len(self.others.order) - 1))
         picked_BP = torch.cat([ids_B[:, None], negatives_BN], dim=1)
         found = [
             contrast(

@@ -49,7 +49,7 @@ class EMD(FeatureLoss):
         super().__init__(pairs, scale=scale)
         if not 1 <= grid <= 8:
             raise InputError(f"grid = {grid} must lie between 1 and 8", where="emd.grid")
-        self.grid = grid
+        self._grid = grid
         self.projectors = nn.ModuleList()
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
@@ -70,10 +70,10 @@ class EMD(FeatureLoss):
     def _places(self, feature: Tensor) -> Tensor:
         """`[B, P, C]`."""
         if feature.dim() == 4:
-            size = (min(self.grid, feature.shape[2]), min(self.grid, feature.shape[3]))
+            size = (min(self._grid, feature.shape[2]), min(self._grid, feature.shape[3]))
             return F.adaptive_avg_pool2d(feature, size).flatten(2).transpose(1, 2)
         if feature.dim() == 3:
-            count = min(self.grid**2, feature.shape[1])
+            count = min(self._grid**2, feature.shape[1])
             return F.adaptive_avg_pool1d(feature.transpose(1, 2), count).transpose(1, 2)
         return feature[:, None]
 

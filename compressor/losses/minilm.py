@@ -44,7 +44,7 @@ class MiniLM(AttentionLoss):
         super().__init__(pairs, scale=scale)
         if relation_heads < 0:
             raise InputError(f"relation_heads = {relation_heads} must not be negative", where="minilm.relation_heads")
-        self.relation_heads = relation_heads
+        self._relation_heads = relation_heads
         self.counts: tuple[int, ...] = ()
 
     def match(self, student: Sequence[str], teacher: Sequence[str]) -> tuple[tuple[Pair, ...], str]:
@@ -69,14 +69,14 @@ class MiniLM(AttentionLoss):
         return total
 
     def _count(self, mine: int, theirs: int) -> int:
-        if self.relation_heads:
-            if mine % self.relation_heads or theirs % self.relation_heads:
+        if self._relation_heads:
+            if mine % self._relation_heads or theirs % self._relation_heads:
                 raise ModelError(
-                    f"{self.relation_heads} relation heads do not divide the widths {mine} and {theirs}",
+                    f"{self._relation_heads} relation heads do not divide the widths {mine} and {theirs}",
                     where="minilm.relation_heads",
                     hint="leave it out: auto finds a number that does",
                 )
-            return self.relation_heads
+            return self._relation_heads
         most = max(1, min(48, mine // _LEAST_WIDTH, theirs // _LEAST_WIDTH))
         return next(count for count in range(most, 0, -1) if mine % count == 0 == theirs % count)
 

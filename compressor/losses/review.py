@@ -43,12 +43,12 @@ class Review(FeatureLoss):
         super().__init__(pairs, scale=scale)
         if width < 0:
             raise InputError(f"width = {width} must not be negative", where="review.width")
-        self.width = width
+        self._width = width
         self.fusions = nn.ModuleList()
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
         """A fusion for each pair; the deepest one has nothing to blend with."""
-        width = self.width or min(_WIDEST, width_of(shapes[-1][0]))
+        width = self._width or min(_WIDEST, width_of(shapes[-1][0]))
         self.fusions = nn.ModuleList(
             _Fusion(width_of(mine), width, width_of(theirs), blends=index < len(shapes) - 1)
             for index, (mine, theirs) in enumerate(shapes)

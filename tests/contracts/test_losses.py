@@ -235,6 +235,16 @@ def step(loss, world: World, *, seed: int) -> Tensor:  # type: ignore[no-untyped
     return found
 
 
+def test_an_option_that_may_change_over_the_run_does_change_something(member: registry.Member, world: World) -> None:
+    """A ramp sets the attribute of an option that has one, so what is built from an option once must not be kept as one."""
+    for option in member.options:
+        loss, changed = made(member), made(member)
+        given = getattr(loss, option.name, None)
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            setattr(changed, option.name, 0.5 * given + 0.07)
+            assert [step(loss, world, seed=s) for s in (0, 1)] != [step(changed, world, seed=s) for s in (0, 1)], option
+
+
 @pytest.mark.parametrize("member", ON_LOGITS, ids=lambda member: member.name)
 def test_rows_without_a_label_are_learned_from_the_teacher(member: registry.Member) -> None:
     takes = {option.name for option in member.options}

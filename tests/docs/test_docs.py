@@ -90,8 +90,16 @@ def test_the_guide_of_teachers_names_every_kind_and_no_other():
     assert named == {member.name for member in registry.members("teachers")}
 
 
-@pytest.mark.parametrize("block", blocks(ROOT / "docs" / "guides" / "teachers.md", "toml"))
-def test_the_recipes_of_the_guide_of_teachers_have_no_fault_of_their_own(block):
+def test_the_guide_of_losses_names_every_one_and_no_other():
+    text = (ROOT / "docs" / "guides" / "losses.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert sorted(named) == sorted(member.name for member in registry.members("losses"))
+
+
+@pytest.mark.parametrize(
+    "block", [block for guide in ("teachers", "losses") for block in blocks(ROOT / f"docs/guides/{guide}.md", "toml")]
+)
+def test_the_recipes_of_the_guides_of_teachers_and_losses_have_no_fault_of_their_own(block):
     import tomllib
 
     from compressor import recipe

@@ -209,6 +209,45 @@ def test_a_mixed_row_without_a_label_is_the_partners_where_that_has_the_larger_s
     assert float(found) == float(loss(*outputs, replace(batch(), labels=partner)))  # type: ignore[operator]
 
 
+class YesOrNo(Classification):
+    """Several labels for a sample: each output is a decision of its own, between no (0) and yes (its logit)."""
+
+    def decisions(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.zeros_like(logits), logits], dim=-1).reshape(-1, 2)
+
+
+def divergence_of_sigmoids(temperature: float) -> float:
+    total = 0.0
+    for s, t in zip(STUDENT.flatten().tolist(), TEACHER.flatten().tolist(), strict=True):
+        q, p = (1 / (1 + math.exp(-z / temperature)) for z in (s, t))
+        total += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    return temperature**2 * total / (B * K)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_where_each_output_is_a_yes_or_no_kd_is_the_divergence_of_sigmoids(temperature: float) -> None:
+    """softmax([0, z] / T) is [1 − sigmoid(z / T), sigmoid(z / T)]."""
+    many = Batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, YesOrNo())
+
+    found = KD(temperature=temperature, alpha=1.0)(Outputs(STUDENT.float()), Outputs(TEACHER.float()), many)
+
+    assert float(found) == pytest.approx(divergence_of_sigmoids(temperature), rel=1e-4)
+
+
+def test_where_each_output_is_a_yes_or_no_dkd_has_no_others_and_reads_a_label_for_each() -> None:
+    labels = torch.arange(B * K).reshape(B, K) % 2
+    mixed = Mixed(1 - labels, torch.linspace(0, 1, B))
+    loss = DKD(temperature=4.0, alpha=1.0, beta=8.0, hard=0.0)
+    many = Batch(torch.zeros(B, 1), labels, torch.arange(B), -1, YesOrNo())
+
+    plain, swapped = (
+        loss(Outputs(STUDENT.float()), Outputs(TEACHER.float()), each) for each in (many, replace(many, mixed=mixed))
+    )
+
+    assert float(plain) == pytest.approx(divergence_of_sigmoids(4.0), rel=1e-4)
+    assert float(swapped) == pytest.approx(float(plain), rel=1e-5)  # between two classes, yes and no weigh alike
+
+
 @pytest.mark.parametrize("loss", [DKD, NKD, DIST, WTTM, KD])
 @pytest.mark.parametrize("temperature", [0.0, -1.0])
 def test_a_temperature_must_be_above_zero(loss: type, temperature: float) -> None:
