@@ -34,6 +34,7 @@ def render(data: ReportData) -> str:
         grid(speed.devices(data)),
         _limitations(data),
         f"## How it was made\n\n{grid(links.table(data)) or grid(tables.steps(data))}",
+        grid(tables.taught(data)),
         _reproduce(data),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -80,7 +81,8 @@ def _intended(data: ReportData) -> str:
     name, _ = _dataset(data)
     many = f" into {len(data.classes)} classes" if data.classes else ""
     like = "it was trained on" if name == "unknown" else f"of {name}"
-    said = f"{data.task.capitalize()}{many} of samples like those {like}, where the teacher is too slow or too large."
+    large = ", where the teacher is too slow or too large" if data.candidate("teacher") else ""
+    said = f"{data.task.capitalize()}{many} of samples like those {like}{large}."
     return f"## Intended use\n\n{text(said)}"
 
 
@@ -127,7 +129,7 @@ def _limitations(data: ReportData) -> str:
     lost = [row for row in changes.rows if row[-1].startswith("−")][:_WORST_CLASSES] if changes else []
     if lost:
         said = ", ".join(f"{name} ({before} → {after})" for name, _, before, after, _ in lost)
-        found.append(f"Classes that lost most against the teacher: {said}.")
+        found.append(f"Classes that lost most against the {data.base}: {said}.")
     entry = _deployed(data)
     if entry is not None and "ece" in entry.metrics:
         found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")

@@ -35,6 +35,7 @@ from compressor.report.facts import (
     ReliabilityBin,
     ReportData,
     Speedup,
+    Taught,
     Timing,
     Worst,
     WorstSample,
@@ -67,6 +68,8 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
     measured = _measured(raw, _arrays(bench, "samples.npz"), where=str(bench.path))
     pictures = _arrays(bench, "pictures.npz").get("worst")
     artifacts, gone = lineage.chain(bench)
+    taught = lineage.taught(artifacts)
+    candidates = tuple(_named(candidate, taught) for candidate in measured.candidates)
     run_folder = bench.path.resolve().parent
     command, recipe = _reproduce(run_folder)
     return ReportData(
@@ -75,12 +78,12 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         metric=measured.metric,
         classes=measured.classes,
         base=measured.base,
-        candidates=measured.candidates,
+        candidates=candidates,
         timings=measured.timings,
         budgets=measured.budgets,
-        missing=measured.missing + _unstated(measured) + gone,
+        missing=measured.missing + _unstated(measured, taught) + gone,
         headline=headline.judge(
-            measured.candidates, measured.timings, measured.budgets, metric=measured.metric, base=measured.base
+            candidates, measured.timings, measured.budgets, metric=measured.metric, base=measured.base, taught=taught
         ),
         links=tuple(lineage.link(artifact, run_folder=run_folder) for artifact in artifacts),
         decisions=lineage.decisions(artifacts),
@@ -98,7 +101,15 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         worst=None if measured.worst is None else replace(measured.worst, pictures=pictures),
         devices=tuple(read_device(file) for file in devices),
         folder=(Path(run_folder.parent.name) / run_folder.name).as_posix(),
+        taught=taught,
     )
+
+
+def _named(candidate: Candidate, taught: Taught | None) -> Candidate:
+    """A teacher that is no single network says what it is: `Teacher (ensemble of 3)`."""
+    if taught is None or candidate.title != "Teacher" or taught.kind == "network":
+        return candidate
+    return replace(candidate, title=f"Teacher ({taught.words})")
 
 
 @dataclass(frozen=True)
@@ -314,7 +325,7 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
     )
 
 
-def _unstated(measured: _Measured) -> tuple[Missing, ...]:
+def _unstated(measured: _Measured, taught: Taught | None) -> tuple[Missing, ...]:
     """What a reader would look for in vain and the bench has not named."""
     named = " ".join(entry.what for entry in measured.missing).lower()
     found = []
@@ -326,7 +337,9 @@ def _unstated(measured: _Measured) -> tuple[Missing, ...]:
         if role in named:
             continue
         if candidate is None:
-            found.append(Missing(f"the {role}", "it was not measured"))
+            alone = role == "teacher" and taught is not None and taught.alone
+            why = f"the student learnt without one ({taught.words})" if alone and taught else "it was not measured"
+            found.append(Missing(f"the {role}", why))
         elif "onnx" not in candidate.size_bytes:
             found.append(Missing(f"the {role} as ONNX", "it was not exported, so it is measured in PyTorch alone"))
     if not measured.timings:

@@ -38,7 +38,7 @@ class Comparison:
 def compare(reports: Mapping[str, ReportData]) -> Comparison:
     """Put reports side by side, by the names the user gave them."""
     metric = next(iter(reports.values())).metric.replace("_", " ")
-    judged = ("Run", metric.capitalize(), "95 %", "To the teacher", "To the control")
+    judged = ("Run", metric.capitalize(), "95 %", "To the base", "To the control")
     timed = ("p50", "Measured as", "Speed-up", "Size", "Smaller", "Budgets", "CPU")
     columns = (*judged, *timed)
     differing = _differing(reports)

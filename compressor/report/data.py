@@ -13,7 +13,7 @@ from typing import Any
 
 from compressor.report.facts import ReportData
 
-SCHEMA = 2
+SCHEMA = 3
 
 KEPT_IN_THE_BENCH = ("samples_ms", "blocks")
 

@@ -365,16 +365,49 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """Who taught the student.
+
+    Attributes:
+        kind: A member of `teachers`, or the user's own.
+        title: Of the network or file that taught; None where there was none and the student learned from itself.
+        members: Titles of the networks that taught together, or of the peers.
+        asked: How many samples it has answered.
+        metrics: Its own on the test split, where it was judged there.
+    """
+
+    kind: str
+    title: str | None = None
+    members: tuple[str, ...] = ()
+    asked: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def alone(self) -> bool:
+        """Whether no network was there before the student."""
+        return self.title is None and not self.metrics
+
+    @property
+    def words(self) -> str:
+        """The kind for people: `ensemble of 3`."""
+        of = f" of {len(self.members)}" if self.members and self.kind != "peers" else ""
+        with_peers = f": {len(self.members)} more" if self.members and self.kind == "peers" else ""
+        return f"{self.kind.replace('_', ' ')}{of}{with_peers}"
+
+
+@dataclass(frozen=True)
 class Headline:
     """The answer in one sentence, and the numbers behind it.
 
     Attributes:
         runtime: The runtime that the student is judged on.
         profile: The profile that the speed-up was measured under.
-        change: Student minus teacher; negative is a loss.
+        base: What it is held against: `teacher`, `control` where there is no teacher, or `student` where there is nothing.
+        change: Student minus base; negative is a loss.
         gain: Student minus control on a runtime that both were judged on: what the teacher was worth.
         *_within_noise: Whether the difference is no larger than half of the wider interval.
-        size_ratio: Teacher's size over the student's, both in the form named by `size_payload`.
+        teacher, teacher_*: Of the base.
+        size_ratio: The base's size over the student's, both in the form named by `size_payload`.
         verdict: `met`, `missed`, or `none` when no budget was stated.
     """
 
@@ -382,6 +415,7 @@ class Headline:
     verdict: Literal["met", "missed", "none"]
     verdict_sentence: str
     gain_sentence: str
+    base: str = "teacher"
     runtime: str | None = None
     profile: str | None = None
     samples: int | None = None
@@ -409,6 +443,7 @@ class ReportData:
 
     Attributes:
         folder: The run's, as a command would name it from where the run was made.
+        taught: Who taught the student; None where none was distilled.
     """
 
     run: str
@@ -437,6 +472,13 @@ class ReportData:
     worst: Worst | None = None
     devices: tuple[Device, ...] = ()
     folder: str = ""
+    taught: Taught | None = None
+
+    @property
+    def timed_base(self) -> str:
+        """The role that speed-ups are against: the base, or the first model that was timed where the base was not."""
+        measured = (timing.speedup or timing.speedup_against_teacher_torch for timing in self.timings)
+        return next((speedup.against for speedup in measured if speedup), self.base)
 
     @property
     def profiles(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from compressor.report.facts import (
     Candidate,
     Headline,
     Speedup,
+    Taught,
     Timing,
     find_candidate,
     find_timing,
@@ -49,6 +50,16 @@ class _Speed:
 
 
 @dataclass(frozen=True)
+class _Reference:
+    """What the student is held against: a measured candidate, or a teacher that only its own stage has judged."""
+
+    role: str
+    words: str
+    accuracy: Accuracy | None
+    value: float | None
+
+
+@dataclass(frozen=True)
 class _Sizes:
     teacher: int
     student: int
@@ -66,8 +77,18 @@ def judge(
     *,
     metric: str,
     base: str,
+    taught: Taught | None = None,
 ) -> Headline:
-    """Everything the first screen says."""
+    """Everything the first screen says.
+
+    Args:
+        candidates: What was measured.
+        timings: Its latencies.
+        budgets: What the user will accept.
+        metric: That accuracy is judged by.
+        base: Role that speed-ups are against.
+        taught: Who taught the student, where that is recorded.
+    """
     verdict, verdict_sentence = _verdict(budgets)
     student = find_candidate(candidates, "student")
     if student is None or not student.accuracy:
@@ -76,21 +97,24 @@ def judge(
     runtime = deployed_runtime(student)
     own = student.accuracy_on(runtime)
     assert own is not None, "the deployed runtime is one of those measured"
-    teacher = _comparable(find_candidate(candidates, "teacher"), runtime)
-    change = _difference(own, teacher, metric, "teacher")
+    reference = _reference(candidates, runtime, metric, base=base, taught=taught)
+    teacher = reference.accuracy
+    change = _change(own, reference, metric)
     shared, control = _shared(student, find_candidate(candidates, "control"), runtime)
     gain = _difference(shared, control, metric, "control")
     speed = _speed(timings, runtime, base)
-    sizes = _sizes(find_candidate(candidates, "teacher"), student, runtime)
+    other = find_candidate(candidates, reference.role) if reference.role != "student" else None
+    sizes = _sizes(other, student, runtime)
     return Headline(
-        sentence=_sentence(own, teacher, metric, change, speed, sizes),
+        sentence=_sentence(own, reference, metric, change, speed, sizes, taught),
         verdict=verdict,
         verdict_sentence=verdict_sentence,
-        gain_sentence=_gain_sentence(gain),
+        gain_sentence=_gain_sentence(gain, alone=_has_no_teacher(candidates, taught)),
+        base=reference.role,
         runtime=runtime,
         profile=speed.student.profile if speed else None,
         samples=own.samples,
-        teacher=teacher.metrics.get(metric) if teacher else None,
+        teacher=reference.value,
         teacher_runtime=teacher.runtime if teacher else None,
         student=own.metrics.get(metric),
         control=control.metrics.get(metric) if control else None,
@@ -111,13 +135,42 @@ def judge(
 
 def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
-    return _gain_sentence(_difference(student, control, metric, "control"))
+    return _gain_sentence(_difference(student, control, metric, "control"), alone=False)
 
 
 def deployed_runtime(candidate: Candidate) -> str:
     """The runtime a candidate is judged on: the first that runs the exported file, else the first measured."""
     runtimes = [entry.runtime for entry in candidate.accuracy]
     return next((name for name in runtimes if payload_of(name) == "onnx"), runtimes[0])
+
+
+def _reference(
+    candidates: tuple[Candidate, ...], runtime: str, metric: str, *, base: str, taught: Taught | None
+) -> _Reference:
+    """The teacher; without one that was measured, what its stage says of it; else the control; else the base."""
+    known = {base: _the(base), "teacher": "the teacher", "control": "the same network trained alone"}
+    order = ("teacher", "control", *(() if base in ("teacher", "control", "student") else (base,)))
+    for role, words in ((role, known[role]) for role in order):
+        if role == "control" and taught is not None and metric in taught.metrics:
+            return _Reference("teacher", f"its teacher ({taught.words})", None, taught.metrics[metric])
+        found = _comparable(find_candidate(candidates, role), runtime)
+        if found is not None:
+            return _Reference(role, words, found, found.metrics.get(metric))
+    return _Reference("student", "", None, None)
+
+
+def _change(own: Accuracy, reference: _Reference, metric: str) -> _Difference | None:
+    """Student minus reference; one that was judged elsewhere has no answers to pair with."""
+    if reference.accuracy is not None:
+        return _difference(own, reference.accuracy, metric, reference.role)
+    if reference.value is None or metric not in own.metrics:
+        return None
+    value = own.metrics[metric] - reference.value
+    return _Difference(value, abs(value) <= own.half_width, own.samples)
+
+
+def _has_no_teacher(candidates: tuple[Candidate, ...], taught: Taught | None) -> bool:
+    return find_candidate(candidates, "teacher") is None and (taught is None or taught.alone)
 
 
 def _comparable(candidate: Candidate | None, runtime: str) -> Accuracy | None:
@@ -151,37 +204,51 @@ def _speed(timings: tuple[Timing, ...], runtime: str, base: str) -> _Speed | Non
         return None
     if own.speedup is not None:
         other = find_timing(timings, role=own.speedup.against, runtime=runtime, profile=own.profile)
-        return _Speed(own.speedup, f"the {own.speedup.against} on {runtime_title(runtime)}", own, other)
-    other = find_timing(timings, role=base, runtime="torch", profile=own.profile)
-    return _Speed(own.speedup_against_teacher_torch, f"the {base} in PyTorch", own, other)
+        return _Speed(own.speedup, f"{_the(own.speedup.against)} on {runtime_title(runtime)}", own, other)
+    torch = own.speedup_against_teacher_torch
+    if torch is not None and torch.against == "student":
+        torch = None  # against itself in another runtime, which says nothing of what was gained
+    role = torch.against if torch else base
+    other = find_timing(timings, role=role, runtime="torch", profile=own.profile)
+    return _Speed(torch, f"{_the(role)} in PyTorch", own, other)
+
+
+def _the(role: str) -> str:
+    return "the student before the cut" if role == "distilled" else f"the {role}"
 
 
 def _sizes(teacher: Candidate | None, student: Candidate, runtime: str) -> _Sizes | None:
     """Both sizes in the same stored form: the deployed one, else PyTorch's."""
+    if teacher is not None and teacher.role == "control" and teacher.params == student.params:
+        payload = payload_of(runtime)
+        if _like(teacher.size_bytes.get(payload), student.size_bytes.get(payload)):
+            return None  # the same network twice
     for payload in dict.fromkeys((payload_of(runtime), "torch")):
         if teacher and teacher.size_bytes.get(payload) and student.size_bytes.get(payload):
             return _Sizes(teacher.size_bytes[payload], student.size_bytes[payload], payload)
     return None
 
 
+def _like(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= 0.02 * max(one, other)
+
+
 def _sentence(
     own: Accuracy,
-    teacher: Accuracy | None,
+    reference: _Reference,
     metric: str,
     change: _Difference | None,
     speed: _Speed | None,
     sizes: _Sizes | None,
+    taught: Taught | None,
 ) -> str:
-    name = metric.replace("_", " ")
-    mine = fmt.percent(own.metrics.get(metric))
-    if teacher is None or change is None:
-        accuracy = f"The student reaches {mine} {name}"
-    else:
+    alone = taught is not None and taught.alone and reference.role != "teacher"
+    start = f"Learnt without a teacher ({taught.words}), the student" if alone and taught else "The student"
+    accuracy = f"{start} reaches {fmt.percent(own.metrics.get(metric))} {metric.replace('_', ' ')}"
+    if change is not None:
         noise = f", {change.caveat}" if change.within_noise else ""
-        theirs = fmt.percent(teacher.metrics.get(metric))
-        accuracy = (
-            f"The student reaches {mine} {name} where the teacher reaches {theirs} ({fmt.points(change.value)}{noise})"
-        )
+        theirs = fmt.percent(reference.value)
+        accuracy += f" where {reference.words} reaches {theirs} ({fmt.points(change.value)}{noise})"
     parts = [accuracy]
     if speed is not None:
         parts.append(_speed_words(speed))
@@ -211,15 +278,17 @@ def _size_words(sizes: _Sizes) -> str:
     return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
 
 
-def _gain_sentence(gain: _Difference | None) -> str:
+def _gain_sentence(gain: _Difference | None, *, alone: bool) -> str:
+    """Whether teaching paid; `alone` says that nobody but the student itself taught."""
+    who, against = ("this", "trained on the labels alone") if alone else ("the teacher", "trained without the teacher")
+    against = f"the same student {against}"
     if gain is None:
-        return "Whether the teacher helped is not known: no control was measured."
-    against = "the same student trained without the teacher"
+        return f"Whether {who} helped is not known: no control was measured."
     if gain.within_noise:
-        return f"Whether the teacher helped cannot be told: {fmt.points(gain.value)} against {against}, {gain.caveat}."
+        return f"Whether {who} helped cannot be told: {fmt.points(gain.value)} against {against}, {gain.caveat}."
     if gain.value > 0:
-        return f"The teacher helped: {fmt.points(gain.value)} over {against}."
-    return f"The teacher hurt: {fmt.points(gain.value)} against {against}."
+        return f"{who.capitalize()} helped: {fmt.points(gain.value)} over {against}."
+    return f"{who.capitalize()} hurt: {fmt.points(gain.value)} against {against}."
 
 
 def _verdict(budgets: tuple[Budget, ...]) -> tuple[Literal["met", "missed", "none"], str]:

@@ -77,6 +77,7 @@ def render(data: ReportData) -> str:
             budgets=tables.budgets(data),
             missing=tables.missing(data),
             steps=tables.steps(data),
+            taught=tables.taught(data),
             decisions=tables.decisions(data),
             parity=tables.parity(data),
             input_contract=tables.input_contract(data),
@@ -130,7 +131,7 @@ def _accuracy_card(head: Headline) -> Card | None:
         return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
     noise = ", within the noise" if head.change_within_noise else ""
     mood = "good" if head.change > 0 and not head.change_within_noise else "plain"
-    return Card("Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} to the teacher{noise}", mood)
+    return Card("Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} to the {head.base}{noise}", mood)
 
 
 def _speed_card(head: Headline) -> Card | None:
@@ -159,8 +160,8 @@ def _size_card(head: Headline) -> Card | None:
 
 
 def _teacher_card(head: Headline) -> Card | None:
-    if head.gain is None:
-        return None
+    if head.gain is None or head.base == "control":
+        return None  # the first card says it already
     if head.gain_within_noise:
         return Card("What the teacher gave", fmt.points(head.gain), "to the control: within the noise")
     mood = "good" if head.gain > 0 else "bad"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.artifact import Artifact
-from compressor.report.facts import DecisionFact, Epoch, Link, Missing
+from compressor.report.facts import DecisionFact, Epoch, Link, Missing, Taught
 
 
 def chain(bench: Artifact) -> tuple[tuple[Artifact, ...], tuple[Missing, ...]]:
@@ -58,6 +58,24 @@ def link(artifact: Artifact, *, run_folder: Path) -> Link:
         input_contract=manifest.details.get("input_contract"),
         pruning=manifest.details.get("pruning"),
         quantization=manifest.details.get("quantization"),
+    )
+
+
+def taught(artifacts: tuple[Artifact, ...]) -> Taught | None:
+    """Who taught the student, as its own training recorded it; None where nothing was distilled."""
+    distilled = [each for each in artifacts if each.manifest.stage == "distill" and each.manifest.role == "student"]
+    told = distilled[-1].manifest.details.get("teacher") if distilled else None
+    if not told:
+        return None
+    asked, title = told.get("asked"), told.get("title")
+    return Taught(
+        kind=str(told.get("kind", "network")),
+        title=None if title is None else str(title),
+        members=tuple(str(member) for member in told.get("members") or ()),
+        asked=None if asked is None else int(asked),
+        metrics={
+            name: float(value) for name, value in (told.get("test") or {}).items() if isinstance(value, int | float)
+        },
     )
 
 

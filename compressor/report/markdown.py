@@ -14,7 +14,7 @@ def render(data: ReportData) -> str:
     """The whole text, ending in a newline."""
     head = data.headline
     blocks = [
-        f"## {text(data.run)}: teacher → student",
+        f"## {text(data.run)}: {'teacher → ' if data.candidate('teacher') else ''}student",
         text(head.sentence),
         f"{_SIGNS[head.verdict]} **{text(head.verdict_sentence)}** {text(head.gain_sentence)}".rstrip(),
         grid(links.table(data)) if len(links.steps(data)) > 2 else "",
@@ -26,6 +26,7 @@ def render(data: ReportData) -> str:
         _titled("Budgets", tables.budgets(data)),
         _titled("What is not here", tables.missing(data)),
         _folded(tables.steps(data)),
+        _folded(tables.taught(data)),
         _folded(links.widths(data)),
         _folded(links.quantization(data)),
         _folded(tables.decisions(data)),

@@ -113,7 +113,7 @@ def reliability(data: ReportData) -> Figure | None:
 
 def class_changes(data: ReportData) -> Figure | None:
     """What each class gained or lost from the teacher to the student."""
-    pair = _teacher_and_student(data)
+    pair = _base_and_student(data)
     if pair is None or not pair[0].per_class or not pair[1].per_class:
         return None
     changes = [
@@ -147,7 +147,7 @@ def class_changes(data: ReportData) -> Figure | None:
     }
     layout = empty_layout(height=100 + 26 * len(kept), legend=False)
     layout["xaxis"] |= {
-        "title": {"text": "change from teacher to student, points"},
+        "title": {"text": f"change from {data.base} to student, points"},
         "tickformat": "+.1%",
         "zeroline": True,
     }
@@ -155,11 +155,11 @@ def class_changes(data: ReportData) -> Figure | None:
     return Figure(
         name="class-changes",
         title="Which classes lost",
-        caption="Accuracy of each class, student minus teacher, the largest loss first"
+        caption=f"Accuracy of each class, student minus {data.base}, the largest loss first"
         + ("." if len(kept) == len(by_loss) else f"; the {len(kept)} of {len(by_loss)} that changed most."),
         traces=(trace,),
         layout=layout,
-        columns=("Class", "Samples", "Teacher", "Student", "Change"),
+        columns=("Class", "Samples", data.base.capitalize(), "Student", "Change"),
         rows=tuple(
             (name, fmt.count(number), fmt.percent(before), fmt.percent(after), fmt.points((after or 0) - (before or 0)))
             for name, number, before, after in by_loss
@@ -169,8 +169,9 @@ def class_changes(data: ReportData) -> Figure | None:
 
 def changed_decisions(data: ReportData) -> Table:
     """Where the student answers another class than the teacher, the most frequent changes first."""
-    columns = ("Teacher answers", "Student answers", "Samples", "Of those the teacher calls so")
-    pair = _teacher_and_student(data)
+    base = data.base
+    columns = (f"{base.capitalize()} answers", "Student answers", "Samples", f"Of those the {base} calls so")
+    pair = _base_and_student(data)
     matrix = pair[1].confusion_with_base if pair else None
     if not matrix:
         return Table("Decisions that changed", columns, ())
@@ -296,7 +297,7 @@ def _deployed(data: ReportData) -> list[tuple[Candidate, Accuracy]]:
     return found
 
 
-def _teacher_and_student(data: ReportData) -> tuple[Accuracy, Accuracy] | None:
+def _base_and_student(data: ReportData) -> tuple[Accuracy, Accuracy] | None:
     student = data.candidate("student")
     teacher = data.candidate(data.base)
     if student is None or teacher is None or student is teacher or not student.accuracy:

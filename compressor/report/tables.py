@@ -60,7 +60,7 @@ def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ..
                 _accuracy_with_interval(candidate.accuracy_on(runtime), data.metric),
                 fmt.size(candidate.size_bytes.get(payload_of(runtime))),
                 fmt.milliseconds(timing.p50_ms if timing else None),
-                _speedup_cell(timing, data.base),
+                _speedup_cell(timing, data.timed_base),
             )
         )
     return columns, tuple(rows)
@@ -69,7 +69,7 @@ def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ..
 def accuracy(data: ReportData) -> Table:
     """How large each model is and how well it answers, on each runtime."""
     metric = data.metric.replace("_", " ").capitalize()
-    columns = ("Model", "Runs on", "Parameters", "MACs", "Size", metric, "95 % interval", "Agrees with teacher")
+    columns = ("Model", "Runs on", "Parameters", "MACs", "Size", metric, "95 % interval", f"Agrees with {data.base}")
     head = data.headline
     where = f"on the test split of {fmt.count(head.samples)} samples" if head.samples else "as measured"
     pairs = tuple(_pairs(data))
@@ -87,11 +87,11 @@ def latency(data: ReportData) -> Table:
     columns = ["Model", "Runs on"]
     for profile in data.profiles:
         columns += [f"{profile} p50", f"{profile} p90", f"{profile} speed-up"]
-    columns += [f"{profile}, to {data.base} in PyTorch" for profile in data.profiles[:1]]
+    columns += [f"{profile}, to {data.timed_base} in PyTorch" for profile in data.profiles[:1]]
     timed = {(timing.role, timing.runtime) for timing in data.timings}
     pairs = tuple(pair for pair in _pairs(data) if (pair[0].role, pair[1]) in timed)
     return Table(
-        caption=f"Latency; a speed-up is against the {data.base} on the same runtime",
+        caption=f"Latency; a speed-up is against the {data.timed_base} on the same runtime",
         columns=tuple(columns),
         rows=tuple(_latency_row(data, candidate, runtime) for candidate, runtime in pairs),
         numeric=frozenset(range(2, len(columns))),
@@ -124,6 +124,23 @@ def steps(data: ReportData) -> Table:
     return Table(
         "What each stage did", ("Stage", "Took", "Settings that matter", "Result"), rows, frozenset({1}), roles
     )
+
+
+def taught(data: ReportData) -> Table:
+    """Who taught the student: of what kind, made of what, and how good itself."""
+    told = data.taught
+    rows: list[tuple[str, str]] = []
+    if told is not None:
+        rows.append(("Kind", told.words))
+        rows.append(("Taught by", told.title or "the student itself: no network was there before"))
+        rows += [("Member", member) for member in told.members]
+        rows += [(f"Its own {name.replace('_', ' ')}, test", _own(name, value)) for name, value in told.metrics.items()]
+        rows += [("Samples it answered", fmt.count(told.asked))] if told.asked is not None else []
+    return Table("Who taught the student", ("Property", "Value"), tuple(rows))
+
+
+def _own(name: str, value: float) -> str:
+    return fmt.significant(value) if name == "loss" else fmt.percent(value)
 
 
 def decisions(data: ReportData) -> Table:
@@ -281,7 +298,7 @@ def _latency_row(data: ReportData, candidate: Candidate, runtime: str) -> tuple[
     for timing in timings:
         cells.append(fmt.milliseconds(timing.p50_ms if timing else None))
         cells.append(fmt.milliseconds(timing.p90_ms if timing else None))
-        cells.append(_speedup_cell(timing, data.base))
+        cells.append(_speedup_cell(timing, data.timed_base))
     cells += [_ratio(timing.speedup_against_teacher_torch if timing else None) for timing in timings[:1]]
     return tuple(cells)
 

@@ -11,7 +11,7 @@ from compressor.report.facts import ReportData
 
 def test_the_json_has_a_schema_and_the_headline(data: ReportData) -> None:
     content = json.loads(json_format.render(data))
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["headline"]["student"] == 0.9741
     assert len(content["candidates"]) == 3
     assert len(content["links"]) == 7
