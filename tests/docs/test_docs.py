@@ -90,8 +90,15 @@ def test_the_guide_of_teachers_names_every_kind_and_no_other():
     assert named == {member.name for member in registry.members("teachers")}
 
 
-@pytest.mark.parametrize("block", blocks(ROOT / "docs" / "guides" / "teachers.md", "toml"))
-def test_the_recipes_of_the_guide_of_teachers_have_no_fault_of_their_own(block):
+@pytest.mark.parametrize(
+    "block",
+    [
+        block
+        for name in ("teachers", "specialists")
+        for block in blocks(ROOT / "docs" / "guides" / f"{name}.md", "toml")
+    ],
+)
+def test_the_recipes_of_the_guides_of_teachers_have_no_fault_of_their_own(block):
     import tomllib
 
     from compressor import recipe
