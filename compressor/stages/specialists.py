@@ -239,7 +239,7 @@ def _shares(settings: SpecialistSettings, count: int) -> tuple[int, int, Decisio
     else:
         at_once, why = 1, f"they share one device ({settings.device})"
     threads = max(1, min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)) // at_once)
-    return at_once, threads, Decision("processes at once", str(at_once), f"{why}; {threads} threads each")
+    return at_once, threads, Decision("processes at once", str(at_once), f"{why}; threads of each: {threads}")
 
 
 def _on_its_device(settings: SpecialistSettings, number: int) -> SpecialistSettings:

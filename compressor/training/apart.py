@@ -116,6 +116,8 @@ def _stop_without_parent() -> None:
 
 
 class _Child:
+    """One call in its process; what it says is read as it comes, so that no pipe fills up."""
+
     def __init__(self, call: Call, *, threads: int) -> None:
         self.call = call
         self.result: Any = None

@@ -97,7 +97,12 @@ def test_the_guide_of_losses_names_every_one_and_no_other():
 
 
 @pytest.mark.parametrize(
-    "block", [block for guide in ("teachers", "losses") for block in blocks(ROOT / f"docs/guides/{guide}.md", "toml")]
+    "block",
+    [
+        block
+        for guide in ("teachers", "losses", "specialists")
+        for block in blocks(ROOT / f"docs/guides/{guide}.md", "toml")
+    ],
 )
 def test_the_recipes_of_the_guides_of_teachers_and_losses_have_no_fault_of_their_own(block):
     import tomllib
