@@ -213,9 +213,13 @@ def add_relatives(current: Run) -> None:
     if quantized is not None:
         current.onnx["student"] = quantized
     teacher = network.parent("teacher")
-    if teacher is None:
+    if teacher is not None and teacher.path in [link.path for link in links]:
+        teacher = links[0].parent("teacher")  # it recovered from itself
+    if teacher is not None and teacher.manifest.kind == "onnx":
+        current.onnx["teacher"] = teacher
+    elif teacher is None and any("teacher" in link.manifest.parents for link in links[:1]):
         console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
-    elif teacher.manifest.kind == "torch":
+    elif teacher is not None and teacher.manifest.kind == "torch":
         current.artifacts["teacher"] = teacher
     _add_control(current, links)
 

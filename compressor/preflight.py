@@ -27,13 +27,50 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     found = recipes.faults(raw)
     for section in ("teacher", "student"):
         table = raw.get(section)
-        if isinstance(table, Mapping) and isinstance(table.get("model"), str):
+        if section == "teacher" and isinstance(table, Mapping) and _takes_file(table):
+            found += _file_faults(table)
+        elif isinstance(table, Mapping) and isinstance(table.get("model"), str):
             found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
     data = raw.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("source"), str):
         found += data_faults(data["source"])
     elsewhere = file is not None and file.resolve().parent != Path.cwd()
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
+
+
+def _takes_file(teacher: Mapping[str, Any]) -> bool:
+    """Whether the kind of teacher is made from a file."""
+    kind = recipes.kind_of(teacher)
+    try:
+        return isinstance(kind, str) and "file" in recipes.takes_of(kind)
+    except CompressError:
+        return False  # already among the recipe's own faults
+
+
+def _file_faults(teacher: Mapping[str, Any]) -> list[Fault]:
+    """Faults in the file that a teacher is made from."""
+    model, kind = teacher.get("model"), recipes.kind_of(teacher)
+    if not isinstance(model, str) or not model:
+        return []  # already among the recipe's own faults
+    file = Path(model)
+    if kind == "onnx":
+        return _onnx_faults(file)
+    if not file.is_file():
+        return [Fault("teacher.model", f"there is no {model}", specs.nearby(file))]
+    return []
+
+
+def _onnx_faults(file: Path) -> list[Fault]:
+    if artifact.is_artifact(file):
+        if artifact.read(file).manifest.kind == "onnx":
+            return []
+        hint = "leave out kind (--teacher-kind): a network teaches by itself"
+        return [Fault("teacher.model", f"{file} holds no ONNX model", hint)]
+    if not file.is_file():
+        return [Fault("teacher.model", f"there is no {file}", specs.nearby(file))]
+    if file.suffix != ".onnx":
+        return [Fault("teacher.model", f"{file} is not an ONNX file", "give net.onnx, or leave out kind")]
+    return []
 
 
 def _with_place(fault: Fault, folder: Path) -> Fault:
@@ -59,8 +96,8 @@ def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> l
             hint = "name the folder of a network: train, teacher or distill"
             return [Fault(where, f"{spec.text} holds no network", hint)]
         if spec.kind == "onnx":
-            hint = "use it with compress inspect, evaluate or bench"
-            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
+            hint = "use it as a teacher, or with compress inspect, evaluate or bench"
+            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained", hint)]
         if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
             hint = "add a [train] section, or give its checkpoint"
             return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]

@@ -86,17 +86,28 @@ class ModelSettings(Settings):
     )
 
 
+def kind_of(teacher: Mapping[str, Any]) -> Any:
+    """The kind of teacher that `[teacher]` states; of a single ONNX file it is `onnx` when nothing is stated."""
+    alone = str(teacher.get("model", "")).endswith(".onnx") and not teacher.get("members")
+    return teacher.get("kind", "onnx" if alone else "network")
+
+
 class TeacherSettings(ModelSettings):
     """`[teacher]`: whom to learn from: a network, several, a file of answers, or nobody else."""
 
     model: str = Field(
         "", description="the (first) network, or the file, that the kind takes; empty for a kind that takes none"
     )
-    kind: str = Field("network", description="compress list teachers shows them")
+    kind: str = Field("network", description="compress list teachers shows them; a model *.onnx is of the kind onnx")
     kind_options: dict[str, Any] = Field(default_factory=dict, description="options of the kind")
     members: tuple[ModelSettings, ...] = Field(
         (), description="[[teacher.members]]: further networks, for a kind of several"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, raw: Any) -> Any:
+        return {**raw, "kind": kind_of(raw)} if isinstance(raw, Mapping) else raw
 
     @property
     def networks(self) -> tuple[ModelSettings, ...]:
@@ -564,7 +575,7 @@ def takes_of(kind: str) -> tuple[str, ...]:
 
 def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
     """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
-    kind = teacher.get("kind", "network")
+    kind = kind_of(teacher)
     member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) and teacher else None
     if member is None:
         return []
@@ -575,6 +586,10 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
     if takes & {"network", "networks", "file"} and member.name != "born_again" and not model:
         what = "a file" if "file" in takes else "a network"
         found.append(Fault("teacher.model", f"'{member.name}' needs {what}", 'write model = "..." in [teacher]'))
+    if "file" in takes:
+        for key in ("arch", "options", "classes"):
+            if teacher.get(key):
+                found.append(Fault(f"teacher.{key}", f"'{member.name}' is a file and takes no {key}", "leave it out"))
     if "networks" in takes and member.name != "specialists" and model and not count:
         hint = "add [[teacher.members]] (on the command line: --teacher once more)"
         found.append(Fault("teacher.members", f"'{member.name}' needs several networks", hint))

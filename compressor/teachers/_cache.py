@@ -12,11 +12,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from compressor import console
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
 from compressor.models.eager import as_written
+from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 
@@ -63,6 +65,10 @@ class CachedTeacher(Teacher):
         known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
         return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """What the teacher behind has to say of itself."""
+        return self.teacher.meet(student, inputs)
 
     def _asked(self, batch: Batch) -> Outputs:
         answer = self.teacher.answer(batch)

@@ -19,8 +19,10 @@ from compressor.data.samples import ArraySamples
 from compressor.losses.kd import KD
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
+from compressor.models.onnx_copy import write_copy
+from compressor.models.onnx_file import write
 from compressor.models.taps import tapped
-from compressor.recipe import takes_of
+from compressor.recipe import ExportSettings, takes_of
 from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Lesson, Showing, Teacher
 
@@ -69,7 +71,17 @@ def made(member: registry.Member, folder: Path) -> Teacher:
     return teacher
 
 
-FILES: dict[str, Callable[[Path], Path]] = {}
+def onnx_file(folder: Path) -> Path:
+    """A network as a file of another framework's would be; what it takes is written in it."""
+    file = folder / "teacher.onnx"
+    if not file.is_file():
+        write(network(1).eval(), file, settings=ExportSettings(), pixels=SAMPLES.fetch(np.arange(2)))
+        plain = Normalisation("none", (), ())
+        write_copy(file, file, normalisation=plain, gives_probabilities=False, smallest=0.0)
+    return file
+
+
+FILES: dict[str, Callable[[Path], Path]] = {"onnx": onnx_file}
 
 
 class Course:
