@@ -585,6 +585,7 @@ def evaluate(
     data: str | None = None,
     arch: str | None = None,
     split: str = "test",
+    save_outputs: PathLike | None = None,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Accuracy of any model on a split of a data set: a network, a checkpoint, an ONNX file, an artifact.
@@ -594,6 +595,7 @@ def evaluate(
         data: A data source; by default the one that an artifact was made with.
         arch: The architecture of a source that is a state dict.
         split: `train`, `val` or `test`.
+        save_outputs: An `.npz` to write the answers to all splits into, for the teacher `outputs`.
         assignments: `data.x=value`, `task.x=value` or `teacher.x=value` overrides.
 
     Returns:
@@ -602,7 +604,7 @@ def evaluate(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    from compressor.measure import accuracy
+    from compressor.measure import accuracy, outputs
     from compressor.training.start import require_same_classes
 
     specs.parse(str(source))
@@ -612,18 +614,24 @@ def evaluate(
     settings = pipeline.settings_for({**raw, "train": {}}, assignments, made_with=made_with)
     current = Run(settings)
     dataset = current.dataset
-    samples = {"train": dataset.train, "val": dataset.val, "test": dataset.test}.get(split)
-    if samples is None:
+    named = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    splits = {name: samples for name, samples in named.items() if samples is not None}
+    if split not in splits:
         raise InputError(f"there is no split '{split}' here", where="--split", hint="write train, val or test")
     if made_with is not None:
         require_same_classes(made_with, dataset, what="network")
     runtime, title, decisions = _runtime_for(settings, current)
+    asked = splits if save_outputs is not None else {split: splits[split]}
     try:
-        logits_NK = accuracy.predict(runtime, samples)
+        answers = {name: accuracy.predict(runtime, samples) for name, samples in asked.items()}
     finally:
         runtime.close()
+    logits_NK, samples = answers[split], splits[split]
     current.task.check_outputs(logits_NK.shape, len(dataset.classes))
     found = accuracy.evaluate(current.task, logits_NK, samples.labels, classes=dataset.classes)
+    if save_outputs is not None:
+        count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
+        console.note(f"{count} answers are in {save_outputs}: compress distill --teacher {save_outputs}")
     return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
 
 

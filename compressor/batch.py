@@ -6,7 +6,7 @@ Shape letters used throughout: B batch, K classes (or outputs), C channels, H he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,10 +36,17 @@ class Mixed:
     Attributes:
         labels: `[B]`, of the partner.
         share: `[B]` float32 in 0–1, of the sample itself; the rest is the partner's.
+        sample_ids: `[B]` position of the partner in its split, where it is known.
     """
 
     labels: Tensor
     share: Tensor
+    sample_ids: Tensor | None = None
+
+    def rows(self, rows: Tensor) -> Mixed:
+        """Some rows, by position."""
+        ids = None if self.sample_ids is None else self.sample_ids[rows]
+        return Mixed(self.labels[rows], self.share[rows], ids)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,16 @@ class Batch:
     view: int
     task: TaskInBatch
     mixed: Mixed | None = None
+
+    def rows(self, rows: Tensor) -> Batch:
+        """Some rows of the batch, by position."""
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            sample_ids=self.sample_ids[rows],
+            mixed=None if self.mixed is None else self.mixed.rows(rows),
+        )
 
     def hard_loss(self, logits: Tensor) -> Tensor:
         """The task's loss against the labels, a scalar; each label in its share where samples are mixed.

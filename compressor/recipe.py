@@ -86,10 +86,14 @@ class ModelSettings(Settings):
     )
 
 
+_KIND_OF_FILE: Mapping[str, str] = {".onnx": "onnx", ".npz": "outputs"}
+
+
 def kind_of(teacher: Mapping[str, Any]) -> Any:
-    """The kind of teacher that `[teacher]` states; of a single ONNX file it is `onnx` when nothing is stated."""
-    alone = str(teacher.get("model", "")).endswith(".onnx") and not teacher.get("members")
-    return teacher.get("kind", "onnx" if alone else "network")
+    """The kind of teacher that `[teacher]` states; of a single ONNX or NumPy file the one that is made from such a file."""
+    suffix = Path(str(teacher.get("model", ""))).suffix
+    alone = not teacher.get("members")
+    return teacher.get("kind", _KIND_OF_FILE.get(suffix, "network") if alone else "network")
 
 
 class TeacherSettings(ModelSettings):
@@ -98,7 +102,9 @@ class TeacherSettings(ModelSettings):
     model: str = Field(
         "", description="the (first) network, or the file, that the kind takes; empty for a kind that takes none"
     )
-    kind: str = Field("network", description="compress list teachers shows them; a model *.onnx is of the kind onnx")
+    kind: str = Field(
+        "network", description="compress list teachers shows them; for a model *.onnx it is onnx, for *.npz outputs"
+    )
     kind_options: dict[str, Any] = Field(default_factory=dict, description="options of the kind")
     members: tuple[ModelSettings, ...] = Field(
         (), description="[[teacher.members]]: further networks, for a kind of several"

@@ -7,8 +7,6 @@ temperature, student or seed, the teacher costs nothing, and student and teacher
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,7 +58,8 @@ class CachedTeacher(Teacher):
             answer = self._asked(batch)
         else:
             with as_written(self.network):
-                answer = self._asked(_rows(batch, missing_B))
+                rows = torch.from_numpy(np.flatnonzero(missing_B)).to(batch.inputs.device)
+                answer = self._asked(batch.rows(rows))
         logits_BK = answer.logits.detach().float().cpu().numpy()
         known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
@@ -90,12 +89,6 @@ class CachedTeacher(Teacher):
                 self._keeps = False
                 console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({self.store.folder})")
         return self.store.form.unpack(self.store.form.pack(logits_BK))
-
-
-def _rows(batch: Batch, wanted_B: NDArray[np.bool_]) -> Batch:
-    """Some rows of a batch, for a teacher that looks at inputs alone."""
-    rows = torch.from_numpy(np.flatnonzero(wanted_B)).to(batch.inputs.device)
-    return replace(batch, inputs=batch.inputs[rows], labels=batch.labels[rows], sample_ids=batch.sample_ids[rows])
 
 
 def bytes_per_view(*, num_samples: int, num_classes: int) -> int:

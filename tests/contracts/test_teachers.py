@@ -15,7 +15,8 @@ from torch import nn
 
 from compressor import registry
 from compressor.batch import Batch, Outputs
-from compressor.data.samples import ArraySamples
+from compressor.data.keys import content_keys
+from compressor.data.samples import ArraySamples, SubsetSamples
 from compressor.losses.kd import KD
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -81,7 +82,17 @@ def onnx_file(folder: Path) -> Path:
     return file
 
 
-FILES: dict[str, Callable[[Path], Path]] = {"onnx": onnx_file}
+def stored_outputs(folder: Path) -> Path:
+    """Predictions for three quarters of the samples, in another order."""
+    file = folder / "answers.npz"
+    rows = np.random.default_rng(1).permutation(N * 3 // 4)
+    with torch.no_grad():
+        logits = network(1).eval()(torch.from_numpy(SAMPLES.fetch(rows))).numpy()
+    np.savez(file, logits=logits, keys=content_keys(SubsetSamples(SAMPLES, rows)), classes=np.array(CLASSES))
+    return file
+
+
+FILES: dict[str, Callable[[Path], Path]] = {"onnx": onnx_file, "outputs": stored_outputs}
 
 
 class Course:

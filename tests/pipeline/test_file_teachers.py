@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from compressor import api, artifact
-from compressor.errors import ModelError, RecipeError
+from compressor.cli import main as command_line
+from compressor.errors import InputError, ModelError, RecipeError
 from tests.small import recipe, write_project
 
 TRAINING = {"epochs": 4, "batch_size": 32, "lr": 0.02}
@@ -154,3 +155,45 @@ def test_what_cannot_be_an_onnx_teacher_is_a_fault_of_the_recipe(project, monkey
 
     with pytest.raises(RecipeError, match=message):
         api.run(run_of(project, "faulty", teacher=teacher))
+
+
+def test_stored_outputs_teach_another_split_of_the_same_data(project, tmp_path):
+    file = tmp_path / "answers.npz"
+    source = f"npz:{project / 'data.npz'}"
+    api.evaluate(project / "runs" / "made" / "train", save_outputs=file)
+    stored = np.load(file)
+    assert stored["logits"].shape == (256 + 96, 4)
+
+    raw = run_of(project, "from-outputs", teacher={"model": str(file)}, stages=["distill", "export"])
+    done = api.run(raw, assignments=["data.split_seed=5", "data.views.count=2"])
+
+    student = done.artifacts["student"].manifest
+    assert student.settings["kind"] == "outputs"
+    assert student.details["teacher"] == {"kind": "outputs", "options": {}, "title": "answers.npz", "asked": 0}
+    assert student.metrics["test"]["metrics"]["accuracy"] > 0.9
+    (told,) = [decision.reason for decision in student.decisions if decision.what == "teacher"]
+    count = student.data["sizes"]["train"]
+    assert told == f"for {count} of {count} training samples, found by their content"
+    assert source == student.data["source"]
+
+
+def test_a_run_of_stored_outputs_is_opened_again_without_a_teacher(project, from_onnx, capsys):
+    measured = api.bench(
+        project / "runs" / "from-outputs", options={"profiles": ["edge"], "min_seconds": 0.05, "blocks": 5}
+    )
+
+    assert "gone" not in capsys.readouterr().err
+    assert [each["role"] for each in api.measurements_of(measured)["candidates"]] == ["student"]
+
+
+def test_the_command_writes_outputs_that_teach(project, tmp_path, monkeypatch, capsys):
+    words = ["evaluate", str(project / "net.onnx"), "--data", f"npz:{project / 'data.npz'}"]
+    monkeypatch.setattr("sys.argv", ["compress", *words, "--save-outputs", str(tmp_path / "o.npz"), "--json"])
+
+    with pytest.raises(SystemExit) as end:
+        command_line.main()
+
+    assert not end.value.code
+    assert np.load(tmp_path / "o.npz")["classes"].tolist()[0] == "north-west"
+    with pytest.raises(InputError, match="no name of a NumPy archive"):
+        api.evaluate(project / "net.onnx", data=f"npz:{project / 'data.npz'}", save_outputs=tmp_path / "o.txt")
