@@ -92,6 +92,8 @@ def distill(
     *,
     data: str,
     teacher_arch: str | None = None,
+    unlabelled: str | None = None,
+    labels: bool = True,
     control: bool = False,
     loss: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     name: str | None = None,
@@ -108,6 +110,8 @@ def distill(
         student: A model spec of the network to train.
         data: A data source.
         teacher_arch: The architecture of a teacher that is a state dict.
+        unlabelled: A second data source, whose samples are shown without labels.
+        labels: With False the labels of the training samples are hidden, and the teacher alone teaches.
         control: Also train the same student without the teacher, with the same budget.
         loss: Name and options of the loss, or of several: `{"name": "kd", "temperature": 4}`.
         name: Folder below `runs`; by default the student's name.
@@ -127,7 +131,9 @@ def distill(
         "runs": str(runs),
         "seed": seed,
         "stages": ["distill"],
-        "data": {"source": data},
+        "data": {"source": data}
+        | ({"unlabelled": unlabelled} if unlabelled else {})
+        | ({} if labels else {"labels": False}),
         "teacher": {"model": str(teacher)} | ({"arch": teacher_arch} if teacher_arch else {}),
         "student": {"model": str(student)},
         "distill": section,
@@ -604,6 +610,8 @@ def evaluate(
     Raises:
         CompressError: With the sentence that the command would print.
     """
+    import numpy as np
+
     from compressor.measure import accuracy, outputs
     from compressor.training.start import require_same_classes
 
@@ -626,9 +634,10 @@ def evaluate(
         answers = {name: accuracy.predict(runtime, samples) for name, samples in asked.items()}
     finally:
         runtime.close()
-    logits_NK, samples = answers[split], splits[split]
+    judged = np.flatnonzero(splits[split].labels >= 0)  # a training sample may have none
+    logits_NK, labels_N = answers[split][judged], splits[split].labels[judged]
     current.task.check_outputs(logits_NK.shape, len(dataset.classes))
-    found = accuracy.evaluate(current.task, logits_NK, samples.labels, classes=dataset.classes)
+    found = accuracy.evaluate(current.task, logits_NK, labels_N, classes=dataset.classes)
     if save_outputs is not None:
         count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
         console.note(f"{count} answers are in {save_outputs}: compress distill --teacher {save_outputs}")
@@ -670,8 +679,9 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
 
 def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:
     resolved = recipes.override(raw, assignments)
-    if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get("source"), str):
-        resolved["data"]["source"] = guess.named(resolved["data"]["source"])
+    for key in ("source", "unlabelled"):
+        if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get(key), str):
+            resolved["data"][key] = guess.named(resolved["data"][key])
     found = preflight.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)

@@ -21,7 +21,7 @@ import fcntl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -515,13 +515,16 @@ class Run:
         shown = data or _given(self.recipe.data, "data")
 
         def make(target: Target) -> Artifact:
+            from compressor.data.unlabelled import for_labels_alone
             from compressor.stages.train import train as stage
 
+            dataset, why_samples = for_labels_alone(self.dataset, as_many_steps=role != "teacher")
+            target = replace(target, decisions=(*target.decisions, *why_samples))
             return stage(
                 model,
                 training,
                 data=shown,
-                dataset=self.dataset,
+                dataset=dataset,
                 task=self._task(label_smoothing=training.label_smoothing),
                 target=target,
             )
@@ -828,16 +831,18 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     if not isinstance(data, dict) or not isinstance(data.get("source"), str):
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
-    if (
-        made_with is not None
-        and own.get("data", {}).get("source") == data["source"]
-        and data["source"].startswith("py:")
-    ):
-        trust.require_artifact(made_with, what=f"the data function {data['source']} would run")
+    for key in ("source", "unlabelled"):
+        named = str(data.get(key) or "")
+        if made_with is not None and own.get("data", {}).get(key) == named and named.startswith("py:"):
+            trust.require_artifact(made_with, what=f"the data function {named} would run")
     if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
         trust.require_artifact(made_with, what="the task it names would run")
-    data["source"] = guess.named(data["source"])
-    found = recipes.faults(resolved) + preflight.data_faults(data["source"])
+    found = []
+    for key in ("source", "unlabelled"):
+        if isinstance(data.get(key), str):
+            data[key] = guess.named(data[key])
+            found += preflight.data_faults(data[key], where=f"data.{key}")
+    found = recipes.faults(resolved) + found
     if found:
         raise RecipeError(found, source="command line")
     return recipes.parse(resolved, source="command line")

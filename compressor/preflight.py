@@ -32,8 +32,9 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
         elif isinstance(table, Mapping) and isinstance(table.get("model"), str):
             found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
     data = raw.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("source"), str):
-        found += data_faults(data["source"])
+    for key in ("source", "unlabelled"):
+        if isinstance(data, Mapping) and isinstance(data.get(key), str):
+            found += data_faults(data[key], where=f"data.{key}")
     elsewhere = file is not None and file.resolve().parent != Path.cwd()
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
 
@@ -120,7 +121,7 @@ def _brings_weights(table: Mapping[str, Any]) -> bool:
     return isinstance(options, Mapping) and bool(options.get("pretrained") or options.get("weights"))
 
 
-def data_faults(source: str) -> list[Fault]:
+def data_faults(source: str, *, where: str = "data.source") -> list[Fault]:
     """Faults in where the data is said to be."""
     name, target = recipes.split_source(source)
     try:
@@ -129,7 +130,7 @@ def data_faults(source: str) -> list[Fault]:
         return []  # already among the recipe's own faults
     if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
         near = specs.nearby(Path(target)) or f"write {name}:PATH with a path that exists"
-        return [Fault("data.source", f"there is no {target}", near)]
+        return [Fault(where, f"there is no {target}", near)]
     if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
-        return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
+        return [Fault(where, f"there is no {target}", "write py:FILE.py:callable")]
     return []

@@ -18,6 +18,14 @@ def distill(
     teacher_arch: Annotated[
         str | None, typer.Option("--teacher-arch", "--arch", help="The architecture of a teacher that is a state dict.")
     ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option("--unlabelled", help="A second data source, shown without labels (or a folder of images)."),
+    ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels/--no-labels", help="Without: the teacher alone teaches; validation keeps its labels."),
+    ] = True,
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
     ] = False,
@@ -59,6 +67,8 @@ def distill(
         student,
         data=data,
         teacher_arch=teacher_arch,
+        unlabelled=unlabelled,
+        labels=labels,
         control=control,
         loss=_losses(loss or ["kd"], **options.given(temperature=temperature, alpha=alpha)),
         name=name,

@@ -21,7 +21,7 @@ class Samples(Protocol):
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class indices `[N]`."""
+        """Class indices `[N]`; −1 for a training sample that has none."""
         ...
 
     @property
@@ -179,7 +179,8 @@ class Dataset:
         return len(self.sample_shape) == 3
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest keeps under `data`; a split that is absent has size 0."""
+        """What a manifest keeps under `data`; a split that is absent has size 0; `unlabelled` counts among `train`."""
+        unlabelled = int((self.train.labels < 0).sum())
         return {
             "source": self.source,
             "fingerprint": self.fingerprint,
@@ -188,6 +189,7 @@ class Dataset:
                 "train": len(self.train),
                 "val": 0 if self.val is None else len(self.val),
                 "test": len(self.test),
-            },
+            }
+            | ({"unlabelled": unlabelled} if unlabelled else {}),
             "sample_shape": list(self.sample_shape),
         }

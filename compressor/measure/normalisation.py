@@ -13,6 +13,7 @@ import numpy as np
 from compressor.artifact import Decision
 from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.data.statistics import channel_statistics
+from compressor.data.unlabelled import labelled
 from compressor.errors import ModelError
 from compressor.measure.accuracy import predict
 from compressor.models import normalisation
@@ -56,7 +57,8 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
 def _measured(
     loaded: Loaded, *, dataset: Dataset, task: Task, statistics: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> Decision:
-    samples = judged_on(dataset.train)
+    judged = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
+    samples = judged_on(labelled(judged, what_for="measuring the normalisation", where=loaded.origin))
 
     def score(tried: Normalisation) -> tuple[float, float]:
         loaded.network.set_normalisation(tried)
@@ -117,7 +119,7 @@ def most_accurate(
             where=where,
             hint="are the classes the same and in the same order? else state it: normalise = [means, stds]",
         )
-    return tried[best], _decided(tried[best], f"{metric} on {len(samples)} training samples: {told}")
+    return tried[best], _decided(tried[best], f"{metric} on {len(samples)} samples: {told}")
 
 
 def _decided(chosen: Normalisation, reason: str) -> Decision:

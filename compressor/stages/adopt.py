@@ -111,7 +111,8 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
         InputError: An unknown option.
     """
     started = time.perf_counter()
-    teacher = OnnxFile(file, dataset.classes, dataset.train, **options)
+    tried = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
+    teacher = OnnxFile(file, dataset.classes, tried, **options)
     metrics = {
         split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)
         for split, samples in (("val", dataset.val), ("test", dataset.test))
