@@ -95,6 +95,8 @@ def distill(
     kind: str | None = None,
     kind_options: Mapping[str, Any] | None = None,
     via: Sequence[PathLike] = (),
+    unlabelled: str | None = None,
+    labels: bool = True,
     control: bool = False,
     loss: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     name: str | None = None,
@@ -115,6 +117,8 @@ def distill(
         kind: The kind of teacher (`compress list teachers`); by default `network`, or `ensemble` for several.
         kind_options: Options of the kind.
         via: Model specs of assistants between teacher and student, from large to small.
+        unlabelled: A second data source, whose samples are shown without labels.
+        labels: With False the labels of the training samples are hidden, and the teacher alone teaches.
         control: Also train the same student without the teacher, with the same budget.
         loss: Name and options of the loss, or of several: `{"name": "kd", "temperature": 4}`; by default what suits the kind
             of teacher, most often `kd`.
@@ -139,7 +143,9 @@ def distill(
         "runs": str(runs),
         "seed": seed,
         "stages": ["distill"],
-        "data": {"source": data},
+        "data": {"source": data}
+        | ({"unlabelled": unlabelled} if unlabelled else {})
+        | ({} if labels else {"labels": False}),
         "teacher": opening.teacher_section(teacher, teacher_arch, kind, kind_options),
         **({"assistants": [{"model": str(each)} for each in via]} if via else {}),
         "student": {"model": str(student)},
@@ -598,6 +604,7 @@ def evaluate(
     data: str | None = None,
     arch: str | None = None,
     split: str = "test",
+    save_outputs: PathLike | None = None,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Accuracy of any model on a split of a data set: a network, a checkpoint, an ONNX file, an artifact.
@@ -607,6 +614,7 @@ def evaluate(
         data: A data source; by default the one that an artifact was made with.
         arch: The architecture of a source that is a state dict.
         split: `train`, `val` or `test`.
+        save_outputs: An `.npz` to write the answers to all splits into, for the teacher `outputs`.
         assignments: `data.x=value`, `task.x=value` or `teacher.x=value` overrides.
 
     Returns:
@@ -615,7 +623,9 @@ def evaluate(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    from compressor.measure import accuracy
+    import numpy as np
+
+    from compressor.measure import accuracy, outputs
     from compressor.training.start import require_same_classes
 
     specs.parse(str(source))
@@ -625,18 +635,25 @@ def evaluate(
     settings = pipeline.settings_for({**raw, "train": {}}, assignments, made_with=made_with)
     current = Run(settings)
     dataset = current.dataset
-    samples = {"train": dataset.train, "val": dataset.val, "test": dataset.test}.get(split)
-    if samples is None:
+    named = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    splits = {name: samples for name, samples in named.items() if samples is not None}
+    if split not in splits:
         raise InputError(f"there is no split '{split}' here", where="--split", hint="write train, val or test")
     if made_with is not None:
         require_same_classes(made_with, dataset, what="network")
     runtime, title, decisions = _runtime_for(settings, current)
+    asked = splits if save_outputs is not None else {split: splits[split]}
     try:
-        logits_NK = accuracy.predict(runtime, samples)
+        answers = {name: accuracy.predict(runtime, samples) for name, samples in asked.items()}
     finally:
         runtime.close()
+    judged = np.flatnonzero(splits[split].labels >= 0)  # a training sample may have none
+    logits_NK, labels_N = answers[split][judged], splits[split].labels[judged]
     current.task.check_outputs(logits_NK.shape, len(dataset.classes))
-    found = accuracy.evaluate(current.task, logits_NK, samples.labels, classes=dataset.classes)
+    found = accuracy.evaluate(current.task, logits_NK, labels_N, classes=dataset.classes)
+    if save_outputs is not None:
+        count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
+        console.note(f"{count} answers are in {save_outputs}: compress distill --teacher {save_outputs}")
     return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
 
 
@@ -675,8 +692,9 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
 
 def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:
     resolved = recipes.override(raw, assignments)
-    if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get("source"), str):
-        resolved["data"]["source"] = guess.named(resolved["data"]["source"])
+    for key in ("source", "unlabelled"):
+        if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get(key), str):
+            resolved["data"][key] = guess.named(resolved["data"][key])
     found = preflight.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)

@@ -6,7 +6,7 @@ Shape letters used throughout: B batch, K classes (or outputs), C channels, H he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,10 +36,17 @@ class Mixed:
     Attributes:
         labels: `[B]`, of the partner.
         share: `[B]` float32 in 0–1, of the sample itself; the rest is the partner's.
+        sample_ids: `[B]` position of the partner in its split, where it is known.
     """
 
     labels: Tensor
     share: Tensor
+    sample_ids: Tensor | None = None
+
+    def rows(self, rows: Tensor) -> Mixed:
+        """Some rows, by position."""
+        ids = None if self.sample_ids is None else self.sample_ids[rows]
+        return Mixed(self.labels[rows], self.share[rows], ids)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Batch:
 
     Attributes:
         inputs: `[B, C, H, W]` pixels in 0–1 (or `[B, F]` features), before the network's own normalisation.
-        labels: `[B]` class indices (what the task says they are).
+        labels: `[B]` class indices (what the task says they are); below 0 for a sample that has none.
         sample_ids: `[B]` position of each sample in its split; what a teacher cache and a view are keyed by.
         view: Number of the view that `inputs` shows; -1 for the plain, unaugmented sample.
         task: What the outputs mean.
@@ -62,17 +69,50 @@ class Batch:
     task: TaskInBatch
     mixed: Mixed | None = None
 
+    def rows(self, rows: Tensor) -> Batch:
+        """Some rows of the batch, by position."""
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            labels=self.labels[rows],
+            sample_ids=self.sample_ids[rows],
+            mixed=None if self.mixed is None else self.mixed.rows(rows),
+        )
+
     def hard_loss(self, logits: Tensor) -> Tensor:
         """The task's loss against the labels, a scalar; each label in its share where samples are mixed.
 
         Zhang et al. 2018 (mixup, arXiv 1710.09412) mix one-hot labels; for losses that are linear in the label, such as
-        cross-entropy, that is the same as mixing the losses.
+        cross-entropy, that is the same as mixing the losses. It is the mean over samples that have a label (a class number
+        below 0 is none), each in the share of its labels that it has; 0 where there is none.
         """
-        if self.mixed is None:
-            return self.task.hard_loss(logits, self.labels)
-        own_B = self.task.hard_losses(logits, self.labels)
-        partner_B = self.task.hard_losses(logits, self.mixed.labels)
-        return (self.mixed.share * own_B + (1 - self.mixed.share) * partner_B).mean()
+        if self._all_labelled():
+            if self.mixed is None:
+                return self.task.hard_loss(logits, self.labels)
+            own_B = self.task.hard_losses(logits, self.labels)
+            partner_B = self.task.hard_losses(logits, self.mixed.labels)
+            return (self.mixed.share * own_B + (1 - self.mixed.share) * partner_B).mean()
+        weight_B, loss_B = self._labelled(logits, self.labels)
+        if self.mixed is not None:
+            partners_B, partner_loss_B = self._labelled(logits, self.mixed.labels)
+            share_B = self.mixed.share.to(loss_B.dtype)
+            loss_B = share_B * loss_B + (1 - share_B) * partner_loss_B
+            weight_B = share_B * weight_B + (1 - share_B) * partners_B
+        total = weight_B.sum()
+        return loss_B.sum() / total.where(total > 0, 1)
+
+    def _all_labelled(self) -> bool:
+        """Whether that is known at no cost: asking a GPU would wait for it."""
+        given = [self.labels] if self.mixed is None else [self.labels, self.mixed.labels]
+        if self.labels.is_floating_point():
+            return True
+        return self.labels.device.type == "cpu" and not any(bool((labels < 0).any()) for labels in given)
+
+    def _labelled(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """1 for each sample that has a label and 0 for the others, and the loss of those that have one, `[B]` both."""
+        known_B = (labels >= 0).reshape(len(labels), -1).all(dim=1)
+        each_B = self.task.hard_losses(logits, labels.clamp_min(0))
+        return known_B.to(each_B.dtype), each_B.where(known_B, 0)
 
 
 @dataclass(frozen=True)

@@ -245,22 +245,23 @@ def add_relatives(current: Run) -> None:
         current.artifacts["student" if is_last else pipeline.BETWEEN[link.manifest.stage]] = link
     if quantized is not None:
         current.onnx["student"] = quantized
-    _add_teacher(current, network)
+    _add_teacher(current, network, links)
     _add_control(current, links)
 
 
-def _add_teacher(current: Run, network: Artifact) -> None:
+def _add_teacher(current: Run, network: Artifact, links: Sequence[Artifact]) -> None:
     """The teacher a network learned from; past assistants, the one that taught the first of them."""
     learner, teacher = network, network.parent("teacher")
+    if teacher is not None and teacher.path in [link.path for link in links]:
+        learner, teacher = links[0], links[0].parent("teacher")  # it recovered from itself
     while teacher is not None and teacher.manifest.role == "assistant":
         learner, teacher = teacher, teacher.parent("teacher")
-    file = learner.manifest.settings.get("teacher_file")
-    if teacher is not None and teacher.manifest.kind == "torch":
-        current.artifacts["teacher"] = teacher
-    elif file and Path(file).is_file():
-        current.teacher_file = Path(file)
-    elif "teacher" in learner.manifest.parents or file:
+    if teacher is None and "teacher" in learner.manifest.parents:
         console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
+    elif teacher is not None and teacher.manifest.kind == "onnx":
+        current.onnx["teacher"] = teacher
+    elif teacher is not None and teacher.manifest.kind == "torch":
+        current.artifacts["teacher"] = teacher
 
 
 def _links_to(network: Artifact) -> list[Artifact]:

@@ -22,7 +22,7 @@ import fcntl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -74,7 +74,7 @@ class Run:
         why_no_onnx: Why a role that was to be exported is not.
         links: How many links there are to make, where that is known.
         done: How many of them have been made or skipped so far.
-        teacher_file: The file that teaches, for a kind of teacher that is no network.
+        teacher_file: The file that teaches, for a kind of teacher that is made from one.
     """
 
     recipe: Recipe
@@ -153,6 +153,9 @@ class Run:
             self.artifacts["teacher"] = self._with_specialists(settings, self.recipe.specialising)
         elif self.recipe.train is not None:
             self.artifacts["teacher"] = self._trained("train", "teacher", settings, self.recipe.train)
+        elif settings.kind == "onnx":
+            self.onnx["teacher"] = self._onnx_teacher(settings)
+            self.teacher_file = self.onnx["teacher"].file("model.onnx")
         elif "file" in takes:
             self.teacher_file = Path(settings.model)
         elif "networks" in takes:
@@ -233,7 +236,7 @@ class Run:
         distill, why_losses = _with_usual_loss(_given(self.recipe.distillation, "distill"), kind)
         data, why = self._counted_views()
         why = (*why, *why_losses)
-        options = teacher.kind_options if kind == teacher.kind else {}
+        options = teacher.kind_options if kind == teacher.kind and kind != "onnx" else {}
         takes = recipes.takes_of(kind)
         peers = (teacher.members or (student,)) if "peers" in takes else ()
 
@@ -262,6 +265,8 @@ class Run:
             teacher_file=str(source) if isinstance(source, Path) else None,
         )
         parents = {"teacher": source} if isinstance(source, Artifact) else {}
+        if kind == "onnx":
+            parents = {"teacher": self.onnx["teacher"]}
         parents |= {"student": pruned} if pruned is not None else {}
         also = {
             "peers": [_model_key(peer) for peer in peers],
@@ -369,17 +374,10 @@ class Run:
         candidates = [self._candidate(role) for role in ROLES if self._has(role)]
         parents: dict[str, Artifact] = {role: self.artifacts[role] for role in ROLES if role in self.artifacts}
         parents |= {f"{role}-onnx": self.onnx[role] for role in ROLES if role in self.onnx}
-        known = {"teacher": artifact.sha256(self._onnx_teacher)} if self._onnx_teacher is not None else {}
-        return self._measured(candidates, parents=parents, **({"compared": known} if known else {}))
-
-    @property
-    def _onnx_teacher(self) -> Path | None:
-        """The file that teaches, where it is a model that can be measured."""
-        file = self.teacher_file
-        return file if file is not None and file.suffix == ".onnx" else None
+        return self._measured(candidates, parents=parents)
 
     def _has(self, role: Role) -> bool:
-        return role in self.artifacts or role in self.onnx or (role == "teacher" and self._onnx_teacher is not None)
+        return role in self.artifacts or role in self.onnx
 
     def pack(self, roles: Sequence[Role], *, samples: int) -> Artifact:
         """Pack the ONNX models of some roles for a device that has no compress.
@@ -484,12 +482,11 @@ class Run:
         from compressor.stages.bench import Candidate
 
         onnx = self.onnx.get(role)
-        file = self._onnx_teacher if role == "teacher" and onnx is None else None
         return Candidate(
             role,
             role.capitalize(),
             torch=self.artifacts.get(role),
-            onnx=onnx.path if onnx else file,
+            onnx=onnx.path if onnx else None,
             timed=role != "control",
             why_no_onnx=self.why_no_onnx.get(role, "it was not exported"),
         )
@@ -530,13 +527,16 @@ class Run:
         shown = data or _given(self.recipe.data, "data")
 
         def make(target: Target) -> Artifact:
+            from compressor.data.unlabelled import for_labels_alone
             from compressor.stages.train import train as stage
 
+            dataset, why_samples = for_labels_alone(self.dataset, as_many_steps=role != "teacher")
+            target = replace(target, decisions=(*target.decisions, *why_samples))
             return stage(
                 model,
                 training,
                 data=shown,
-                dataset=self.dataset,
+                dataset=dataset,
                 task=self._task(label_smoothing=training.label_smoothing),
                 target=target,
             )
@@ -565,6 +565,29 @@ class Run:
             if decision.what == "normalisation":
                 console.note(f"{name}: normalisation {decision.choice} — {decision.reason}")
         return adopted
+
+    def _onnx_teacher(self, settings: TeacherSettings) -> Artifact:
+        """The artifact that an ONNX model is, or that it is adopted as."""
+        if artifact.is_artifact(Path(settings.model)):
+            return artifact.read(Path(settings.model))
+        from compressor.runtimes._onnx_runtime import external_files
+
+        file = Path(settings.model)
+        stated = {} if settings.normalise == "auto" else {"normalise": settings.normalise}
+        options = {**stated, **settings.kind_options}
+
+        def make(target: Target) -> Artifact:
+            from compressor.stages.adopt import adopt_onnx as stage
+
+            return stage(file, options=options, dataset=self.dataset, task=self.task, target=target)
+
+        resolved = self._settings(model=settings, kind=settings.kind, kind_options=options)
+        beside = {each.name: artifact.sha256(each) for each in sorted(external_files(file))}
+        made = self._link("teacher", "adopt", "teacher", resolved, make, identity=settings, also={"beside": beside})
+        for decision in made.manifest.decisions:
+            if decision.what.startswith("teacher's"):
+                console.note(f"{decision.what}: {decision.choice} — {decision.reason}")
+        return made
 
     def _with_specialists(self, settings: TeacherSettings, training: SpecialistSettings) -> Artifact:
         """A generalist, trained here or adopted, with specialists for the classes it confuses, as one network."""
@@ -695,7 +718,7 @@ class Run:
         key = artifact.key_of(
             stage=stage,
             version=__version__,
-            settings={key: value for key, value in settings.items() if key not in ("data", "model")},
+            settings={key: value for key, value in settings.items() if key not in ("data", "model", "teacher_file")},
             views=settings["data"]["views"] if stage in _SHOWN_VIEWS else None,
             model=model,
             also=also,
@@ -779,7 +802,8 @@ def _links_of(recipe: Recipe) -> int:
         if taught and not generations
         else 0
     )
-    made = 1 if recipe.train is not None else adopted + several + generations
+    by_file = teacher.kind == "onnx" and recipe.train is None and not artifact.is_artifact(Path(teacher.model))
+    made = 1 if recipe.train is not None else adopted + several + generations + by_file
     if recipe.specialising is not None:  # the generalist, its clusters, a specialist for each, all as one
         made = (1 if recipe.train is not None else adopted) + 1 + recipe.specialising.count + 1
     controls = "distill" in chain and _given(recipe.distillation, "distill").control
@@ -853,10 +877,13 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
     if made.manifest.stage == "train":
         return {**shared, "teacher": kept["model"], "train": kept["training"], "stages": ["train"]}
     teacher = made.standing_for("teacher")
-    if teacher is None:
+    if teacher is None and kept.get("teacher_file"):
+        section = {"model": kept["teacher_file"], "kind": kept["kind"], "kind_options": kept["kind_options"]}
+    elif teacher is None:
         raise InputError("the teacher of this student is gone", where=str(made.path), hint="name the recipe instead")
-    kind = "network" if "networks" in recipes.takes_of(kept["kind"]) else kept["kind"]  # they are one by now
-    section = {"model": str(teacher.path), "kind": kind}
+    else:
+        kind = "network" if "networks" in recipes.takes_of(kept["kind"]) else kept["kind"]  # they are one by now
+        section = {"model": str(teacher.path), "kind": kind}
     return {
         **shared,
         "teacher": section,
@@ -905,16 +932,18 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     if not isinstance(data, dict) or not isinstance(data.get("source"), str):
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
-    if (
-        made_with is not None
-        and own.get("data", {}).get("source") == data["source"]
-        and data["source"].startswith("py:")
-    ):
-        trust.require_artifact(made_with, what=f"the data function {data['source']} would run")
+    for key in ("source", "unlabelled"):
+        named = str(data.get(key) or "")
+        if made_with is not None and own.get("data", {}).get(key) == named and named.startswith("py:"):
+            trust.require_artifact(made_with, what=f"the data function {named} would run")
     if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
         trust.require_artifact(made_with, what="the task it names would run")
-    data["source"] = guess.named(data["source"])
-    found = recipes.faults(resolved) + preflight.data_faults(data["source"])
+    found = []
+    for key in ("source", "unlabelled"):
+        if isinstance(data.get(key), str):
+            data[key] = guess.named(data[key])
+            found += preflight.data_faults(data[key], where=f"data.{key}")
+    found = recipes.faults(resolved) + found
     if found:
         raise RecipeError(found, source="command line")
     return recipes.parse(resolved, source="command line")

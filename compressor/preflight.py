@@ -27,13 +27,51 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     found = recipes.faults(raw)
     for section in ("teacher", "student"):
         table = raw.get(section)
-        if isinstance(table, Mapping) and isinstance(table.get("model"), str):
+        if section == "teacher" and isinstance(table, Mapping) and _takes_file(table):
+            found += _file_faults(table)
+        elif isinstance(table, Mapping) and isinstance(table.get("model"), str):
             found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
     data = raw.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("source"), str):
-        found += data_faults(data["source"])
+    for key in ("source", "unlabelled"):
+        if isinstance(data, Mapping) and isinstance(data.get(key), str):
+            found += data_faults(data[key], where=f"data.{key}")
     elsewhere = file is not None and file.resolve().parent != Path.cwd()
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
+
+
+def _takes_file(teacher: Mapping[str, Any]) -> bool:
+    """Whether the kind of teacher is made from a file."""
+    kind = recipes.kind_of(teacher)
+    try:
+        return isinstance(kind, str) and "file" in recipes.takes_of(kind)
+    except CompressError:
+        return False  # already among the recipe's own faults
+
+
+def _file_faults(teacher: Mapping[str, Any]) -> list[Fault]:
+    """Faults in the file that a teacher is made from."""
+    model, kind = teacher.get("model"), recipes.kind_of(teacher)
+    if not isinstance(model, str) or not model:
+        return []  # already among the recipe's own faults
+    file = Path(model)
+    if kind == "onnx":
+        return _onnx_faults(file)
+    if not file.is_file():
+        return [Fault("teacher.model", f"there is no {model}", specs.nearby(file))]
+    return []
+
+
+def _onnx_faults(file: Path) -> list[Fault]:
+    if artifact.is_artifact(file):
+        if artifact.read(file).manifest.kind == "onnx":
+            return []
+        hint = "leave out kind (--teacher-kind): a network teaches by itself"
+        return [Fault("teacher.model", f"{file} holds no ONNX model", hint)]
+    if not file.is_file():
+        return [Fault("teacher.model", f"there is no {file}", specs.nearby(file))]
+    if file.suffix != ".onnx":
+        return [Fault("teacher.model", f"{file} is not an ONNX file", "give net.onnx, or leave out kind")]
+    return []
 
 
 def _with_place(fault: Fault, folder: Path) -> Fault:
@@ -59,8 +97,8 @@ def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> l
             hint = "name the folder of a network: train, teacher or distill"
             return [Fault(where, f"{spec.text} holds no network", hint)]
         if spec.kind == "onnx":
-            hint = "use it with compress inspect, evaluate or bench"
-            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained or distilled from yet", hint)]
+            hint = "use it as a teacher, or with compress inspect, evaluate or bench"
+            return [Fault(where, f"{spec.text} is ONNX, which cannot be trained", hint)]
         if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
             hint = "add a [train] section, or give its checkpoint"
             return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
@@ -83,7 +121,7 @@ def _brings_weights(table: Mapping[str, Any]) -> bool:
     return isinstance(options, Mapping) and bool(options.get("pretrained") or options.get("weights"))
 
 
-def data_faults(source: str) -> list[Fault]:
+def data_faults(source: str, *, where: str = "data.source") -> list[Fault]:
     """Faults in where the data is said to be."""
     name, target = recipes.split_source(source)
     try:
@@ -92,7 +130,7 @@ def data_faults(source: str) -> list[Fault]:
         return []  # already among the recipe's own faults
     if target and member.positional and member.positional[0].annotation == "Path" and not Path(target).exists():
         near = specs.nearby(Path(target)) or f"write {name}:PATH with a path that exists"
-        return [Fault("data.source", f"there is no {target}", near)]
+        return [Fault(where, f"there is no {target}", near)]
     if target and name == "py" and not Path(target.rpartition(":")[0] or target).is_file():
-        return [Fault("data.source", f"there is no {target}", "write py:FILE.py:callable")]
+        return [Fault(where, f"there is no {target}", "write py:FILE.py:callable")]
     return []

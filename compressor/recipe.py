@@ -58,6 +58,11 @@ class DataSettings(Settings):
 
     source: str = Field(description="digits | images:DIR | idx:DIR | cifar:DIR | npz:FILE | py:FILE:callable")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the data format")
+    unlabelled: str | None = Field(
+        None, description="a second source, whose samples are shown in training without labels; images: any folder"
+    )
+    unlabelled_options: dict[str, Any] = Field(default_factory=dict, description="options of its format")
+    labels: bool = Field(True, description="false: training samples have none, so that the teacher alone teaches")
     val_share: float = Field(0.1, ge=0.0, lt=0.9, description="share of the training set kept for validation")
     test_share: float = Field(0.15, gt=0.0, lt=0.9, description="share kept for the test, when the set has none")
     split_seed: int = Field(0, ge=0, description="seed of the split; the same for every training seed")
@@ -86,17 +91,34 @@ class ModelSettings(Settings):
     )
 
 
+_KIND_OF_FILE: Mapping[str, str] = {".onnx": "onnx", ".npz": "outputs"}
+
+
+def kind_of(teacher: Mapping[str, Any]) -> Any:
+    """The kind of teacher that `[teacher]` states; of a single ONNX or NumPy file the one that is made from such a file."""
+    suffix = Path(str(teacher.get("model", ""))).suffix
+    alone = not teacher.get("members")
+    return teacher.get("kind", _KIND_OF_FILE.get(suffix, "network") if alone else "network")
+
+
 class TeacherSettings(ModelSettings):
     """`[teacher]`: whom to learn from: a network, several, a file of answers, or nobody else."""
 
     model: str = Field(
         "", description="the (first) network, or the file, that the kind takes; empty for a kind that takes none"
     )
-    kind: str = Field("network", description="compress list teachers shows them")
+    kind: str = Field(
+        "network", description="compress list teachers shows them; for a model *.onnx it is onnx, for *.npz outputs"
+    )
     kind_options: dict[str, Any] = Field(default_factory=dict, description="options of the kind")
     members: tuple[ModelSettings, ...] = Field(
         (), description="[[teacher.members]]: further networks, for a kind of several"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_kind(cls, raw: Any) -> Any:
+        return {**raw, "kind": kind_of(raw)} if isinstance(raw, Mapping) else raw
 
     @property
     def networks(self) -> tuple[ModelSettings, ...]:
@@ -369,6 +391,11 @@ class Recipe(Settings):
     export: ExportSettings = Field(default_factory=ExportSettings)
     bench: BenchSettings = Field(default_factory=BenchSettings)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_the_teacher_alone(cls, raw: Any) -> Any:
+        return _without_share_of_labels(raw) if isinstance(raw, Mapping) and _hides_labels(raw) else raw
+
     def stage_order(self) -> tuple[StageName, ...]:
         """The stages whose results are wanted: as stated, or those that the sections ask for."""
         if self.stages:
@@ -529,15 +556,13 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     found: list[Fault] = []
     data, task, teacher, bench = (_table(raw, key) for key in ("data", "task", "teacher", "bench"))
     prune, quantize = _table(raw, "prune"), _table(raw, "quantize")
-    if isinstance(data.get("source"), str):
-        name, target = split_source(data["source"])
-        member = _member("formats", name, "data.source", found)
-        if member and member.positional and target is None:
-            found.append(Fault("data.source", f"'{name}' needs a place", f"write {name}:PATH"))
-        if member and not member.positional and target is not None:
-            found.append(Fault("data.source", f"'{name}' takes no place", f"write {name}"))
-        if member:
-            found += registry.option_faults(member, _table(data, "options"), where="data.options")
+    for key, given in (("source", "options"), ("unlabelled", "unlabelled_options")):
+        if isinstance(data.get(key), str):
+            found += _source_faults(data[key], _table(data, given), where=f"data.{key}", options=f"data.{given}")
+    if _table(data, "unlabelled_options") and data.get("unlabelled") is None:
+        found.append(Fault("data.unlabelled_options", "there is no data.unlabelled that they could be of"))
+    if _hides_labels(raw):
+        found += _label_faults(raw)
     for family, table, key, where in (
         ("tasks", task, "name", "task.name"),
         ("teachers", teacher, "kind", "teacher.kind"),
@@ -579,6 +604,73 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     return found
 
 
+def _hides_labels(raw: Mapping[str, Any]) -> bool:
+    return _table(raw, "data").get("labels") is False
+
+
+def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe with `alpha` of `kd` at 1 where nothing is stated: all is the teacher's share where labels are hidden."""
+    changed = dict(raw)
+    for section in ("distill", "prune", "quantize"):
+        table = raw.get(section, {} if section == "distill" and raw.get("student") else None)
+        losses = table.get("losses", [{}]) if isinstance(table, Mapping) else None
+        if isinstance(table, Mapping) and isinstance(losses, list | tuple):
+            alone = [
+                {"name": "kd", "alpha": 1.0, **each}
+                if isinstance(each, Mapping) and each.get("name", "kd") == "kd"
+                else each
+                for each in losses
+            ]
+            changed[section] = {**table, "losses": alone}
+    return changed
+
+
+def _label_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """What a recipe asks of labels that `data.labels = false` hides."""
+    found: list[Fault] = []
+    hint = "leave out data.labels (--no-labels)"
+    for section in ("distill", "prune", "quantize"):
+        losses = _table(raw, section).get("losses", ())
+        for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+            if not isinstance(entry, Mapping):
+                continue
+            name, where = entry.get("name", "kd"), f"{section}.losses.{index}"
+            if name == "hard":
+                found.append(Fault(where, "'hard' learns from labels, and data.labels is false", hint))
+            if name == "kd" and entry.get("alpha", 1) != 1:
+                message = f"alpha = {entry['alpha']} leaves the labels a share, and data.labels is false"
+                found.append(Fault(f"{where}.alpha", message, "write alpha = 1, or leave it out"))
+            if name != "kd" and isinstance(entry.get("hard"), int | float) and entry["hard"] > 0:
+                message = f"hard = {entry['hard']} gives the labels a weight, and data.labels is false"
+                found.append(Fault(f"{where}.hard", message, "write hard = 0, or leave it out"))
+    if _table(raw, "distill").get("control"):
+        found.append(Fault("distill.control", "a control learns from labels alone, and data.labels is false", hint))
+    if "train" in raw and raw.get("stages") != ["train"]:  # which says by itself that it has no labels
+        found.append(Fault("train", "a teacher learns from labels alone, and data.labels is false", hint))
+    teacher = _table(raw, "teacher")
+    member = _member("teachers", str(kind_of(teacher)), "teacher.kind", []) if teacher else None
+    if member is not None:
+        takes = {option.name for option in member.positional}
+        if not takes & {"network", "networks", "file"} or member.name == "born_again":
+            message = f"'{member.name}' knows nothing by itself, and data.labels is false"
+            found.append(Fault("teacher.kind", message, "name a trained teacher, or leave out data.labels"))
+    return found
+
+
+def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options: str) -> list[Fault]:
+    """Faults of a data source as it is named, and of the options of its format."""
+    found: list[Fault] = []
+    name, target = split_source(source)
+    member = _member("formats", name, where, found)
+    if member and member.positional and target is None:
+        found.append(Fault(where, f"'{name}' needs a place", f"write {name}:PATH"))
+    if member and not member.positional and target is not None:
+        found.append(Fault(where, f"'{name}' takes no place", f"write {name}"))
+    if member:
+        found += registry.option_faults(member, given, where=options)
+    return found
+
+
 NETWORKS_OF_A_KIND = ("network", "networks", "file", "peers")
 """What a kind of teacher may take by position that the recipe names (see `teachers._contract`)."""
 
@@ -590,7 +682,7 @@ def takes_of(kind: str) -> tuple[str, ...]:
 
 def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
     """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
-    kind = teacher.get("kind", "network")
+    kind = kind_of(teacher)
     member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) and teacher else None
     if member is None:
         return []
@@ -601,6 +693,10 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
     if takes & {"network", "networks", "file"} and member.name != "born_again" and not model:
         what = "a file" if "file" in takes else "a network"
         found.append(Fault("teacher.model", f"'{member.name}' needs {what}", 'write model = "..." in [teacher]'))
+    if "file" in takes:
+        for key in ("arch", "options", "classes"):
+            if teacher.get(key):
+                found.append(Fault(f"teacher.{key}", f"'{member.name}' is a file and takes no {key}", "leave it out"))
     if "networks" in takes and member.name != "specialists" and model and not count:
         hint = "add [[teacher.members]] (on the command line: --teacher once more)"
         found.append(Fault("teacher.members", f"'{member.name}' needs several networks", hint))

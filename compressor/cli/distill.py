@@ -39,6 +39,14 @@ def distill(
         list[str] | None,
         typer.Option("--via", help="An assistant between teacher and student, distilled first (repeatable)."),
     ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option("--unlabelled", help="A second data source, shown without labels (or a folder of images)."),
+    ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels/--no-labels", help="Without: the teacher alone teaches; validation keeps its labels."),
+    ] = True,
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
     ] = False,
@@ -82,6 +90,8 @@ def distill(
         teacher_arch=teacher_arch,
         kind=teacher_kind,
         via=via or (),
+        unlabelled=unlabelled,
+        labels=labels,
         control=control,
         loss=_losses(loss or [], **options.given(temperature=temperature, alpha=alpha)),
         name=name,

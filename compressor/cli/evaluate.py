@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ def evaluate(
         str | None, typer.Option("--arch", help="The architecture of a source that is a state dict.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    save_outputs: Annotated[
+        Path | None, typer.Option("--save-outputs", help="Also keep the answers to all splits: an .npz that can teach.")
+    ] = None,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
@@ -27,7 +31,9 @@ def evaluate(
     from compressor import api, console
 
     options.trusted((source,), trust=trust)
-    found = api.evaluate(source, data=data, arch=arch, split=split, assignments=assignments or ())
+    found = api.evaluate(
+        source, data=data, arch=arch, split=split, save_outputs=save_outputs, assignments=assignments or ()
+    )
     if as_json:
         console.as_json(found)
         return

@@ -30,13 +30,14 @@ def fingerprint(arrays: Mapping[str, NDArray[Any]], *, classes: Sequence[str]) -
     return digest.hexdigest()
 
 
-def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where: str) -> Splits:
+def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where: str, labels: bool = True) -> Splits:
     """Splits from arrays named as in the module's docstring.
 
     Args:
         arrays: Images `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` (uint8, or float in 0–1), or vectors `[N, F]`.
         layout: `auto`, `NCHW` or `NHWC`.
         where: What the arrays came from, for the error text.
+        labels: Whether they are needed; without, every sample has the label −1.
 
     Raises:
         DataError: A name, shape, type or range that does not fit; or images whose layout cannot be told.
@@ -45,19 +46,21 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         raise DataError(
             f"layout '{layout}' is unknown", where="data.options.layout", hint=f"write {', '.join(LAYOUTS)}"
         )
+    if not labels:
+        arrays = _without_labels(arrays)
     names = _names(arrays, where=where)
     x_train, _ = names["train"]
     channels_axis, decisions = _channels_axis(arrays[x_train], name=x_train, layout=layout.upper(), where=where)
     inputs = {
         split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where) for split, (x, _) in names.items()
     }
-    labels = {split: _labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
+    found = {split: _labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
     for split, (x, y) in names.items():
-        if len(inputs[split]) != len(labels[split]):
-            raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(labels[split])} labels", where=where)
-    classes = _classes(arrays, labels, where=where)
-    read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", labels)) for split, array in of.items()}
-    samples = {split: ArraySamples(inputs[split], labels[split]) for split in names}
+        if len(inputs[split]) != len(found[split]):
+            raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(found[split])} labels", where=where)
+    classes = _classes(arrays, found, where=where)
+    read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", found)) for split, array in of.items()}
+    samples = {split: ArraySamples(inputs[split], found[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
         decisions += (Decision("arrays left out", ", ".join(left_out), "no array of a data set has such a name"),)
@@ -69,6 +72,13 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         fingerprint=fingerprint(read, classes=classes),
         decisions=decisions,
     )
+
+
+def _without_labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The same samples, each with the label −1."""
+    named = {"x": "y", "x_train": "y_train", "x_val": "y_val", "x_test": "y_test"}
+    kept = {name: array for name, array in arrays.items() if name not in named.values()}
+    return kept | {y: np.full(len(kept[x]), -1, np.int64) for x, y in named.items() if x in kept}
 
 
 def _names(arrays: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, tuple[str, str]]:

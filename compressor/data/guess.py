@@ -30,7 +30,7 @@ def _folder(source: str, path: Path) -> str:
         return f"idx:{source}"
     if names & {"batches.meta", "data_batch_1", "cifar-10-batches-py", "cifar-100-python"} or (path / "meta").is_file():
         return f"cifar:{source}"
-    below = (file for depth in ("*/*", "*/*/*") for file in path.glob(depth))
+    below = (file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth))
     if any(file.suffix.lower() in _IMAGE_SUFFIXES for file in below):
         return f"images:{source}"
     return source

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import registry
 from compressor.artifact import Decision
+from compressor.data import source as sources
+from compressor.data import unlabelled
 from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples
-from compressor.errors import DataError, RecipeError
-from compressor.recipe import DataSettings, split_source
+from compressor.errors import DataError
+from compressor.recipe import DataSettings
 
 # One stream of random numbers for each split, so that the one does not follow from the other.
 _TEST_STREAM, _VAL_STREAM = 0, 1
@@ -23,15 +22,16 @@ def open_dataset(settings: DataSettings) -> Dataset:
     """Read a data set, set apart what it lacks, and check it.
 
     A set without a test split gives `test_share` of its training samples to it; then, without a validation split,
-    `val_share` of what is left. Both are drawn by `split_seed`, stratified by label.
+    `val_share` of what is left. Both are drawn by `split_seed` from the samples that have a label, stratified by it. Then
+    samples without labels are put behind the training samples, or their labels are hidden, where that is asked for.
 
     Raises:
         UnknownNameError: No such format.
         RecipeError: Options the format does not take.
         DataError: The place does not exist, too much is unreadable, or the content does not fit together.
     """
-    splits = _read_source(settings)
-    decisions = [*splits.decisions, *_judge_unreadable(splits, settings)]
+    splits = sources.read(settings.source, settings.options)
+    decisions = [*splits.decisions, *_judge_unreadable(splits, settings, source=settings.source)]
     _check_splits(splits, settings)
     digest = hashlib.sha256(splits.fingerprint.encode())
     train, val, test = splits.train, splits.val, splits.test
@@ -43,12 +43,24 @@ def open_dataset(settings: DataSettings) -> Dataset:
         )
     if val is None and settings.val_share == 0:
         decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
+    elif val is None and not (train.labels >= 0).any():
+        decisions.append(
+            Decision("val split", "none", "the set has none of its own, and no training sample has a label")
+        )
     elif val is None:
         whole = train
         train, val, positions = _set_apart(whole, settings, share=settings.val_share, stream=_VAL_STREAM)
         digest.update(b"val" + positions.tobytes())
         decisions.append(_split_decision("val", positions, whole, "data.val_share", settings.val_share, settings))
-    _require_every_class(train, splits.classes, where=settings.source)
+    if settings.unlabelled is not None:
+        train, added, why_added = unlabelled.append(train, settings)
+        digest.update(b"unlabelled" + added.fingerprint.encode())
+        decisions += [*why_added, *_judge_unreadable(added, settings, source=settings.unlabelled)]
+    if not settings.labels:
+        train = unlabelled.without_labels(train)
+        digest.update(b"no labels")
+        decisions.append(Decision("labels of the training samples", "hidden", "data.labels is false"))
+    decisions += _absent_classes(train, splits.classes, where=settings.source)
     return Dataset(
         source=settings.source,
         classes=splits.classes,
@@ -92,30 +104,7 @@ def stratified_positions(labels: NDArray[np.int64], *, share: float, seed: int, 
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def _read_source(settings: DataSettings) -> Splits:
-    name, target = split_source(settings.source)
-    member = registry.find("formats", name)
-    faults = registry.option_faults(member, settings.options, where="data.options")
-    if faults:
-        raise RecipeError(faults, source=settings.source)
-    read = member.load()
-    if not member.positional:
-        if target is not None:
-            raise DataError(f"'{name}' takes no place", where=settings.source, hint=f"write {name}")
-        return cast("Splits", read(**settings.options))
-    if not target:
-        raise DataError(f"'{name}' needs a place", where=settings.source, hint=f"write {name}:PATH")
-    if member.positional[0].annotation != "Path":
-        return cast("Splits", read(target, **settings.options))
-    path = Path(target).expanduser()
-    if not path.exists():
-        raise DataError(
-            "no such file or folder", where=str(path), hint=f"write {name}:PATH; relative paths start at {Path.cwd()}"
-        )
-    return cast("Splits", read(path, **settings.options))
-
-
-def _judge_unreadable(splits: Splits, settings: DataSettings) -> list[Decision]:
+def _judge_unreadable(splits: Splits, settings: DataSettings, *, source: str) -> list[Decision]:
     if not splits.unreadable:
         return []
     read = sum(len(samples) for samples in (splits.train, splits.val, splits.test) if samples is not None)
@@ -125,7 +114,7 @@ def _judge_unreadable(splits: Splits, settings: DataSettings) -> list[Decision]:
         first = ", ".join(splits.unreadable[:5]) + (", ..." if num_unreadable > 5 else "")
         raise DataError(
             f"{num_unreadable} of {num_samples} samples cannot be read ({share:.1%}): {first}",
-            where=settings.source,
+            where=source,
             hint=f"mend or remove them, or raise data.max_unreadable (now {settings.max_unreadable})",
         )
     reason = f"{share:.2%} of {num_samples} cannot be read, up to {settings.max_unreadable:.2%} is allowed"
@@ -144,11 +133,13 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
                 where=settings.source,
             )
         low, high = int(samples.labels.min()), int(samples.labels.max())
-        if low < 0 or high >= len(splits.classes):
+        lowest = -1 if name == "train" else 0  # a training sample may have no label
+        if low < lowest or high >= len(splits.classes):
             raise DataError(
                 f"{name} labels run from {low} to {high}, but there are {len(splits.classes)} classes",
                 where=settings.source,
-                hint=f"labels are positions in the classes, 0 to {len(splits.classes) - 1}",
+                hint=f"labels are positions in the classes, 0 to {len(splits.classes) - 1}"
+                + (", or -1 for a sample that has none" if name == "train" else ""),
             )
 
 
@@ -156,7 +147,11 @@ def _set_apart(
     samples: Samples, settings: DataSettings, *, share: float, stream: int
 ) -> tuple[Samples, Samples, NDArray[np.int64]]:
     """What stays, what was set apart, and the positions of the latter."""
-    held = stratified_positions(samples.labels, share=share, seed=settings.split_seed, stream=stream)
+    labelled = np.flatnonzero(samples.labels >= 0)
+    if not len(labelled):
+        raise DataError("no training sample has a label, so no test set can be set apart", where=settings.source)
+    drawn = stratified_positions(samples.labels[labelled], share=share, seed=settings.split_seed, stream=stream)
+    held = labelled[drawn]
     if len(held) == 0:
         raise DataError(
             f"no sample can be set apart from {len(samples)}, one for each label",
@@ -177,11 +172,15 @@ def _split_decision(
     )
 
 
-def _require_every_class(train: Samples, classes: tuple[str, ...], *, where: str) -> None:
-    counts = np.bincount(train.labels, minlength=len(classes))
+def _absent_classes(train: Samples, classes: tuple[str, ...], *, where: str) -> list[Decision]:
+    """Classes without a labelled training sample: an error, unless samples without labels may be of them."""
+    given = train.labels[train.labels >= 0]
+    counts = np.bincount(given, minlength=len(classes))
     absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
-    if absent:
-        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
-        raise DataError(
-            f"no training sample of {shown}", where=where, hint="add samples of each class or drop the class"
-        )
+    if not absent or not len(given):
+        return []
+    shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+    if len(given) < len(train):
+        reason = "samples without labels may be of them, as far as the teacher says so"
+        return [Decision("classes without a label", shown, reason)]
+    raise DataError(f"no training sample of {shown}", where=where, hint="add samples of each class or drop the class")

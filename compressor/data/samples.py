@@ -21,7 +21,7 @@ class Samples(Protocol):
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class indices `[N]`."""
+        """Class indices `[N]`; −1 for a training sample that has none."""
         ...
 
     @property
@@ -93,6 +93,36 @@ class SubsetSamples:
         return self.samples.fetch(self.positions[positions])
 
 
+class JoinedSamples:
+    """The samples of two sets as one, the second after the first; in float32 where only one of them stores bytes.
+
+    Args:
+        first: Some samples.
+        second: Others of the same shape.
+    """
+
+    def __init__(self, first: Samples, second: Samples) -> None:
+        assert first.sample_shape == second.sample_shape, "samples of different shapes"
+        self.first, self.second = first, second
+        self.labels: NDArray[np.int64] = np.concatenate([first.labels, second.labels])
+        self.sample_shape: tuple[int, ...] = first.sample_shape
+        some = np.zeros(1, np.int64)
+        self._dtype = np.result_type(first.fetch(some), second.fetch(some))
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The samples at `positions`."""
+        later = positions >= len(self.first)
+        fetched = np.empty((len(positions), *self.sample_shape), self._dtype)
+        for rows, samples, start in ((~later, self.first, 0), (later, self.second, len(self.first))):
+            if rows.any():
+                part = samples.fetch(positions[rows] - start)
+                fetched[rows] = part / np.float32(255) if part.dtype != self._dtype else part
+        return fetched
+
+
 @dataclass(frozen=True)
 class Splits:
     """What a format read from one place.
@@ -149,7 +179,8 @@ class Dataset:
         return len(self.sample_shape) == 3
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest keeps under `data`; a split that is absent has size 0."""
+        """What a manifest keeps under `data`; a split that is absent has size 0; `unlabelled` counts among `train`."""
+        unlabelled = int((self.train.labels < 0).sum())
         return {
             "source": self.source,
             "fingerprint": self.fingerprint,
@@ -158,6 +189,7 @@ class Dataset:
                 "train": len(self.train),
                 "val": 0 if self.val is None else len(self.val),
                 "test": len(self.test),
-            },
+            }
+            | ({"unlabelled": unlabelled} if unlabelled else {}),
             "sample_shape": list(self.sample_shape),
         }

@@ -5,7 +5,7 @@ Shape letters: N samples, B batch, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,7 +16,6 @@ from compressor.measure.statistics import wilson_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from compressor.runtimes._contract import Runtime
     from compressor.tasks._contract import Task
 
 
@@ -37,8 +36,10 @@ class Samples(Protocol):
         ...
 
 
-def predict(runtime: Runtime, samples: Samples, *, batch_size: int = 256) -> NDArray[np.float32]:
-    """The answers of a loaded model to every sample, in order.
+def predict(
+    runtime: Callable[[NDArray[Any]], NDArray[np.float32]], samples: Samples, *, batch_size: int = 256
+) -> NDArray[np.float32]:
+    """The answers of a loaded model (a runtime, or what answers like one) to every sample, in order.
 
     Returns:
         `[N, K]` outputs.

@@ -6,11 +6,14 @@ network without a word about it, the common ones are tried on training samples a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from compressor.artifact import Decision
-from compressor.data.samples import Dataset, SubsetSamples
+from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.data.statistics import channel_statistics
+from compressor.data.unlabelled import labelled
 from compressor.errors import ModelError
 from compressor.measure.accuracy import predict
 from compressor.models import normalisation
@@ -54,29 +57,69 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
 def _measured(
     loaded: Loaded, *, dataset: Dataset, task: Task, statistics: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> Decision:
-    channels = dataset.sample_shape[0]
-    names = [name for name in _TRIED if name != "imagenet" or channels == 3] if dataset.is_image else ["none", "data"]
-    spaced = np.linspace(0, len(dataset.train) - 1, min(_MOST_SAMPLES, len(dataset.train))).astype(np.int64)
-    samples = SubsetSamples(dataset.train, np.unique(spaced))
-    scores: dict[str, float] = {}
-    for name in names:
-        loaded.network.set_normalisation(normalisation.named(name, channels=channels, statistics=statistics))
+    judged = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
+    samples = judged_on(labelled(judged, what_for="measuring the normalisation", where=loaded.origin))
+
+    def score(tried: Normalisation) -> tuple[float, float]:
+        loaded.network.set_normalisation(tried)
         runtime = TorchEager.from_network(loaded.network)
-        scores[name] = task.metrics(predict(runtime, samples), samples.labels)[task.primary]
-    best = max(scores, key=lambda name: scores[name])
-    chosen = normalisation.named(best, channels=channels, statistics=statistics)
+        metrics = task.metrics(predict(runtime, samples), samples.labels)
+        return metrics[task.primary], -metrics.get("loss", 0.0)
+
+    chosen, why = most_accurate(
+        score, samples=samples, statistics=statistics, metric=task.primary, what="network", where=loaded.origin
+    )
     loaded.network.set_normalisation(chosen)
+    return why
+
+
+def judged_on(samples: Samples) -> Samples:
+    """Samples spread evenly over a set, few enough to try several normalisations on."""
+    spaced = np.linspace(0, len(samples) - 1, min(_MOST_SAMPLES, len(samples))).astype(np.int64)
+    return SubsetSamples(samples, np.unique(spaced))
+
+
+def most_accurate(
+    score: Callable[[Normalisation], tuple[float, float]],
+    *,
+    samples: Samples,
+    statistics: tuple[Sequence[float], Sequence[float]],
+    metric: str,
+    what: str,
+    where: str,
+    order: Sequence[str] = _TRIED,
+) -> tuple[Normalisation, Decision]:
+    """Of the common normalisations the one under which a trained model knows most.
+
+    Args:
+        score: From a normalisation to how good the model is with it on `samples`: a metric in 0–1, and what decides
+            among equals.
+        samples: What it is judged on; labelled.
+        statistics: Mean and standard deviation of the training data, for `data`.
+        metric: What `score` measures.
+        what: What the model is, for the error text.
+        where: Where it is from.
+        order: What is tried; among those that are still equal the first is taken.
+
+    Raises:
+        ModelError: It does no better than naming the most frequent class under any of them.
+    """
+    shape = samples.sample_shape
+    names = [name for name in order if name != "imagenet" or shape[0] == 3] if len(shape) == 3 else ["none", "data"]
+    tried = {name: normalisation.named(name, channels=shape[0], statistics=statistics) for name in names}
+    ranks = {name: score(each) for name, each in tried.items()}
+    best = max(ranks, key=lambda name: ranks[name])
+    scores = {name: metric_value for name, (metric_value, _) in ranks.items()}
+    told = ", ".join(f"{name} {100 * scores[name]:.1f} %" for name in names)
     chance = float(np.bincount(samples.labels).max() / len(samples))
     if scores[best] <= chance + 3 * (chance * (1 - chance) / len(samples)) ** 0.5:
-        tried = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
         raise ModelError(
-            f"the network knows next to nothing of this data under any common normalisation ({tried}; "
+            f"the {what} knows next to nothing of this data under any common normalisation ({told}; "
             f"the most frequent class alone gives {100 * chance:.1f} %)",
-            where=loaded.origin,
+            where=where,
             hint="are the classes the same and in the same order? else state it: normalise = [means, stds]",
         )
-    told = ", ".join(f"{name} {100 * scores[name]:.1f} %" for name in names)
-    return _decided(chosen, f"{task.primary} on {len(samples)} training samples: {told}")
+    return tried[best], _decided(tried[best], f"{metric} on {len(samples)} samples: {told}")
 
 
 def _decided(chosen: Normalisation, reason: str) -> Decision:

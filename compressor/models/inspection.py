@@ -228,7 +228,7 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
         parameters=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
         macs=_onnx_macs(model),
-        size_bytes=path.stat().st_size + sum(file.stat().st_size for file in _external_files(model, path.parent)),
+        size_bytes=path.stat().st_size + sum(file.stat().st_size for file in external_files(model, path.parent)),
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
 
@@ -375,7 +375,7 @@ def _tensor_fact(value: Any) -> TensorFact:
     return TensorFact(value.name, dtype, shape)
 
 
-def _external_files(model: ModelProto, folder: Path) -> set[Path]:
+def external_files(model: ModelProto, folder: Path) -> set[Path]:
     """The files beside the model that hold initializers and exist."""
     named = {
         folder / entry.value

@@ -87,6 +87,7 @@ class OnnxRuntime:
         self._sample_shape: tuple[int | str | None, ...] = ()
         self._normalisation: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._dtype: type[np.generic] = np.float32
+        self._metadata: Mapping[str, str] = {}
 
     def unavailable(self) -> str | None:
         """Why the provider is not here, with the line that installs it; None when it is."""
@@ -117,7 +118,18 @@ class OnnxRuntime:
         self._session, self._file = session, file
         self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self._sample_shape = tuple(inputs[0].shape[1:])
-        self._normalisation = _outside_normalisation(session.get_modelmeta().custom_metadata_map)
+        self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        self._normalisation = _outside_normalisation(self._metadata)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the loaded model takes pixels as they are stored, uint8 0-255."""
+        return self._dtype is np.uint8
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the loaded model says of itself, by key; one of ours says `compress.classes`, `compress.input`, ..."""
+        return self._metadata
 
     def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
         """Median time of each node that runs, in a session of its own that is profiled.
@@ -183,14 +195,16 @@ class OnnxRuntime:
         if isinstance(inputs, _Prepared):
             return inputs
         # The plain comparison spares a model that answers in microseconds the longer look.
-        if inputs.shape[1:] != self._sample_shape and _is_channels_last(self._sample_shape, inputs.shape[1:]):
+        moved = inputs.shape[1:] != self._sample_shape and _is_channels_last(self._sample_shape, inputs.shape[1:])
+        if moved:
             inputs = np.moveaxis(inputs, 1, -1)
         if inputs.dtype == np.uint8 and self._dtype is not np.uint8:
             inputs = inputs.astype(self._dtype) / self._dtype(255)
         elif inputs.dtype.kind == "f" and self._dtype is not np.uint8:
             inputs = inputs.astype(self._dtype, copy=False)
         if self._normalisation is not None:
-            mean, std = (part.reshape(-1, *[1] * (inputs.ndim - 2)) for part in self._normalisation)
+            behind = 0 if moved else inputs.ndim - 2
+            mean, std = (part.reshape(-1, *[1] * behind) for part in self._normalisation)
             inputs = ((inputs - mean) / std).astype(self._dtype)
         return np.ascontiguousarray(inputs).view(_Prepared)
 
@@ -232,7 +246,7 @@ class OnnxRuntime:
             ModelError: There is no such file, or it is not an ONNX model.
         """
         file = model_file(path)
-        return file.stat().st_size + sum(other.stat().st_size for other in _external_files(file))
+        return file.stat().st_size + sum(other.stat().st_size for other in external_files(file))
 
     def _loaded(self) -> Any:
         if self._session is None:
@@ -290,8 +304,12 @@ def model_file(path: Path) -> Path:
     return file
 
 
-def _external_files(file: Path) -> set[Path]:
-    """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose)."""
+def external_files(file: Path) -> set[Path]:
+    """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose).
+
+    Raises:
+        ModelError: It is not an ONNX model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -1,21 +1,27 @@
 """A trained network from elsewhere becomes an artifact: loaded safely, normalised by measurement, judged on the data.
 
-Or several that are artifacts already become one.
+Or several that are artifacts already become one; or an ONNX file of any framework, which can teach and be measured alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Dataset
 from compressor.errors import ModelError
-from compressor.models import checkpoint
+from compressor.measure import machine
+from compressor.measure.accuracy import evaluate, predict
+from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
 from compressor.recipe import ModelSettings
 from compressor.tasks._contract import Task
+from compressor.teachers.onnx import SMALLEST, OnnxFile
 from compressor.training.keep import keep
 from compressor.training.start import network_for
 
@@ -88,3 +94,50 @@ def combine(
         details={},
         elapsed_s=time.perf_counter() - started,
     )
+
+
+def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task: Task, target: Target) -> Artifact:
+    """Keep a copy of an ONNX file that says how its input is normalised and gives logits, judged on the data.
+
+    Args:
+        file: Of any framework.
+        options: Of the kind of teacher `onnx`.
+        dataset: What it is tried and judged on.
+        task: What outputs mean.
+        target: What to leave behind.
+
+    Raises:
+        ModelError: It cannot be read, or does not fit the data.
+        InputError: An unknown option.
+    """
+    started = time.perf_counter()
+    tried = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
+    teacher = OnnxFile(file, dataset.classes, tried, **options)
+    metrics = {
+        split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)
+        for split, samples in (("val", dataset.val), ("test", dataset.test))
+        if samples is not None
+    }
+    with artifact.folder_for(target.folder) as folder:
+        copy = folder / "model.onnx"
+        onnx_copy.write_copy(
+            file,
+            copy,
+            normalisation=teacher.normalisation,
+            gives_probabilities=teacher.gives_probabilities,
+            smallest=SMALLEST,
+        )
+        manifest = replace(
+            target.manifest("onnx"),
+            data=dataset.describe(),
+            metrics=metrics,
+            details={"title": file.stem, "size_bytes": copy.stat().st_size},
+            decisions=(
+                *dataset.decisions,
+                Decision("weights", file.stem, f"taken as they are from {file.name}; nothing was trained"),
+                *teacher.decisions,
+            ),
+            machine=machine.describe(),
+            elapsed_s=time.perf_counter() - started,
+        )
+        return artifact.seal(folder, target.folder, manifest)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from compressor import artifact
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.unlabelled import labelled
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, predict
@@ -166,7 +167,10 @@ def _gate(
 
 def _gate_samples(dataset: Dataset, wanted: int) -> tuple[Samples, str]:
     """The samples of the gate: from validation, or from training when there is none; never the test set."""
-    samples, name = (dataset.val, "validation") if dataset.val is not None else (dataset.train, "training")
+    if dataset.val is not None:
+        samples, name = dataset.val, "validation"
+    else:
+        samples, name = labelled(dataset.train, what_for="the parity gate", where="export"), "training"
     spaced = np.linspace(0, len(samples) - 1, min(wanted, len(samples))).astype(np.int64)
     return SubsetSamples(samples, np.unique(spaced)), name
 

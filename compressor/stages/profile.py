@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from compressor import artifact
 from compressor.artifact import Target
 from compressor.data.samples import Dataset
 from compressor.losses.hard import Hard
-from compressor.recipe import DataSettings, DistillSettings, ModelSettings, TeacherSettings, TrainingSettings
+from compressor.recipe import DataSettings, DistillSettings, ModelSettings, TeacherSettings, TrainingSettings, takes_of
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
@@ -58,9 +61,20 @@ def profile_distilling(
         ModelError: Student or teacher cannot be built or do not fit the data.
     """
     loaded, _ = network_for(student, dataset=dataset, task=task, seed=target.seed)
-    if teacher.model:
+    live: Teacher
+    if "file" in takes_of(teacher.kind):
+        file = Path(teacher.model)
+        source = artifact.read(file).file("model.onnx") if artifact.is_artifact(file) else file
+        live = make(
+            Teaching(teacher.kind, teacher.kind_options, source),
+            network=None,
+            dataset=dataset,
+            task=task,
+            seed=target.seed,
+        )
+    elif teacher.model:
         taught_by, _ = network_for(teacher, dataset=dataset, task=task, seed=target.seed)
-        live: Teacher = Frozen(folded(taught_by.network, dataset=dataset)[0])
+        live = Frozen(folded(taught_by.network, dataset=dataset)[0])
     else:
         alone = Teaching(teacher.kind, teacher.kind_options, peers=teacher.members or (student,))
         live = make(alone, network=None, dataset=dataset, task=task, seed=target.seed)

@@ -22,6 +22,7 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.measure import accuracy
 from compressor.measure.costs import Costs
@@ -270,8 +271,9 @@ class _Pruning:
         return scores
 
     def _some_training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        chosen = np.random.default_rng([self.target.seed, 0x6D]).permutation(len(self.dataset.train))
-        few = SubsetSamples(self.dataset.train, np.sort(chosen[:_SAMPLES_FOR_GRADIENTS]))
+        known = labelled(self.dataset.train, what_for="this criterion", where="prune.criterion")
+        chosen = np.random.default_rng([self.target.seed, 0x6D]).permutation(len(known))
+        few = SubsetSamples(known, np.sort(chosen[:_SAMPLES_FOR_GRADIENTS]))
         for loaded in Loader(few, batch_size=64, seed=self.target.seed, shuffle=False, drop_last=False).batches(0):
             yield to_float(loaded.inputs), loaded.labels
 

@@ -249,7 +249,8 @@ class _Quantizing:
             return self.dataset.val
         order = np.random.default_rng([self.target.seed, 0xCA]).permutation(len(self.dataset.train))
         number = self.settings.calibration
-        others = order[number : number + _CHECKED_WITHOUT_VALIDATION]
+        others = order[number:]
+        others = others[self.dataset.train.labels[others] >= 0][:_CHECKED_WITHOUT_VALIDATION]
         if not len(others):
             raise InputError(
                 f"calibration = {number} leaves no sample to check with", where="quantize", hint="keep a val_share"

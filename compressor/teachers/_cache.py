@@ -7,16 +7,16 @@ temperature, student or seed, the teacher costs nothing, and student and teacher
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from compressor import console
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
 from compressor.models.eager import as_written
+from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 
@@ -58,11 +58,16 @@ class CachedTeacher(Teacher):
             answer = self._asked(batch)
         else:
             with as_written(self.network):
-                answer = self._asked(_rows(batch, missing_B))
+                rows = torch.from_numpy(np.flatnonzero(missing_B)).to(batch.inputs.device)
+                answer = self._asked(batch.rows(rows))
         logits_BK = answer.logits.detach().float().cpu().numpy()
         known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
         return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """What the teacher behind has to say of itself."""
+        return self.teacher.meet(student, inputs)
 
     def _asked(self, batch: Batch) -> Outputs:
         answer = self.teacher.answer(batch)
@@ -84,12 +89,6 @@ class CachedTeacher(Teacher):
                 self._keeps = False
                 console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({self.store.folder})")
         return self.store.form.unpack(self.store.form.pack(logits_BK))
-
-
-def _rows(batch: Batch, wanted_B: NDArray[np.bool_]) -> Batch:
-    """Some rows of a batch, for a teacher that looks at inputs alone."""
-    rows = torch.from_numpy(np.flatnonzero(wanted_B)).to(batch.inputs.device)
-    return replace(batch, inputs=batch.inputs[rows], labels=batch.labels[rows], sample_ids=batch.sample_ids[rows])
 
 
 def bytes_per_view(*, num_samples: int, num_classes: int) -> int:

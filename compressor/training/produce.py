@@ -18,11 +18,13 @@ from compressor.data.samples import Dataset
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
+from compressor.losses.hard import Hard
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
+from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
 from compressor.training.sources import settle
@@ -145,6 +147,7 @@ def job_for(
         seed=target.seed,
     )
     count = 0 if data.views.count == "auto" else data.views.count
+    _require_something_to_learn(teacher, losses, dataset)
     if teacher.pairing() is not None and shown.mixes:
         hint = "leave out data.views.mixup and cutmix"
         raise InputError("this teacher pairs samples by their labels, and mixed samples have several", hint=hint)
@@ -164,6 +167,21 @@ def job_for(
         taps=taps,
     )
     return job, (*why_views, *why_taps)
+
+
+def _require_something_to_learn(teacher: Teacher, losses: tuple[engine.WeightedLoss, ...], dataset: Dataset) -> None:
+    """Refuse samples of which none has a label where labels are what is learned from.
+
+    Raises:
+        InputError: A network would learn from nothing.
+    """
+    if (dataset.train.labels >= 0).any():
+        return
+    hint = "give some labels, or a trained teacher with a loss that compares answers (kd)"
+    if all(isinstance(part.loss, Hard) for part in losses):
+        raise InputError("no training sample has a label, and labels are all that 'hard' learns from", hint=hint)
+    if teacher.trainable or teacher.needs_labels or isinstance(teacher, NoTeacher):
+        raise InputError("no training sample has a label, and this kind of teacher knows nothing by itself", hint=hint)
 
 
 def require_keepable(loaded: Loaded, dataset: Dataset) -> None:

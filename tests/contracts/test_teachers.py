@@ -15,12 +15,15 @@ from torch import nn
 
 from compressor import registry
 from compressor.batch import Batch, Outputs
-from compressor.data.samples import ArraySamples
+from compressor.data.keys import content_keys
+from compressor.data.samples import ArraySamples, SubsetSamples
 from compressor.losses.kd import KD
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
+from compressor.models.onnx_copy import write_copy
+from compressor.models.onnx_file import write
 from compressor.models.taps import tapped
-from compressor.recipe import takes_of
+from compressor.recipe import ExportSettings, takes_of
 from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Lesson, Showing, Teacher
 
@@ -69,7 +72,27 @@ def made(member: registry.Member, folder: Path) -> Teacher:
     return teacher
 
 
-FILES: dict[str, Callable[[Path], Path]] = {}
+def onnx_file(folder: Path) -> Path:
+    """A network as a file of another framework's would be; what it takes is written in it."""
+    file = folder / "teacher.onnx"
+    if not file.is_file():
+        write(network(1).eval(), file, settings=ExportSettings(), pixels=SAMPLES.fetch(np.arange(2)))
+        plain = Normalisation("none", (), ())
+        write_copy(file, file, normalisation=plain, gives_probabilities=False, smallest=0.0)
+    return file
+
+
+def stored_outputs(folder: Path) -> Path:
+    """Predictions for three quarters of the samples, in another order."""
+    file = folder / "answers.npz"
+    rows = np.random.default_rng(1).permutation(N * 3 // 4)
+    with torch.no_grad():
+        logits = network(1).eval()(torch.from_numpy(SAMPLES.fetch(rows))).numpy()
+    np.savez(file, logits=logits, keys=content_keys(SubsetSamples(SAMPLES, rows)), classes=np.array(CLASSES))
+    return file
+
+
+FILES: dict[str, Callable[[Path], Path]] = {"onnx": onnx_file, "outputs": stored_outputs}
 
 
 class Course:

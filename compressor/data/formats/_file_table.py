@@ -101,26 +101,46 @@ def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
     Raises:
         DataError: A class folder without images.
     """
-    names = bytearray()  # of one class after the other, so that a million names never are a million objects
-    parts: dict[str, list[NDArray[np.int64]]] = {"lengths": [], "sizes": [], "times": []}
-    counts: list[int] = []
-    for class_folder in class_folders:
-        found = sorted(_walk(str(class_folder), class_folder.name))
-        encoded = [os.fsencode(name) for name, _, _ in found]
-        names += b"".join(encoded)
-        counts.append(len(found))
-        parts["lengths"].append(np.array([len(name) for name in encoded], np.int64))
-        parts["sizes"].append(np.array([size for _, size, _ in found], np.int64))
-        parts["times"].append(np.array([time for _, _, time in found], np.int64))
+    table = _listed(folder, {each.name: each for each in class_folders})
+    counts = np.bincount(table.labels, minlength=len(class_folders))
     empty = [each.name for each, count in zip(class_folders, counts, strict=True) if count == 0]
     if empty:
         hint = "fill or remove each folder that has none"
         raise DataError(f"no images in {', '.join(empty)}", where=str(folder), hint=hint)
+    return table
+
+
+def list_all_files(folder: Path) -> FileTable:
+    """The image files below a folder at any depth, without labels; hidden files and folders are left aside.
+
+    Raises:
+        DataError: There is none.
+    """
+    table = _listed(folder, {".": folder})
+    if not len(table):
+        raise DataError("no images here", where=str(folder))
+    table.labels = np.full(len(table), -1, np.int64)
+    return table
+
+
+def _listed(folder: Path, parts_of: Mapping[str, Path]) -> FileTable:
+    """The image files in each of some folders, whose names stand before theirs."""
+    names = bytearray()  # of one class after the other, so that a million names never are a million objects
+    parts: dict[str, list[NDArray[np.int64]]] = {"lengths": [], "sizes": [], "times": []}
+    counts: list[int] = []
+    for name, part in parts_of.items():
+        found = sorted(_walk(str(part), name))
+        encoded = [os.fsencode(each) for each, _, _ in found]
+        names += b"".join(encoded)
+        counts.append(len(found))
+        parts["lengths"].append(np.array([len(each) for each in encoded], np.int64))
+        parts["sizes"].append(np.array([size for _, size, _ in found], np.int64))
+        parts["times"].append(np.array([time for _, _, time in found], np.int64))
     return FileTable(
         folder,
-        tuple(each.name for each in class_folders),
+        tuple(parts_of),
         bytes(names),
-        labels=np.repeat(np.arange(len(class_folders), dtype=np.int64), counts),
+        labels=np.repeat(np.arange(len(parts_of), dtype=np.int64), counts),
         **{name: np.concatenate(part) for name, part in parts.items()},
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from compressor import caches
 from compressor.artifact import Decision
-from compressor.data.formats._file_table import FileTable, TableSet, list_files
+from compressor.data.formats._file_table import FileTable, TableSet, list_all_files, list_files
 from compressor.data.formats._image_files import DECODER, UNREADABLE, FileSamples, readable_among, short_side
 from compressor.data.formats._pixel_store import StoredPictures, StoredSamples, find_or_make, room_for
 from compressor.data.samples import Samples, Splits, SubsetSamples
@@ -28,13 +28,14 @@ _SAMPLED_FILES = 1000
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def images(path: Path, *, image_size: int = 0, decode: str = "auto") -> Splits:
+def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: bool = True) -> Splits:
     """A folder of image files for each class, directly or below train/, val/ and test/.
 
     Args:
         path: The folder; `valid/` and `validation/` are read as `val/`.
         image_size: side in pixels of the square images are brought to; 0 takes their median short side, at most 224
         decode: once (into a store that later runs find again), stream (each time they are read), or auto
+        labels: with false, no class folders are needed: files at any depth count, and none has a label
 
     Raises:
         DataError: No class folders, an empty one, splits with different classes, or no readable image.
@@ -44,9 +45,12 @@ def images(path: Path, *, image_size: int = 0, decode: str = "auto") -> Splits:
     if decode not in ("auto", "once", "stream"):
         hint = "write auto, once or stream"
         raise DataError(f"'{decode}' is no way to decode images", where="data.options.decode", hint=hint)
-    folders = _split_folders(path)
-    files = TableSet({split: list_files(folder, _class_folders(folder)) for split, folder in folders.items()})
-    _require_same_classes(files.tables, folders)
+    if labels:
+        folders = _split_folders(path)
+        files = TableSet({split: list_files(folder, _class_folders(folder)) for split, folder in folders.items()})
+        _require_same_classes(files.tables, folders)
+    else:
+        files = TableSet({split: list_all_files(folder) for split, folder in _folders_of_splits(path).items()})
     decisions = []
     side = image_size
     if side == 0:
@@ -140,7 +144,7 @@ def _splits(
     decisions: list[Decision],
 ) -> Splits:
     return Splits(
-        classes=files.tables["train"].classes,
+        classes=files.tables["train"].classes if (files.tables["train"].labels >= 0).all() else (),
         train=samples["train"],
         val=samples.get("val"),
         test=samples.get("test"),
@@ -176,6 +180,16 @@ def _split_folders(path: Path) -> dict[str, Path]:
             raise DataError(f"holds both '{splits[split].name}' and '{folder.name}'", where=str(path))
         splits[split] = folder
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
+
+
+def _folders_of_splits(path: Path) -> dict[str, Path]:
+    """Split -> folder, whatever they hold; only `train` where the folder is not made of splits."""
+    if not path.is_dir():
+        raise DataError("is not a folder", where=str(path), hint="write images:FOLDER")
+    found = {_SPLIT_NAMES.get(folder.name, ""): folder for folder in _subfolders(path)}
+    if "train" not in found or "" in found:
+        return {"train": path}
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def _subfolders(folder: Path) -> list[Path]:

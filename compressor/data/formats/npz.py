@@ -13,12 +13,13 @@ from compressor.data.samples import Splits
 from compressor.errors import DataError
 
 
-def npz(path: Path, *, layout: str = "auto") -> Splits:
+def npz(path: Path, *, layout: str = "auto", labels: bool = True) -> Splits:
     """A NumPy archive with x_train, y_train (x_val, y_val, x_test, y_test, classes), or x and y.
 
     Args:
         path: The archive.
         layout: NCHW or NHWC for images; auto takes the axis of size 1 or 3 as the channels
+        labels: with false, y_train and its like are not needed, and no sample has a label
 
     Raises:
         DataError: Not an archive, damaged, with Python objects, or with arrays that do not fit.
@@ -36,4 +37,4 @@ def npz(path: Path, *, layout: str = "auto") -> Splits:
             where=str(path),
             hint="write it with numpy.savez from arrays of numbers and strings",
         ) from fault
-    return splits_from_arrays(arrays, layout=layout, where=str(path))
+    return splits_from_arrays(arrays, layout=layout, where=str(path), labels=labels)

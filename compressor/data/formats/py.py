@@ -13,12 +13,13 @@ from compressor.data.samples import Splits
 from compressor.errors import FOREIGN_FAULTS, CompressError, DataError
 
 
-def py(target: str, *, layout: str = "auto") -> Splits:
+def py(target: str, *, layout: str = "auto", labels: bool = True) -> Splits:
     """A function of yours, FILE.py:callable, that returns the arrays of npz as a dict, or Splits.
 
     Args:
         target: `FILE.py:callable`; it is called without arguments.
         layout: NCHW or NHWC for images; auto takes the axis of size 1 or 3 as the channels
+        labels: with false, y_train and its like are not needed, and no sample has a label
 
     Raises:
         DataError: No such file or function, it fails, or it returns something else.
@@ -47,4 +48,4 @@ def py(target: str, *, layout: str = "auto") -> Splits:
             hint='return {"x_train": ..., "y_train": ...} with NumPy arrays, or compressor.data.samples.Splits',
         )
     arrays = {str(key): np.asarray(value) for key, value in returned.items()}
-    return splits_from_arrays(arrays, layout=layout, where=target)
+    return splits_from_arrays(arrays, layout=layout, where=target, labels=labels)

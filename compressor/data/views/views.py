@@ -110,7 +110,7 @@ class Views:
             mixup=self.mixup,
             cutmix=self.cutmix,
         )
-        return inputs, Mixed(loaded.partners.labels, share_B)
+        return inputs, Mixed(loaded.partners.labels, share_B, loaded.partners.sample_ids)
 
 
 def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:

@@ -1,0 +1,41 @@
+"""What tells a sample from all others, in whatever order and split it lies: its content, or its place in the source."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.data.relabel import RelabelledSamples
+from compressor.data.samples import JoinedSamples, Samples, SubsetSamples
+
+KEY_BYTES = 16
+_CHUNK = 512
+
+
+def content_keys(samples: Samples) -> NDArray[np.uint8]:
+    """BLAKE2b (16 bytes) of each sample's bytes as it is stored, uint8 or float32 in the order C, H, W: `[N, 16]`."""
+    keys = np.empty((len(samples), KEY_BYTES), np.uint8)
+    for first in range(0, len(samples), _CHUNK):
+        positions = np.arange(first, min(first + _CHUNK, len(samples)), dtype=np.int64)
+        for row, sample in zip(positions, np.ascontiguousarray(samples.fetch(positions)), strict=True):
+            keys[row] = np.frombuffer(hashlib.blake2b(sample.data, digest_size=KEY_BYTES).digest(), np.uint8)
+    return keys
+
+
+def source_places(samples: Samples) -> tuple[NDArray[np.int64], int]:
+    """Where each sample stood in the training samples of its source, before any were set apart.
+
+    Returns:
+        Places `[N]`, −1 for samples that another source has added; and how many training samples the source has.
+    """
+    if isinstance(samples, SubsetSamples):
+        places, size = source_places(samples.samples)
+        return places[samples.positions], size
+    if isinstance(samples, RelabelledSamples):
+        return source_places(samples.samples)
+    if isinstance(samples, JoinedSamples):
+        places, size = source_places(samples.first)
+        return np.concatenate([places, np.full(len(samples.second), -1, np.int64)]), size
+    return np.arange(len(samples), dtype=np.int64), len(samples)

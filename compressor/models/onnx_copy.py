@@ -1,0 +1,66 @@
+"""A copy of an ONNX file from elsewhere that says what it takes, and gives logits.
+
+The normalisation it wants is written into it as the runtimes read it (`compress.input`); probabilities become logits by two
+nodes at its end. Nothing else of the graph is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto, helper, numpy_helper
+
+from compressor.models.inspection import external_files
+from compressor.models.normalisation import Normalisation
+
+INPUT = "compress.input"
+
+
+def write_copy(
+    file: Path, destination: Path, *, normalisation: Normalisation | None, gives_probabilities: bool, smallest: float
+) -> None:
+    """Copy a model, with the files beside it that hold its weights.
+
+    Args:
+        file: A model that ONNX Runtime has loaded.
+        destination: Where to.
+        normalisation: Of pixels in 0–1, to be applied before the model; None leaves what the model says of itself.
+        gives_probabilities: Whether its first output is to become its logarithm.
+        smallest: Added to probabilities before that.
+    """
+    model = onnx.load(str(file), load_external_data=False)
+    if normalisation is not None:
+        plain = normalisation.name == "none"
+        told = {
+            "normalisation": {
+                "baked_in": plain,
+                "name": normalisation.name,
+                "mean": [] if plain else list(normalisation.mean),
+                "std": [] if plain else list(normalisation.std),
+            }
+        }
+        entry = model.metadata_props.add()
+        entry.key, entry.value = INPUT, json.dumps(told)
+    if gives_probabilities:
+        _append_logarithm(model, smallest)
+    for beside in external_files(model, file.parent):
+        copied = destination.parent / beside.relative_to(file.parent)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(beside, copied)
+    onnx.save(model, str(destination))
+
+
+def _append_logarithm(model: ModelProto, smallest: float) -> None:
+    graph = model.graph
+    output = graph.output[0]
+    kind = helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)
+    value = np.maximum(np.asarray(smallest, kind), np.finfo(kind).tiny)
+    names = {name: f"compress_{name}" for name in ("smallest", "raised", "logits")}
+    graph.initializer.append(numpy_helper.from_array(value, names["smallest"]))
+    graph.node.append(helper.make_node("Add", [output.name, names["smallest"]], [names["raised"]]))
+    graph.node.append(helper.make_node("Log", [names["raised"]], [names["logits"]]))
+    output.name = names["logits"]

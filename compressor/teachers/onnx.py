@@ -1,0 +1,206 @@
+"""A model of any framework that teaches from its ONNX file: asked, and never looked into.
+
+Shape letters: B batch, K classes, C channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compressor.artifact import Decision
+from compressor.batch import Batch, Outputs
+from compressor.data.samples import Samples, SubsetSamples
+from compressor.data.statistics import channel_statistics
+from compressor.errors import InputError, MeasurementError, ModelError
+from compressor.measure import normalisation as measured
+from compressor.measure.accuracy import predict
+from compressor.models import normalisation
+from compressor.models.network import Network
+from compressor.models.normalisation import Normalisation
+from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.teachers._contract import Teacher
+
+_NAMES = ("auto", "data", "imagenet", "half", "none")
+_OUTPUTS = ("auto", "logits", "probabilities")
+_LOOKED_AT = 256  # samples whose answers show whether they are probabilities
+SMALLEST = 1e-12
+"""Added to probabilities before their logarithm is taken."""
+
+
+class OnnxFile(Teacher):
+    """An ONNX model of any framework, through ONNX Runtime on the CPU: a black box that gives logits alone.
+
+    It is fed as `compress evaluate` and `bench` feed it: pixels in 0-1 as float `[B, C, H, W]` (or `[B, H, W, C]`, if only
+    that fits), or uint8 pixels where it takes those; models that compress exported say themselves what they want. What
+    any other model was trained with is found as for checkpoints: the common normalisations are tried on labelled training
+    samples, and the most accurate is taken. A model that ends in a softmax is told by its answers; their logarithm is
+    what the losses compare.
+
+    Args:
+        file: with one input and one row of outputs for each sample, for any batch size
+        classes: names of the classes of the data
+        samples: the training samples
+        normalise: auto (measured), data, imagenet, half, none, or [means, stds] per channel in 0-1 units
+        outputs: auto (by looking at answers), logits or probabilities
+
+    Attributes:
+        normalisation: What pixels in 0-1 are normalised by before the model sees them; None where it says so itself.
+        gives_probabilities: Whether the logarithm of its outputs is taken.
+        decisions: What was found out about it.
+
+    Raises:
+        ModelError: The file cannot be read or run on these samples, knows other classes, or knows nothing of the data.
+        InputError: An unknown option.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        classes: Sequence[str],
+        samples: Samples,
+        *,
+        normalise: str | Sequence[Sequence[float]] = "auto",
+        outputs: str = "auto",
+    ) -> None:
+        if isinstance(normalise, str) and normalise not in _NAMES:
+            raise InputError(f"'{normalise}' is no normalisation", where="normalise", hint=f"write {', '.join(_NAMES)}")
+        if outputs not in _OUTPUTS:
+            raise InputError(f"'{outputs}' is not known", where="onnx.outputs", hint=f"write {', '.join(_OUTPUTS)}")
+        self._file = file
+        self._runtime = OrtCpu()
+        self._runtime.load(file)
+        self.normalisation: Normalisation | None = None
+        self.gives_probabilities = False
+        self._require_fit(classes, samples)
+        self.decisions = (*self._settle_outputs(outputs, samples), *self._settle_normalisation(normalise, samples))
+
+    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+        """What was found out about the model."""
+        told = Decision("teacher", f"{self._file.name}, through ONNX Runtime on the CPU", "it is an ONNX model")
+        return (told, *self.decisions)
+
+    def answer(self, batch: Batch) -> Outputs:
+        """The model's logits, computed on the CPU and brought to where the batch is."""
+        pixels = batch.inputs.detach().to("cpu", torch.float32).contiguous().numpy()
+        self.asked += len(pixels)
+        return Outputs(torch.from_numpy(self.logits(pixels)).to(batch.inputs.device))
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Logits `[B, K]` for samples as the data gives them; not counted as an answer to a lesson."""
+        if self._runtime.takes_bytes:
+            if inputs.dtype != np.uint8:
+                inputs = (np.clip(inputs, 0, 1) * 255).round().astype(np.uint8)
+        elif self.normalisation is not None:
+            inputs = _normalised(inputs, self.normalisation)
+        answer_BK = self._runtime(inputs)
+        return np.log(answer_BK + np.float32(SMALLEST)) if self.gives_probabilities else answer_BK
+
+    def _require_fit(self, classes: Sequence[str], samples: Samples) -> None:
+        """Refuse a model that does not give one row of K outputs for each sample."""
+        knows = json.loads(self._runtime.metadata.get("compress.classes", "null"))
+        if knows is not None and list(knows) != list(classes):
+            raise ModelError(
+                f"the teacher knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "
+                f"the data has {len(classes)} ({', '.join(classes[:3])}, ...)",
+                where=str(self._file),
+                hint="teacher and data need the same classes in the same order",
+            )
+        try:
+            answer = self.logits(samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64)))
+        except MeasurementError as fault:
+            message = f"the model does not take samples of the shape {list(samples.sample_shape)}: {fault.message}"
+            hint = "give data of the size that it was made for, and export it with a dynamic batch"
+            raise ModelError(message, where=str(self._file), hint=hint) from fault
+        if answer.ndim != 2 or len(answer) != min(2, len(samples)):
+            hint = "its first output must be one row of outputs for each sample, for any batch size"
+            raise ModelError(f"the model answers with shape {list(answer.shape)}", where=str(self._file), hint=hint)
+        if answer.shape[1] != len(classes):
+            raise ModelError(
+                f"the model has {answer.shape[1]} outputs, the data has {len(classes)} classes",
+                where=str(self._file),
+                hint="teacher and data need the same classes in the same order",
+            )
+
+    def _settle_normalisation(self, wanted: str | Sequence[Sequence[float]], samples: Samples) -> list[Decision]:
+        channels = samples.sample_shape[0]
+        inside = "compress.input" in self._runtime.metadata or self._runtime.takes_bytes
+        if inside:
+            if wanted not in ("auto", "none"):
+                what = "takes uint8 pixels" if self._runtime.takes_bytes else "says itself how its input is normalised"
+                hint = "leave out normalise"
+                raise ModelError(
+                    f"the model {what}, so it cannot be normalised otherwise", where="normalise", hint=hint
+                )
+            return []
+        if not isinstance(wanted, str):
+            if len(wanted) != 2:
+                raise InputError(f"{wanted} is not [means, stds]", where="normalise")
+            self.normalisation = normalisation.stated(wanted[0], wanted[1], channels=channels)
+            return []
+        statistics = channel_statistics(samples)
+        if wanted != "auto":
+            self.normalisation = normalisation.named(wanted, channels=channels, statistics=statistics)
+            return []
+        labelled = np.flatnonzero(samples.labels >= 0)
+        if not len(labelled):
+            hint = 'state it: teacher.normalise = "imagenet" ("half", "none" for pixels in 0-1, or [means, stds])'
+            raise ModelError(
+                "which input normalisation the model wants cannot be measured without labels",
+                where=str(self._file),
+                hint=hint,
+            )
+        judged = measured.judged_on(SubsetSamples(samples, labelled))
+
+        def score(tried: Normalisation) -> tuple[float, float]:
+            self.normalisation = tried
+            return _accuracy_and_likelihood(predict(self.logits, judged), judged.labels)
+
+        chosen, why = measured.most_accurate(
+            score,
+            samples=judged,
+            statistics=statistics,
+            metric="accuracy",
+            what="model",
+            where=str(self._file),
+            order=("none", "imagenet", "half", "data"),  # most files carry their own
+        )
+        self.normalisation = chosen
+        return [Decision("teacher's normalisation", why.choice, why.reason)]
+
+    def _settle_outputs(self, wanted: str, samples: Samples) -> list[Decision]:
+        if wanted != "auto":
+            self.gives_probabilities = wanted == "probabilities"
+            return []
+        some = SubsetSamples(samples, np.arange(min(_LOOKED_AT, len(samples)), dtype=np.int64))
+        answers_NK = predict(self.logits, some)
+        self.gives_probabilities = bool(answers_NK.min() >= 0 and np.abs(answers_NK.sum(axis=1) - 1).max() < 1e-2)
+        if not self.gives_probabilities:
+            return []
+        reason = f"no answer to {len(some)} samples is below 0, and each adds up to 1"
+        return [Decision("teacher's outputs", "probabilities, of which the logarithm is taken", reason)]
+
+
+def _normalised(inputs: NDArray[Any], chosen: Normalisation) -> NDArray[np.float32]:
+    if chosen.name == "none":
+        return inputs
+    mean, std = (
+        np.asarray(part, np.float32).reshape(-1, *[1] * (inputs.ndim - 2)) for part in (chosen.mean, chosen.std)
+    )
+    scaled = inputs.astype(np.float32) / np.float32(255) if inputs.dtype == np.uint8 else inputs
+    return ((scaled - mean) / std).astype(np.float32)
+
+
+def _accuracy_and_likelihood(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64]) -> tuple[float, float]:
+    """Share of right answers, and the mean log-likelihood of the labels."""
+    shifted_NK = logits_NK.astype(np.float64) - logits_NK.max(axis=1, keepdims=True)
+    log_NK = shifted_NK - np.log(np.exp(shifted_NK).sum(axis=1, keepdims=True))
+    likelihood = float(np.take_along_axis(log_NK, labels_N[:, None], axis=1).mean())
+    return float((logits_NK.argmax(axis=1) == labels_N).mean()), likelihood

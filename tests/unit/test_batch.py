@@ -1,0 +1,76 @@
+"""What a batch costs against its labels, when some of its samples have none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from compressor.batch import Batch, Mixed
+from compressor.tasks.classification import Classification
+
+LOGITS = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+
+
+def batch(labels: list[int], mixed: Mixed | None = None, *, smoothing: float = 0.0) -> Batch:
+    return Batch(
+        torch.zeros(4, 1), torch.tensor(labels), torch.arange(4), 0, Classification(label_smoothing=smoothing), mixed
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_mean_over_samples_that_have_a_label(smoothing: float) -> None:
+    expected = F.cross_entropy(LOGITS[[0, 2]], torch.tensor([1, 2]), label_smoothing=smoothing)
+
+    found = batch([1, -1, 2, -1], smoothing=smoothing).hard_loss(LOGITS)
+
+    assert torch.allclose(found, expected)
+
+
+def test_with_every_label_it_is_the_loss_of_the_task_to_the_last_bit() -> None:
+    labels = [1, 0, 2, 2]
+
+    assert torch.equal(batch(labels).hard_loss(LOGITS), F.cross_entropy(LOGITS, torch.tensor(labels)))
+
+
+@pytest.mark.parametrize("mixed", [None, Mixed(torch.full((4,), -1), torch.rand(4))])
+def test_without_any_label_it_is_zero_and_so_is_its_gradient(mixed: Mixed | None) -> None:
+    logits = LOGITS.clone().requires_grad_(True)
+
+    loss = batch([-1] * 4, mixed).hard_loss(logits)
+    loss.backward()
+
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_unlabelled_samples_get_no_gradient() -> None:
+    logits = LOGITS.clone().requires_grad_(True)
+
+    batch([1, -1, 2, -1]).hard_loss(logits).backward()
+
+    assert logits.grad is not None
+    assert [bool(row.any()) for row in logits.grad] == [True, False, True, False]
+
+
+def test_where_samples_are_mixed_each_label_counts_by_its_share() -> None:
+    share = torch.tensor([0.25, 0.5, 0.75, 1.0])
+    mixed = Mixed(torch.tensor([2, 0, -1, -1]), share)
+    each = [(0, 1, 0.25), (0, 2, 0.75), (1, 0, 0.5), (2, 2, 0.75)]  # row, label, weight
+    losses = sum(weight * F.cross_entropy(LOGITS[row : row + 1], torch.tensor([label])) for row, label, weight in each)
+
+    found = batch([1, -1, 2, -1], mixed).hard_loss(LOGITS)
+
+    assert torch.allclose(found, losses / sum(weight for *_, weight in each))
+
+
+def test_rows_are_taken_with_all_that_belongs_to_them() -> None:
+    mixed = Mixed(torch.tensor([2, 0, 1, 1]), torch.rand(4), torch.tensor([7, 8, 9, 6]))
+
+    part = batch([1, -1, 2, -1], mixed).rows(torch.tensor([2, 0]))
+
+    assert (part.labels.tolist(), part.sample_ids.tolist()) == ([2, 1], [2, 0])
+    assert part.mixed is not None
+    assert part.mixed.sample_ids is not None
+    assert (part.mixed.labels.tolist(), part.mixed.sample_ids.tolist()) == ([1, 2], [9, 7])
