@@ -95,10 +95,11 @@ def teacher_section(
     if len(built) == 1:
         built *= len(networks)
     tables = [{"model": str(each)} | ({"arch": built[number]} if built else {}) for number, each in enumerate(networks)]
-    kind = kind or ("ensemble" if len(networks) > 1 else "network")
-    section: dict[str, Any] = {"kind": kind, **({"kind_options": dict(options)} if options else {})}
+    kind = kind or ("ensemble" if len(networks) > 1 else None)
+    section: dict[str, Any] = {"kind_options": dict(options)} if options else {}
+    section |= {"kind": kind} if kind else {}
     try:
-        along = "peers" in recipes.takes_of(kind)
+        along = kind is not None and "peers" in recipes.takes_of(kind)
     except CompressError:
         along = False  # an unknown kind is told of with everything else
     if along:
