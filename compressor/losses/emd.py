@@ -63,7 +63,9 @@ class EMD(FeatureLoss):
             weights = _weights(mine_BPC, theirs_BQC), _weights(theirs_BQC, mine_BPC)
         directions = (F.normalize(each, dim=2, eps=_SHORTEST) for each in (mine_BPC, theirs_BQC))
         cost_BPQ = 1 - torch.einsum("bpc,bqc->bpq", *directions)
-        flow_BPQ = _flows(*(each.cpu().double().numpy() for each in (cost_BPQ.detach(), *weights)))
+        # what is not finite shows in the loss, which the loop watches; the solver would stop on it
+        known = (each.nan_to_num().cpu().double().numpy() for each in (cost_BPQ.detach(), *weights))
+        flow_BPQ = _flows(*known)
         flow = torch.from_numpy(flow_BPQ).to(cost_BPQ)
         return (flow * cost_BPQ).sum() / len(cost_BPQ)
 
@@ -96,7 +98,7 @@ def _flows(
     """
     flow_BPQ = np.zeros_like(cost_BPQ)
     parts = _PARTS_OF_A_PLACE * max(cost_BPQ.shape[1:])
-    for flow_PQ, cost_PQ, mine_P, theirs_Q in zip(flow_BPQ, np.nan_to_num(cost_BPQ), mine_BP, theirs_BQ, strict=True):
+    for flow_PQ, cost_PQ, mine_P, theirs_Q in zip(flow_BPQ, cost_BPQ, mine_BP, theirs_BQ, strict=True):
         rows, columns = (np.repeat(np.arange(len(w)), _rounded(w, parts)) for w in (mine_P, theirs_Q))
         taken, given = linear_sum_assignment(cost_PQ[rows][:, columns])
         np.add.at(flow_PQ, (rows[taken], columns[given]), 1 / parts)
@@ -105,7 +107,7 @@ def _flows(
 
 def _rounded(weights: NDArray[np.float64], parts: int) -> NDArray[np.int64]:
     """Whole numbers that add up to `parts`, as near as can be (largest remainders)."""
-    wanted = np.nan_to_num(weights) * parts
+    wanted = weights * parts
     whole: NDArray[np.int64] = np.floor(wanted).astype(np.int64)
     left = parts - int(whole.sum())
     whole[np.argsort(whole - wanted, kind="stable")[: max(0, left)]] += 1

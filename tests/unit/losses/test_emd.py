@@ -146,3 +146,9 @@ def test_a_network_can_teach_its_own_shallow_layers() -> None:
 def test_a_grid_out_of_range_is_refused(grid: int) -> None:
     with pytest.raises(InputError, match=f"grid = {grid}"):
         EMD(grid=grid)
+
+
+def test_features_that_are_not_finite_show_in_the_loss_and_stop_nothing_before_it() -> None:
+    broken = leaf(np.where(STUDENT > 1, np.nan, STUDENT))
+
+    assert torch.isnan(value(plain(), broken, TEACHER))
