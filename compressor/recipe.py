@@ -152,6 +152,10 @@ def is_ramp(value: object) -> bool:
     return isinstance(value, Mapping) and "end" in value
 
 
+SWEPT: Mapping[str, tuple[float, ...]] = {"temperature": (1.0, 2.0, 4.0, 8.0), "alpha": (0.5, 0.9)}
+"""Options of losses that may be `auto`, and the values that a short sweep tries."""
+
+
 class LossSettings(BaseModel):
     """One entry of `[[distill.losses]]`: a name, a weight, and the loss's own options beside them."""
 
@@ -164,7 +168,16 @@ class LossSettings(BaseModel):
     def options(self) -> dict[str, Any]:
         """The loss's own options, those that change over the run at their first value."""
         given = self.model_extra or {}
-        return {name: self.ramps[name].start if name in self.ramps else value for name, value in given.items()}
+        return {
+            name: self.ramps[name].start if name in self.ramps else value
+            for name, value in given.items()
+            if name not in self.swept
+        }
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The options that are left to a sweep; until it has decided they are at their defaults."""
+        return tuple(name for name, value in (self.model_extra or {}).items() if name in SWEPT and value == "auto")
 
     @property
     def ramps(self) -> dict[str, RampSettings]:
@@ -737,12 +750,23 @@ def _loss_faults(losses: object, section: str) -> list[Fault]:
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-                for key, value in options.items():
-                    if is_ramp(value):
+                for key, value in list(options.items()):
+                    if value == "auto" and key in SWEPT and key in {option.name for option in member.options}:
+                        found += _sweep_faults(member.name, key, section=section, where=f"{where}.{key}")
+                        del options[key]
+                    elif is_ramp(value):
                         found += _ramp_faults(value, where=f"{where}.{key}")
                         options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
     return found
+
+
+def _sweep_faults(loss: str, option: str, *, section: str, where: str) -> list[Fault]:
+    if section != "distill":
+        return [Fault(where, "auto is found by a sweep of distillation alone", "write a number")]
+    if option == "alpha" and loss != "kd":
+        return [Fault(where, f"auto is for the share of kd, and alpha of '{loss}' is a weight", "write a number")]
+    return []
 
 
 def _ramp_faults(ramp: Mapping[str, Any], *, where: str) -> list[Fault]:

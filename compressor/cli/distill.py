@@ -53,9 +53,11 @@ def distill(
     loss: Annotated[
         list[str] | None, typer.Option("--loss", help="compress list losses shows them; kd by default (repeatable).")
     ] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", help="Softness of the targets.")] = None,
+    temperature: Annotated[
+        str | None, typer.Option("--temperature", help="Softness of the targets; auto: by a short sweep on validation.")
+    ] = None,
     alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Share of the teacher's word against the label's.")
+        str | None, typer.Option("--alpha", help="Share of the teacher's word against the label's; auto: by a sweep.")
     ] = None,
     views: Annotated[
         int | None,
@@ -93,7 +95,7 @@ def distill(
         unlabelled=unlabelled,
         labels=labels,
         control=control,
-        loss=_losses(loss or [], **options.given(temperature=temperature, alpha=alpha)),
+        loss=_losses(loss or [], **options.given(**_numbers(temperature=temperature, alpha=alpha))),
         name=name,
         runs=runs,
         seed=seed,
@@ -104,7 +106,22 @@ def distill(
     _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")
 
 
-def _losses(names: list[str], **stated: float) -> list[dict[str, object]] | None:
+def _numbers(**stated: str | None) -> dict[str, float | str | None]:
+    """What was typed as numbers; `auto` stays a word.
+
+    Raises:
+        InputError: One of them is neither.
+    """
+    found: dict[str, float | str | None] = {}
+    for name, text in stated.items():
+        try:
+            found[name] = text if text in (None, "auto") else float(text or "")
+        except ValueError as fault:
+            raise InputError(f"'{text}' is no number", where=f"--{name}", hint="write a number, or auto") from fault
+    return found
+
+
+def _losses(names: list[str], **stated: float | str) -> list[dict[str, object]] | None:
     """The losses with the stated options that they have; one on features alone gets kd beside it. None: nothing is stated.
 
     Raises:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from compressor.artifact import Artifact, Target
+from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Dataset
 from compressor.recipe import DataSettings, DistillSettings, ModelSettings
 from compressor.tasks._contract import Task
+from compressor.teachers._contract import Teacher
+from compressor.training import sweep
 from compressor.training.produce import produce
 from compressor.training.sources import losses_of, read_features
 from compressor.training.teaching import Teaching, teacher_of
@@ -21,7 +23,7 @@ def distill(
     task: Task,
     target: Target,
 ) -> Artifact:
-    """Train `student` from its teacher and keep its last epoch.
+    """Train `student` from its teacher and keep its last epoch; options that are `auto` are found by a sweep before.
 
     Args:
         student: The network to train.
@@ -38,25 +40,40 @@ def distill(
         DivergenceError: Training met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
-    losses = losses_of(settings)
-    teacher, why_teacher = teacher_of(
-        teaching,
-        settings,
-        data=data,
-        dataset=dataset,
-        task=task,
-        seed=target.seed,
-        reads_features=read_features(losses),
-    )
-    return produce(
+    reads_features = read_features(losses_of(settings))
+
+    def make_teacher() -> tuple[Teacher, tuple[Decision, ...]]:
+        return teacher_of(
+            teaching,
+            settings,
+            data=data,
+            dataset=dataset,
+            task=task,
+            seed=target.seed,
+            reads_features=reads_features,
+        )
+
+    teacher, why_teacher = make_teacher()
+    chosen, why_chosen = sweep.settle(
         student,
         settings,
-        teacher=teacher,
-        losses=losses,
+        teacher=lambda: make_teacher()[0] if teacher.trainable else teacher,
         data=data,
         dataset=dataset,
         task=task,
         target=target,
-        why_teacher=why_teacher,
+    )
+    made = produce(
+        student,
+        chosen,
+        teacher=teacher,
+        losses=losses_of(chosen),
+        data=data,
+        dataset=dataset,
+        task=task,
+        target=target,
+        why_teacher=(*why_chosen, *why_teacher),
         taught_by=teaching.described(),
     )
+    sweep.discard(target)
+    return made
