@@ -367,6 +367,7 @@ class BenchSettings(Settings):
     min_seconds: float = Field(2.0, gt=0.0, description="timed seconds for each model, runtime and profile")
     min_samples: int = Field(200, ge=20, description="fewest timed runs of each")
     blocks: int = Field(20, ge=5, description="alternating blocks; the speed-up interval comes from their ratios")
+    starts: int = Field(5, ge=1, description="how often each process is started anew, for a share of the blocks")
     attempts: int = Field(3, ge=1, description="timings whose blocks disagree are taken again, this often at most")
     operators: bool = Field(True, description="also time each operator of the ONNX models")
     max_drop: float | None = Field(None, ge=0.0, description="budget: metric points below the teacher, in percent")

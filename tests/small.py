@@ -50,7 +50,14 @@ def recipe(folder: Path, **sections: Any) -> dict[str, Any]:
         "student": {"model": str(folder / "student.py")},
         "train": {"epochs": 4, "batch_size": 32, "lr": 0.01},
         "distill": {"epochs": 4, "batch_size": 32, "lr": 0.01, "control": True},
-        "bench": {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "attempts": 1},
+        "bench": {
+            "profiles": ["edge"],
+            "min_seconds": 0.05,
+            "min_samples": 40,
+            "blocks": 5,
+            "attempts": 1,
+            "starts": 1,
+        },
     }
     return raw | sections
 

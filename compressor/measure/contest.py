@@ -1,11 +1,15 @@
-"""Time models against one another: each in a process of its own, pinned, warm, alternating, and watched for interference."""
+"""Time models against one another: each in a process of its own, pinned, warm, alternating, and watched for interference.
+
+They are started several times: where a process happens to have its memory makes it faster or slower for as long as it lives.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from compressor import registry
 from compressor.measure import clock, energy, limits, machine
 from compressor.measure.clock import Timing
 from compressor.measure.conditions import Conditions
-from compressor.measure.interference import Interference, Watch, spread_of
+from compressor.measure.interference import Interference, Watch, spread_of, together
 from compressor.measure.isolated import IsolatedModel, Ready
+from compressor.measure.statistics import blocks_of_starts
 from compressor.runtimes._contract import OperatorTime
 
 _ENERGY_SECONDS = 1.0
@@ -41,12 +46,13 @@ class Measured:
 
     Attributes:
         timing: Every latency, by block.
-        ready: What it took to load it.
+        ready: What it took to load it; of several starts, the one whose first inference took the median time.
         steady: Whether its warm-up settled.
         spread: How far the medians of its blocks lie apart.
         peak_memory_mb: The most that its process has occupied, libraries included.
         memory_mb: What its process occupies at the end.
         millijoules: Energy of one inference, where the machine counts it.
+        starts: How often it was started; see `statistics.blocks_of_starts`.
     """
 
     timing: Timing
@@ -56,6 +62,7 @@ class Measured:
     peak_memory_mb: float
     memory_mb: float
     millijoules: float | None
+    starts: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ def hold(
     min_seconds: float,
     min_samples: int,
     attempts: int = 1,
+    starts: int = 1,
     max_warm_seconds: float = 10.0,
 ) -> Outcome:
     """Time models in turns; a restless set of timings is taken again, and the calmest kept.
@@ -85,6 +93,7 @@ def hold(
         profile: Run conditions.
         inputs: An `.npy` file of real samples.
         blocks: Rounds; each model gives one block in each, so that blocks of the same number can be paired.
+        starts: How often all processes are started anew, each time for a share of the blocks.
         min_seconds: About how long each model is timed in all.
         min_samples: Fewest timings of each.
         attempts: How often the timing is done at most.
@@ -93,36 +102,86 @@ def hold(
     Raises:
         MeasurementError: A model does not run, or the conditions cannot be had here.
     """
-    with _started(entries, profile=profile, inputs=inputs) as models:
-        steady = {
-            name: clock.warm_until_steady(model, max_seconds=max_warm_seconds).steady for name, model in models.items()
-        }
-        best: tuple[dict[str, Timing], Interference] | None = None
-        for attempt in range(1, attempts + 1):
-            watch = Watch([model.pid for model in models.values()], cpus=_cores_for(profile))
-            taken = clock.time_alternating(models, blocks=blocks, min_seconds=min_seconds, min_samples=min_samples)
-            seen = watch.stop({name: timing.blocks for name, timing in taken.items()}, attempts=attempt)
-            if best is None or seen.spread < best[1].spread:
-                best = taken, seen
-            if seen.calm:
-                break
-        assert best is not None, "there is at least one attempt"
-        timings, seen = best
-        spent, source = _energies(models, timings)
-        found = {
-            name: Measured(
-                timing=timings[name],
-                ready=model.ready,
-                steady=steady[name],
-                spread=spread_of(timings[name].blocks),
-                peak_memory_mb=model.peak_memory_mb(),
-                memory_mb=model.memory_mb(),
-                millijoules=spent.get(name),
+    shares = blocks_of_starts(blocks, starts)
+    plan = _Plan(entries, profile, inputs, shares, min_seconds / blocks, min_samples / blocks, max_warm_seconds)
+    best: Outcome | None = None
+    tried = 0
+    while tried < attempts:
+        tried += 1
+        outcome = plan.carried_out()
+        if best is None or outcome.interference.spread < best.interference.spread:
+            best = outcome
+        if outcome.interference.calm:
+            break
+    assert best is not None, "there is at least one attempt"
+    return replace(best, interference=replace(best.interference, attempts=tried))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One attempt: what is timed, in how many blocks of each start, and how long a block is."""
+
+    entries: Mapping[str, Entry]
+    profile: Conditions
+    inputs: Path
+    shares: list[int]
+    block_seconds: float
+    block_samples: float
+    max_warm_seconds: float
+
+    def carried_out(self) -> Outcome:
+        """Time all models, start by start."""
+        found = [self._start(number, blocks) for number, blocks in enumerate(self.shares)]
+        outcomes = [models for models, _, _ in found]
+        models = {name: _joined([each[name] for each in outcomes]) for name in self.entries}
+        spread = max(measured.spread for measured in models.values())
+        seen = replace(together([watched for _, watched, _ in found]), spread=spread)
+        return Outcome(models, seen, found[-1][2])
+
+    def _start(self, number: int, blocks: int) -> tuple[dict[str, Measured], Interference, str | None]:
+        """Start every process, warm it and time its share; who is started and timed first changes from start to start."""
+        names = list(self.entries) if number % 2 == 0 else list(self.entries)[::-1]
+        entries = {name: self.entries[name] for name in names}
+        with _started(entries, profile=self.profile, inputs=self.inputs) as models:
+            limit = self.max_warm_seconds
+            steady = {name: clock.warm_until_steady(model, max_seconds=limit).steady for name, model in models.items()}
+            watch = Watch([model.pid for model in models.values()], cpus=_cores_for(self.profile))
+            timings = clock.time_alternating(
+                models,
+                blocks=blocks,
+                min_seconds=blocks * self.block_seconds,
+                min_samples=math.ceil(blocks * self.block_samples),
             )
-            for name, model in models.items()
-        }
-    told = Interference(seen.spread, seen.other_load, seen.stolen, seen.frequency_mhz, attempt)
-    return Outcome(found, told, source)
+            seen = watch.stop({name: timing.blocks for name, timing in timings.items()})
+            spent, source = _energies(models, timings) if number == len(self.shares) - 1 else ({}, None)
+            measured = {
+                name: Measured(
+                    timing=timings[name],
+                    ready=model.ready,
+                    steady=steady[name],
+                    spread=spread_of(timings[name].blocks),
+                    peak_memory_mb=model.peak_memory_mb(),
+                    memory_mb=model.memory_mb(),
+                    millijoules=spent.get(name),
+                )
+                for name, model in models.items()
+            }
+        return measured, seen, source
+
+
+def _joined(starts: list[Measured]) -> Measured:
+    """One model over all its starts."""
+    timing = Timing(tuple(block for start in starts for block in start.timing.blocks))
+    return Measured(
+        timing=timing,
+        ready=sorted((start.ready for start in starts), key=lambda ready: ready.first_ms)[len(starts) // 2],
+        steady=all(start.steady for start in starts),
+        spread=spread_of(timing.blocks),
+        peak_memory_mb=max(start.peak_memory_mb for start in starts),
+        memory_mb=starts[-1].memory_mb,
+        millijoules=starts[-1].millijoules,
+        starts=len(starts),
+    )
 
 
 def time_models(
@@ -134,6 +193,7 @@ def time_models(
     blocks: int = 10,
     min_seconds: float = 0.5,
     min_samples: int = 50,
+    starts: int = 1,
 ) -> dict[str, Timing]:
     """The latencies of files under one runtime; arguments as for `hold`.
 
@@ -147,6 +207,7 @@ def time_models(
         blocks=blocks,
         min_seconds=min_seconds,
         min_samples=min_samples,
+        starts=starts,
         max_warm_seconds=3.0,
     )
     return {name: found.timing for name, found in outcome.models.items()}

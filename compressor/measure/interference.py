@@ -51,6 +51,22 @@ class Interference:
         return self.spread <= RESTLESS
 
 
+def together(seen: Sequence[Interference]) -> Interference:
+    """What disturbed several sets of timings, taken one after the other: means, and the worst spread."""
+
+    def mean(shares: Sequence[float | None]) -> float | None:
+        known = [share for share in shares if share is not None]
+        return sum(known) / len(known) if known else None
+
+    clocks = [each.frequency_mhz for each in seen if each.frequency_mhz is not None]
+    return Interference(
+        spread=max(each.spread for each in seen),
+        other_load=mean([each.other_load for each in seen]),
+        stolen=mean([each.stolen for each in seen]),
+        frequency_mhz=(clocks[0][0], clocks[-1][1]) if clocks else None,
+    )
+
+
 def spread_of(blocks: Sequence[NDArray[np.float64]]) -> float:
     """How far the medians of a contestant's blocks lie apart, as a share of their median."""
     medians = [float(np.median(block)) for block in blocks]

@@ -200,13 +200,14 @@ def _timed(
                 min_seconds=seconds,
                 min_samples=told["min_samples"],
                 attempts=told["attempts"],
+                starts=told.get("starts", 1),
             )
             seen = outcome.interference
             interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
             blocks = {(role, RUNTIME): found.timing.blocks for role, found in outcome.models.items()}
             timed += [
                 {"role": role, "runtime": RUNTIME, "profile": name, **timings.timing(found, profile)}
-                | timings.speedups(role, RUNTIME, blocks, base=told["base"])
+                | timings.speedups(role, RUNTIME, blocks, base=told["base"], starts=found.starts)
                 for role, found in outcome.models.items()
             ]
     return timed, interference

@@ -1,9 +1,10 @@
 """Numbers about samples of time and of success, with how far they can be trusted.
 
 Sources: percentiles by linear interpolation (Hyndman & Fan 1996, type 7); the percentile bootstrap (Efron & Tibshirani
-1993, ch. 13); the score interval of a share (Wilson 1927, in the form of Brown, Cai & DasGupta 2001, eq. 4); the exact
-test of paired shares (McNemar 1947) and the interval of their difference (Bonett & Price 2012, eq. 3); the interval of a
-percentile from order statistics (David & Nagaraja 2003, sec. 7.1).
+1993, ch. 13), in two stages for blocks within processes (Davison & Hinkley 1997, sec. 3.8; why a process is the unit:
+Kalibera & Jones 2013); the score interval of a share (Wilson 1927, in the form of Brown, Cai & DasGupta 2001, eq. 4);
+the exact test of paired shares (McNemar 1947) and the interval of their difference (Bonett & Price 2012, eq. 3); the
+interval of a percentile from order statistics (David & Nagaraja 2003, sec. 7.1).
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def paired_speedup(
     base_blocks: Sequence[NDArray[np.float64]],
     other_blocks: Sequence[NDArray[np.float64]],
     *,
+    starts: int = 1,
     seed: int = 0,
     resamples: int = 2000,
 ) -> Interval:
@@ -98,10 +100,13 @@ def paired_speedup(
 
     Block i of one was timed next to block i of the other, so what slows the machine down slows both and leaves their
     ratio alone. The interval is the 95 % percentile bootstrap over blocks: samples within a block are not independent.
+    Nor are the blocks of one pair of processes, whose memory lies as it happens to lie: where the models were started
+    several times, starts are resampled first, then the blocks of each.
 
     Args:
         base_blocks: Latencies of the slower (or reference) model, one array for each block.
         other_blocks: Latencies of the other model in the same rounds.
+        starts: How often the models were started; blocks are shared out among starts as `blocks_of_starts` says.
         seed: Seed of the resampling.
         resamples: Number of bootstrap resamples.
 
@@ -114,9 +119,26 @@ def paired_speedup(
         )
     pairs = zip(base_blocks, other_blocks)
     ratios = np.array([np.median(base) / np.median(other) for base, other in pairs])
-    drawn = np.random.default_rng(seed).integers(len(ratios), size=(resamples, len(ratios)))
+    drawn = _drawn(blocks_of_starts(len(ratios), starts), resamples, np.random.default_rng(seed))
     low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
     return Interval(float(np.median(ratios)), float(low), float(high))
+
+
+def blocks_of_starts(blocks: int, starts: int) -> list[int]:
+    """How many of the blocks, in their order, each start gives: as equally as can be."""
+    starts = max(1, min(starts, blocks))
+    return [blocks // starts + (number < blocks % starts) for number in range(starts)]
+
+
+def _drawn(sizes: Sequence[int], resamples: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """`[resamples, ...]`: positions of blocks, drawn from starts that were drawn; of a single start, blocks alone."""
+    if len(sizes) == 1:
+        return generator.integers(sizes[0], size=(resamples, sizes[0]))
+    begins, lengths = np.cumsum([0, *sizes[:-1]]), np.array(sizes)
+    chosen = generator.integers(len(sizes), size=(resamples, len(sizes), 1))
+    within = generator.random((resamples, len(sizes), max(sizes)))
+    positions: NDArray[np.int64] = begins[chosen] + np.floor(within * lengths[chosen]).astype(np.int64)
+    return positions.reshape(resamples, -1)
 
 
 @dataclass(frozen=True)

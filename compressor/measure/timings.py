@@ -38,6 +38,7 @@ def timing(found: Measured, profile: Conditions) -> dict[str, Any]:
         "describe": dict(found.ready.describe),
         "steady": found.steady,
         "spread": found.spread,
+        "starts": found.starts,
     }
 
 
@@ -65,7 +66,7 @@ def percentiles(found: Measured, profile: Conditions) -> dict[str, Any]:
 
 
 def speedups(
-    role: str, runtime: str, taken: Mapping[tuple[str, str], Blocks], *, base: str
+    role: str, runtime: str, taken: Mapping[tuple[str, str], Blocks], *, base: str, starts: int = 1
 ) -> dict[str, dict[str, Any] | None]:
     """How much faster than the base on the same runtime, and than the base as it came (in PyTorch).
 
@@ -74,12 +75,13 @@ def speedups(
         runtime: That it ran on.
         taken: The blocks of every (role, runtime) of the same contest.
         base: Role that it is held against.
+        starts: How often the models were started for these blocks.
     """
 
     def against(other: str) -> dict[str, Any] | None:
         if (base, other) not in taken or (role, runtime) == (base, other):
             return None
-        interval = paired_speedup(taken[base, other], taken[role, runtime])
+        interval = paired_speedup(taken[base, other], taken[role, runtime], starts=starts)
         return {"ratio": interval.ratio, "low": interval.low, "high": interval.high, "against": base}
 
     return {"speedup": against(runtime), "speedup_against_teacher_torch": against("torch")}

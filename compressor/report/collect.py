@@ -234,6 +234,7 @@ def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timi
         library_memory_mb=_finite(raw.get("library_memory_mb")),
         millijoules=_finite(raw.get("millijoules")),
         spread=_finite(raw.get("spread")),
+        starts=int(raw.get("starts", 1)),
     )
 
 

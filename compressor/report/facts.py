@@ -156,6 +156,7 @@ class Timing:
         millijoules: Energy of one inference, of the whole package, where the machine counts it.
         steady: Whether the warm-up settled before the clock started.
         spread: How far the medians of the blocks lie apart, as a share of their median.
+        starts: How often its process was started; the blocks are shared out among the starts.
         speedup: Against the base on the same runtime.
         speedup_against_teacher_torch: Against the teacher in PyTorch.
         samples_ms: Every sample, in order; empty when the file holds none.
@@ -189,6 +190,7 @@ class Timing:
     library_memory_mb: float | None = None
     millijoules: float | None = None
     spread: float | None = None
+    starts: int = 1
 
 
 @dataclass(frozen=True)

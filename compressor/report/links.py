@@ -266,7 +266,9 @@ def _quantization(data: ReportData) -> Mapping[str, Any]:
 def _against(step: Step, before: Step, metric: str) -> Step:
     faster = None
     if step.timing and before.timing and step.timing.samples_ms and before.timing.samples_ms:
-        found = paired_speedup(_blocks(before.timing), _blocks(step.timing))
+        found = paired_speedup(
+            _blocks(before.timing), _blocks(step.timing), starts=min(before.timing.starts, step.timing.starts)
+        )
         faster = Speedup(found.ratio, found.low, found.high, before.candidate.role)
     points = None
     if step.accuracy and before.accuracy and metric in step.accuracy.metrics and metric in before.accuracy.metrics:

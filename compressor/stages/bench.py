@@ -319,7 +319,8 @@ class _Timing:
         entries = self._entries(profile)
         if not entries:
             return
-        console.note(f"bench  {name}: {len(entries)} models, alternating in {self.settings.blocks} blocks")
+        how = f"alternating in {self.settings.blocks} blocks, started {self.settings.starts} times"
+        console.note(f"bench  {name}: {len(entries)} models, {how}")
         outcome = self._hold(entries, profile)
         seen = outcome.interference
         self.energy_source = self.energy_source or outcome.energy_source
@@ -336,7 +337,7 @@ class _Timing:
             self.samples[key] = found.timing.samples_ms
             self.samples[f"{key}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
             told = {"role": role, "runtime": runtime, "profile": name, **timings.timing(found, profile)}
-            self.timings.append(told | timings.speedups(role, runtime, taken, base=self.base))
+            self.timings.append(told | timings.speedups(role, runtime, taken, base=self.base, starts=found.starts))
         self._curve(name, profile, entries)
 
     def by_operator(self, name: str) -> None:
@@ -388,6 +389,7 @@ class _Timing:
             min_seconds=self.settings.min_seconds * share,
             min_samples=max(1, round(self.settings.min_samples * share)),
             attempts=self.settings.attempts if share == 1.0 else 1,
+            starts=self.settings.starts if share == 1.0 else 1,
             max_warm_seconds=10.0 * share,
         )
 

@@ -131,6 +131,7 @@ def pack(
                     "blocks": settings.blocks,
                     "min_samples": settings.min_samples,
                     "attempts": settings.attempts,
+                    "starts": settings.starts,
                 },
                 indent=1,
             ),

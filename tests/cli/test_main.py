@@ -90,8 +90,8 @@ def test_distill_then_export_then_bench_as_written(trained):
     assert exported.returncode == 0, exported.stderr
     assert json.loads(exported.stdout)["path"] == "runs/student/export"
     measured = compress(
-        "bench", "--profiles", "edge", "--max-size-mb", 0.0001,
-        "--set", "bench.min_seconds=0.05", "--set", "bench.attempts=1", "--set", "bench.operators=false", cwd=trained,
+        "bench", "--profiles", "edge", "--max-size-mb", 0.0001, "--set", "bench.min_seconds=0.05",
+        "--set", "bench.attempts=1", "--set", "bench.starts=1", "--set", "bench.operators=false", cwd=trained,
     )  # fmt: skip
     assert measured.returncode == 1, measured.stderr
     assert "missed: budget: max_size_mb = 0.0001 MB, measured" in measured.stderr

@@ -223,7 +223,7 @@ def test_when_nothing_beats_float_the_result_is_the_float_model(chained, monkeyp
     """Float16 is slower than float32 on a CPU without its arithmetic: by itself it is not shipped, asked for it is."""
     _, done = chained
     slow = Interval(0.8, 0.79, 0.81)
-    monkeypatch.setattr(quantizing, "paired_speedup", lambda *_: slow)
+    monkeypatch.setattr(quantizing, "paired_speedup", lambda *_, **__: slow)
 
     made = api.quantize(done.artifacts["distilled"].path, options={"method": "float16", "max_drop": 0.0})
     of_float = answers(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,14 +46,8 @@ def test_each_model_has_its_times_its_memory_and_its_first_answer(tmp_path: Path
 def test_restless_timings_are_taken_again_and_the_calmest_kept(
     tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spreads = iter([0.5, 0.2, 0.9])
-    stop = contest.Watch.stop
-
-    def restless(self: contest.Watch, blocks: object, *, attempts: int = 1) -> contest.Interference:
-        seen = stop(self, blocks, attempts=attempts)  # type: ignore[arg-type]
-        return contest.Interference(next(spreads), seen.other_load, seen.stolen, None, attempts)
-
-    monkeypatch.setattr(contest.Watch, "stop", restless)
+    spreads = iter([0.5, 0.5, 0.2, 0.2, 0.9, 0.9])  # of the blocks of its only start, and of all
+    monkeypatch.setattr(contest, "spread_of", lambda blocks: next(spreads))
 
     outcome = hold(
         {"it": fake(tmp_path, 1.0)},
@@ -67,6 +62,35 @@ def test_restless_timings_are_taken_again_and_the_calmest_kept(
 
     assert (outcome.interference.spread, outcome.interference.attempts) == (0.2, 3)
     assert not outcome.interference.calm
+
+
+def test_processes_are_started_anew_for_each_share_of_the_blocks(
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    warm = contest.clock.warm_until_steady
+    begin = contest._started
+
+    def noted(entries: dict[str, Entry], **given: Any) -> Any:
+        started.append(list(entries))
+        return begin(entries, **given)
+
+    monkeypatch.setattr(contest, "_started", noted)
+    monkeypatch.setattr(contest.clock, "warm_until_steady", lambda model, max_seconds: warm(model, max_seconds=0.05))
+
+    outcome = hold(
+        {"a": fake(tmp_path, 0.5), "b": fake(tmp_path, 0.6)},
+        profile=EDGE,
+        inputs=inputs,
+        blocks=5,
+        min_seconds=0.05,
+        min_samples=10,
+        starts=3,
+    )
+
+    assert started == [["a", "b"], ["b", "a"], ["a", "b"]], "whoever is first changes"
+    for found in outcome.models.values():
+        assert (len(found.timing.blocks), found.starts) == (5, 3)
 
 
 def test_a_profile_that_asks_for_all_cores_gets_those_it_may_use() -> None:

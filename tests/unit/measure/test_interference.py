@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compressor.measure import interference
-from compressor.measure.interference import RESTLESS, Watch, spread_of
+from compressor.measure.interference import RESTLESS, Interference, Watch, spread_of, together
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CALM = {"model": [np.array([1.0, 1.0]), np.array([1.0, 1.02])]}
@@ -73,3 +73,10 @@ def test_one_slow_sample_in_a_block_does_not_make_it_restless() -> None:
     blocks = [np.array([1.0, 1.0, 1.0, 50.0]) for _ in range(5)]
 
     assert spread_of(blocks) == 0.0
+
+
+def test_several_sets_of_timings_are_one_by_their_means_and_the_worst_spread() -> None:
+    calm = Interference(0.1, 0.2, None, (2000.0, 1900.0))
+    restless = Interference(0.3, 0.4, None, (1900.0, 1500.0))
+
+    assert together([calm, restless]) == Interference(0.3, pytest.approx(0.3), None, (2000.0, 1500.0))

@@ -7,6 +7,7 @@ import pytest
 
 from compressor.errors import MeasurementError
 from compressor.measure.statistics import (
+    blocks_of_starts,
     paired_difference,
     paired_speedup,
     percentile_interval,
@@ -76,6 +77,28 @@ def test_speedup_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         covered += found.low <= 1.5 <= found.high
 
     assert 0.88 <= covered / 200 <= 0.99, f"covered in {covered} of 200"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "starts", "shares"), [(20, 5, [4] * 5), (7, 3, [3, 2, 2]), (2, 5, [1, 1]), (6, 1, [6])]
+)
+def test_blocks_are_shared_out_among_starts(blocks: int, starts: int, shares: list[int]) -> None:
+    assert blocks_of_starts(blocks, starts) == shares
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [(5, 0.90, 1.0), (1, 0.0, 0.8)])
+def test_a_process_that_is_slow_for_life_is_in_the_interval_when_its_start_is_told(
+    told: int, least: float, most: float
+) -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for trial in range(200):
+        ratios = np.repeat(rng.normal(0.0, 0.01, 5), 4) + rng.normal(0.0, 0.005, 20)
+        base, other = np.exp(ratios)[:, None], np.ones((20, 1))
+        found = paired_speedup(list(base), list(other), starts=told, seed=trial, resamples=300)
+        covered += found.low <= 1.0 <= found.high
+
+    assert least <= covered / 200 <= most, f"covered in {covered} of 200"
 
 
 def test_speedup_is_the_same_for_the_same_seed() -> None:
