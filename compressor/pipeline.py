@@ -639,9 +639,7 @@ class Run:
         trained = stage.specialize(
             generalist, training, wanted, of=len(clusters), data=data, dataset=self.dataset, task=self.recipe.task
         )
-        for each, specialist in zip(wanted, trained, strict=True):
-            trust.remember_made(specialist)
-            made[each.number] = specialist
+        made |= {each.number: specialist for each, specialist in zip(wanted, trained, strict=True)}
         return [made[number] for number in sorted(made)]
 
     def _combined(

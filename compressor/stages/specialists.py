@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor import artifact
+from compressor import artifact, trust
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
 from compressor.data.open import open_dataset
@@ -194,7 +194,7 @@ def train_one(
     if settings.soft > 0:
         teacher = Frozen(_OfCluster(loaded.network, wanted.classes, oversampled))
         losses = (WeightedLoss("kd", 1.0, KD(temperature=settings.temperature, alpha=settings.soft)),)
-    return train_from(
+    made = train_from(
         replace(specialist, title=f"specialist {wanted.number} ({named})"),
         settings,
         teacher=teacher,
@@ -208,6 +208,8 @@ def train_one(
         details={"specialist": {"classes": list(wanted.classes), "oversampled": oversampled}},
         title=f"specialist-{wanted.number}",
     )
+    trust.remember_made(made)  # at once, since the run may be stopped before the others are done
+    return made
 
 
 class _OfCluster(nn.Module):

@@ -85,10 +85,12 @@ def run(calls: Sequence[Call], *, at_once: int, threads: int, resume_line: str) 
     told = [fault for fault in faults if not isinstance(fault, InterruptedRunError)]
     if told:
         raise told[0]
-    if faults:
+    if stop:
+        unfinished = ", ".join(call.name for call in calls if call.name not in children or children[call.name].fault())
+        kept = unfinished or ", ".join(children)
+        raise InterruptedRunError(f"by {stop.signal_name}; what was done of {kept} is kept", hint=resume_line)
+    if faults:  # somebody else stopped it
         raise InterruptedRunError(faults[0].message, hint=resume_line)
-    if stop and len(children) < len(calls):
-        raise InterruptedRunError(f"by {stop.signal_name} before all was begun", hint=resume_line)
     return [children[call.name].result for call in calls]
 
 

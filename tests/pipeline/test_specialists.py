@@ -59,7 +59,7 @@ def specialising(folder, name, **settings):
     generalist = {"model": str(folder / "runs" / "general" / "train"), "kind": "specialists"}
     raw = asked(folder, name, teacher=generalist)
     raw |= {"stages": ["distill", "export", "bench", "report"], "distill": {**TRAINING, "epochs": 2}}
-    return raw | {"specialists": {**TRAINING, "count": 3, "epochs": 3, "processes": 2, **settings}}
+    return raw | {"specialists": {**TRAINING, "count": 3, "epochs": 6, "processes": 2, **settings}}
 
 
 @pytest.fixture(scope="module")
@@ -141,21 +141,21 @@ def test_one_that_is_gone_is_made_again_alone_with_the_same_numbers(project, fin
 
 
 def test_in_this_process_the_specialists_learn_the_same(project, finished):
-    done = api.run(specialising(project, "one", processes=1, epochs=1) | {"stages": ["distill"]})
+    done = api.run(specialising(project, "one", processes=1) | {"stages": ["distill"]})
 
     for number in (1, 2, 3):
         here, there = (
-            artifact.read(folder / f"specialist-{number}").manifest.details["curve"][0]["train_loss"]
+            artifact.read(folder / f"specialist-{number}").manifest.details["curve"][-1]["train_loss"]
             for folder in (done.folder, finished.folder)
         )
-        assert here == pytest.approx(there, rel=0.05)  # its schedule is shorter
+        assert here == pytest.approx(there, rel=0.02)  # other threads add up in another order
 
 
 def test_a_run_that_is_killed_goes_on_with_the_same_numbers(project, finished):
     file, name = project / "killed.json", "killed"
     file.write_text(json.dumps(specialising(project, name) | {"stages": ["distill"]}), encoding="utf-8")
     line = [sys.executable, "-m", "compressor", "run", str(file)]
-    state = project / "runs" / name / ".specialist-1.state" / "state.json"
+    state = project / "runs" / name / ".specialist-3.state" / "state.json"  # one of the others is done by then
     process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project)
     while not state.exists() and process.poll() is None:
         time.sleep(0.005)
@@ -165,7 +165,8 @@ def test_a_run_that_is_killed_goes_on_with_the_same_numbers(project, finished):
     continued = subprocess.run(line, check=True, capture_output=True, text=True, cwd=project)
 
     assert process.returncode == -9
-    assert "specialist-1: goes on at epoch" in continued.stderr
+    assert "specialist-1: unchanged" in continued.stderr or "specialist-2: unchanged" in continued.stderr
+    assert "specialist-3: goes on at epoch" in continued.stderr
     for each in ("specialist-1", "specialist-2", "specialist-3"):
         assert_alike(weights(project, "all", each), weights(project, name, each))
 
