@@ -38,6 +38,9 @@ class CRD(FeatureLoss):
     after each step. They are part of the run's state. With several processes each remembers the samples of all of them.
     Where views mix two samples, the positive is the one that is named by its id.
 
+    The value rises over the first epochs, while the memories, random at first, fill with embeddings that are alike, and
+    falls from then on.
+
     Args:
         pairs: auto (the deepest stage), or a list of [student module, teacher module]
         scale: the loss times this; theirs is 0.8
