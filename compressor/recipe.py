@@ -534,12 +534,28 @@ def _order_faults(recipe: Recipe) -> list[Fault]:
     pruned_first = "prune" in order and "distill" in order and order.index("prune") < order.index("distill")
     if "distill" in order and not pruned_first:
         needs.append(("distill", recipe.student, "[student] with model = ..."))
+    found += _no_network_faults(recipe)
     found += [
         Fault(stage, "cannot run without a missing section", f"add {what}")
         for stage, section, what in needs
         if section is None
     ]
     return list(dict.fromkeys(found))
+
+
+def _no_network_faults(recipe: Recipe) -> list[Fault]:
+    """A chain that begins by changing the teacher needs one that is a network."""
+    first = recipe.chain[0] if recipe.chain else "distill"
+    if recipe.teacher is None or recipe.train is not None or first == "distill":
+        return []
+    try:
+        takes = takes_of(recipe.teacher.kind)
+    except CompressError:
+        return []  # already among the faults of names
+    if {"network", "networks"} & set(takes):
+        return []
+    message = f"'{first}' changes a network, and a teacher of the kind '{recipe.teacher.kind}' is none"
+    return [Fault("stages", message, "distil a student first: add [student]")]
 
 
 def _chain_faults(recipe: Recipe, order: Sequence[StageName]) -> list[Fault]:

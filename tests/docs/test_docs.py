@@ -114,6 +114,22 @@ def test_the_recipes_of_the_guides_of_teachers_and_losses_have_no_fault_of_their
     assert recipe.faults(raw) == []
 
 
+def test_the_guide_to_labels_runs_from_top_to_bottom(started_folder, capsys):
+    namespace: dict[str, object] = {}
+    for block in blocks(ROOT / "docs" / "guides" / "labels.md", "python"):
+        exec(compile(block, "labels.md", "exec"), namespace)  # the guide is ours
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].endswith("'unlabelled': 1300}")
+    assert printed[1:] == ["onnx", "answers.npz"]
+
+
+def test_every_option_in_the_guide_to_labels_exists():
+    known = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"--[a-z-]+", "\n".join(blocks(ROOT / "docs" / "guides" / "labels.md", "sh"))))
+    assert "--unlabelled" in named
+    assert not [option for option in named if option not in known]
+
+
 def test_every_command_has_help_with_an_example():
     assert len(app.registered_commands) >= 14
     for command in app.registered_commands:

@@ -157,6 +157,13 @@ def test_what_cannot_be_an_onnx_teacher_is_a_fault_of_the_recipe(project, monkey
         api.run(run_of(project, "faulty", teacher=teacher))
 
 
+def test_a_file_cannot_be_pruned(project):
+    raw = run_of(project, "cut", teacher={"model": str(project / "net.onnx")}, prune={}, stages=["prune"])
+
+    with pytest.raises(RecipeError, match="'prune' changes a network, and a teacher of the kind 'onnx' is none"):
+        api.run({key: value for key, value in raw.items() if key not in ("student", "distill")})
+
+
 def test_stored_outputs_teach_another_split_of_the_same_data(project, tmp_path):
     file = tmp_path / "answers.npz"
     source = f"npz:{project / 'data.npz'}"
