@@ -599,7 +599,8 @@ def _name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     ):
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
-    found += _teacher_faults(teacher, trained="train" in raw)
+    if isinstance(raw.get("teacher"), Mapping):
+        found += _teacher_faults(teacher, trained="train" in raw)
     found += _specialist_faults(raw, teacher)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
@@ -713,7 +714,7 @@ def takes_of(kind: str) -> tuple[str, ...]:
 def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
     """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
     kind = kind_of(teacher)
-    member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) and teacher else None
+    member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) else None
     if member is None:
         return []
     found = registry.option_faults(member, _table(teacher, "kind_options"), where="teacher.kind_options")

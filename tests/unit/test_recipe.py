@@ -69,7 +69,7 @@ def test_all_faults_come_at_once() -> None:
         ("bench.profiles=3", "bench.profiles: 3 is not allowed: should be a list"),
         ("student.normalise=[[1.0], 3]", "student.normalise.1: 3 is not allowed: should be a list"),
         ("prune.losses=[]", "prune.losses: [] is not allowed: should have at least 1 item"),
-        ("distill.losses.0.weight=0", "distill.losses.0.weight: 0 is not allowed: should be greater than 0"),
+        ("distill.losses.0.weight=0", "distill.losses.0.weight: 0 is not allowed: should be greater than 0 or a table"),
         ("distill.optimizer=adam", "distill.optimizer: 'adam' is not allowed: should be 'adamw' or 'sgd'"),
         (
             "name=a b",
@@ -117,7 +117,7 @@ def test_a_missing_section_is_asked_for(section: str, stage: str, hint: str) -> 
 
 
 def test_a_missing_key_is_asked_for_where_it_belongs() -> None:
-    assert told("teacher={}") == ['teacher.model: must be given — write model = "..." in [teacher]']
+    assert told("teacher={}") == ["teacher.model: 'network' needs a network — write model = \"...\" in [teacher]"]
 
 
 def test_a_profile_of_ones_own_is_known() -> None:
