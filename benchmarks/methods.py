@@ -2,7 +2,7 @@
 
     python -m benchmarks.methods --data data/cifar-10-batches-py --teachers data/resnet-cifar10 --runs runs/methods
 
-CIFAR-10, a public ResNet-20 teaches a ResNet-8 through the command line: the first 5 000 training samples, eight epochs, one
+CIFAR-10, a public ResNet-20 teaches a ResNet-8 through the command line: the first 5 000 training samples, five epochs, one
 seed, the last epoch, judged on the whole test set. Each loss has its defaults; one on features has the labels beside it and
 no other loss, so that its own worth shows. Those on transformers' attention are shown on a pair of small ViTs, trained here
 on the same samples, with a control of their own. Each kind of teacher has the loss that its authors used. Differences to the
@@ -111,7 +111,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of the CIFAR-10 batches")
     parser.add_argument("--teachers", required=True, type=Path, help=f"folder of {RESNET20} and {RESNET56}")
     parser.add_argument("--samples", type=int, default=5_000)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--teacher-epochs", type=int, default=8, help="of the teachers that are made here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="comma between; by default all of them")
     parser.add_argument("--jobs", type=int, default=2, help="methods at a time, one thread each")
@@ -166,11 +167,11 @@ def _prepare(given: argparse.Namespace, data: str, names: Sequence[str]) -> None
         if not file.exists():
             np.savez(file, **_of_classes(whole, classes, known))
         words = ["--model", "zoo:resnet20", "--data", f"npz:{file}", "--name", f"half{number}"]
-        _compress("train", *words, "--epochs", str(given.epochs), *_common(given, "train"))
+        _compress("train", *words, "--epochs", str(given.teacher_epochs), *_common(given, "train"))
     if set(ON_ATTENTION) & set(names):
         options = ("img_size=32", "patch_size=4", "embed_dim=96", "depth=4", "num_heads=3")
         built = [word for option in options for word in ("--set", f"teacher.options.{option}")]
-        words = ["--model", VIT, *built, "--data", data, "--name", "vit", "--epochs", str(given.epochs)]
+        words = ["--model", VIT, *built, "--data", data, "--name", "vit", "--epochs", str(given.teacher_epochs)]
         _compress("train", *words, *_common(given, "train", "adamw"))
     arch = ("--arch", "zoo:resnet20", "--data", data, "--runs", str(given.runs))
     weights = str(given.teachers / RESNET20)
