@@ -23,6 +23,7 @@ from compressor.measure.statistics import blocks_of_starts
 from compressor.runtimes._contract import OperatorTime
 
 _ENERGY_SECONDS = 1.0
+_WARM_AGAIN_SECONDS = 1.0  # the machine is warm after the first start; what is left is the process
 
 
 @dataclass(frozen=True)
@@ -96,30 +97,22 @@ def hold(
         starts: How often all processes are started anew, each time for a share of the blocks.
         min_seconds: About how long each model is timed in all.
         min_samples: Fewest timings of each.
-        attempts: How often the timing is done at most.
+        attempts: How often the share of a start is timed at most, while its blocks disagree.
         max_warm_seconds: Longest warm-up of each.
 
     Raises:
         MeasurementError: A model does not run, or the conditions cannot be had here.
     """
     shares = blocks_of_starts(blocks, starts)
-    plan = _Plan(entries, profile, inputs, shares, min_seconds / blocks, min_samples / blocks, max_warm_seconds)
-    best: Outcome | None = None
-    tried = 0
-    while tried < attempts:
-        tried += 1
-        outcome = plan.carried_out()
-        if best is None or outcome.interference.spread < best.interference.spread:
-            best = outcome
-        if outcome.interference.calm:
-            break
-    assert best is not None, "there is at least one attempt"
-    return replace(best, interference=replace(best.interference, attempts=tried))
+    plan = _Plan(
+        entries, profile, inputs, shares, min_seconds / blocks, min_samples / blocks, attempts, max_warm_seconds
+    )
+    return plan.carried_out()
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One attempt: what is timed, in how many blocks of each start, and how long a block is."""
+    """What is timed, in how many blocks of each start, and how long a block is."""
 
     entries: Mapping[str, Entry]
     profile: Conditions
@@ -127,6 +120,7 @@ class _Plan:
     shares: list[int]
     block_seconds: float
     block_samples: float
+    attempts: int
     max_warm_seconds: float
 
     def carried_out(self) -> Outcome:
@@ -143,16 +137,9 @@ class _Plan:
         names = list(self.entries) if number % 2 == 0 else list(self.entries)[::-1]
         entries = {name: self.entries[name] for name in names}
         with _started(entries, profile=self.profile, inputs=self.inputs) as models:
-            limit = self.max_warm_seconds
+            limit = min(self.max_warm_seconds, math.inf if number == 0 else _WARM_AGAIN_SECONDS)
             steady = {name: clock.warm_until_steady(model, max_seconds=limit).steady for name, model in models.items()}
-            watch = Watch([model.pid for model in models.values()], cpus=_cores_for(self.profile))
-            timings = clock.time_alternating(
-                models,
-                blocks=blocks,
-                min_seconds=blocks * self.block_seconds,
-                min_samples=math.ceil(blocks * self.block_samples),
-            )
-            seen = watch.stop({name: timing.blocks for name, timing in timings.items()})
+            timings, seen = self._calmest(models, blocks)
             spent, source = _energies(models, timings) if number == len(self.shares) - 1 else ({}, None)
             measured = {
                 name: Measured(
@@ -167,6 +154,27 @@ class _Plan:
                 for name, model in models.items()
             }
         return measured, seen, source
+
+    def _calmest(self, models: Mapping[str, IsolatedModel], blocks: int) -> tuple[dict[str, Timing], Interference]:
+        """The share of one start, timed again while its blocks disagree; the calmest is kept."""
+        best: tuple[dict[str, Timing], Interference] | None = None
+        tried = 0
+        while tried < self.attempts:
+            tried += 1
+            watch = Watch([model.pid for model in models.values()], cpus=_cores_for(self.profile))
+            taken = clock.time_alternating(
+                models,
+                blocks=blocks,
+                min_seconds=blocks * self.block_seconds,
+                min_samples=math.ceil(blocks * self.block_samples),
+            )
+            seen = watch.stop({name: timing.blocks for name, timing in taken.items()})
+            if best is None or seen.spread < best[1].spread:
+                best = taken, seen
+            if seen.calm:
+                break
+        assert best is not None, "there is at least one attempt"
+        return best[0], replace(best[1], attempts=tried)
 
 
 def _joined(starts: list[Measured]) -> Measured:

@@ -52,7 +52,7 @@ class Interference:
 
 
 def together(seen: Sequence[Interference]) -> Interference:
-    """What disturbed several sets of timings, taken one after the other: means, and the worst spread."""
+    """What disturbed several sets of timings, taken one after the other: means, the worst spread, the most attempts."""
 
     def mean(shares: Sequence[float | None]) -> float | None:
         known = [share for share in shares if share is not None]
@@ -64,6 +64,7 @@ def together(seen: Sequence[Interference]) -> Interference:
         other_load=mean([each.other_load for each in seen]),
         stolen=mean([each.stolen for each in seen]),
         frequency_mhz=(clocks[0][0], clocks[-1][1]) if clocks else None,
+        attempts=max(each.attempts for each in seen),
     )
 
 

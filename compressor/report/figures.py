@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from compressor.measure.statistics import blocks_of_starts
 from compressor.report import format as fmt
 from compressor.report.facts import (
     Accuracy,
@@ -219,6 +220,7 @@ def speedup_by_block(data: ReportData) -> Figure | None:
         | {"fillcolor": colour("student"), "opacity": 0.18, "layer": "below"},
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": head.speedup.ratio, "y1": head.speedup.ratio}
         | {"line": {"color": colour("student"), "width": 2}},
+        *_new_starts(len(numbers), own.starts),
     ]
     trace = {
         "type": "scatter",
@@ -229,12 +231,13 @@ def speedup_by_block(data: ReportData) -> Figure | None:
         "text": [f"block {number}: {fmt.times(ratio)}" for number, ratio in zip(numbers, ratios.values(), strict=True)],
         "hoverinfo": "text",
     }
+    started = "At each dotted line all processes were started anew. " if own.starts > 1 else ""
     return Figure(
         name="speedup-by-block",
         title="Speed-up, block by block",
         caption=(
             f"Models take turns in blocks, so a machine that drifts slows all of them. Line: the speed-up, "
-            f"{fmt.times(head.speedup.ratio)}; band: its 95 % interval. "
+            f"{fmt.times(head.speedup.ratio)}; band: its 95 % interval. {started}"
             f"Under {head.profile}, against {head.speedup_against}."
         ),
         traces=(trace,),
@@ -242,6 +245,16 @@ def speedup_by_block(data: ReportData) -> Figure | None:
         columns=("Block", "Times as fast"),
         rows=tuple((str(number), fmt.times(ratio)) for number, ratio in zip(numbers, ratios.values(), strict=True)),
     )
+
+
+def _new_starts(blocks: int, starts: int) -> list[dict[str, Any]]:
+    """A line before the first block of each start but the first."""
+    ends = np.cumsum(blocks_of_starts(blocks, starts))[:-1]
+    dotted = {"color": "rgba(128,128,128,0.7)", "width": 1, "dash": "dot"}
+    return [
+        {"type": "line", "yref": "paper", "x0": end + 0.5, "x1": end + 0.5, "y0": 0, "y1": 1, "line": dotted}
+        for end in ends.tolist()
+    ]
 
 
 def block_ratios(*, base: Timing, candidate: Timing) -> dict[int, float]:

@@ -23,7 +23,7 @@ from plotly.offline import get_plotlyjs
 from compressor import __version__
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
-from compressor.report import links, quality, speed, tables
+from compressor.report import links, quality, speed, tables, words
 from compressor.report.commands import with_commands
 from compressor.report.facts import Headline, ReportData
 
@@ -78,6 +78,7 @@ def render(data: ReportData) -> str:
             missing=tables.missing(data),
             steps=tables.steps(data),
             taught=tables.taught(data),
+            words=words.used(data),
             decisions=tables.decisions(data),
             parity=tables.parity(data),
             input_contract=tables.input_contract(data),
@@ -131,7 +132,9 @@ def _accuracy_card(head: Headline) -> Card | None:
         return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
     noise = ", within the noise" if head.change_within_noise else ""
     mood = "good" if head.change > 0 and not head.change_within_noise else "plain"
-    return Card("Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} to the {head.base}{noise}", mood)
+    return Card(
+        "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against the {head.base}{noise}", mood
+    )
 
 
 def _speed_card(head: Headline) -> Card | None:
@@ -163,9 +166,9 @@ def _teacher_card(head: Headline) -> Card | None:
     if head.gain is None or head.base == "control":
         return None  # the first card says it already
     if head.gain_within_noise:
-        return Card("What the teacher gave", fmt.points(head.gain), "to the control: within the noise")
+        return Card("What the teacher gave", fmt.points(head.gain), "against the control: within the noise")
     mood = "good" if head.gain > 0 else "bad"
-    return Card("What the teacher gave", fmt.points(head.gain), "to the control, trained alone", mood)
+    return Card("What the teacher gave", fmt.points(head.gain), "against the control, trained alone", mood)
 
 
 def _budget_card(head: Headline) -> Card:
@@ -193,7 +196,10 @@ def _template_text(name: str) -> str:
 
 
 def _drawn(figure: drawing.Figure) -> dict[str, Any]:
-    return {"data": figure.traces, "layout": figure.layout}
+    layout = dict(figure.layout)
+    if "title" in layout.get("yaxis", {}):  # or it would stand on the numbers of its axis
+        layout["yaxis"] = layout["yaxis"] | {"title": layout["yaxis"]["title"] | {"standoff": 14}}
+    return {"data": figure.traces, "layout": layout}
 
 
 def _digest(code: str) -> str:

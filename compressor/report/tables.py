@@ -26,7 +26,7 @@ _NOTABLE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "train": _TRAINING_SETTINGS,
     "distill": _TRAINING_SETTINGS,
     "export": ("opset", "input", "normalise", "tolerance", "min_agreement"),
-    "bench": ("runtimes", "profiles", "min_seconds", "min_samples", "blocks"),
+    "bench": ("runtimes", "profiles", "min_seconds", "min_samples", "blocks", "starts"),
 }
 
 

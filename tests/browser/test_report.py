@@ -27,7 +27,14 @@ def page_file(tmp_path_factory):
     arrays["classes"] = np.array([HOSTILE, "b`c", "d\u2028e", "<b>f</b>"])
     np.savez(project / "data.npz", **arrays)
     prune = {"macs": 0.6, "epochs": 1, "rounds": 1, "batch_size": 32, "round_to": 1}
-    bench = {"profiles": ["edge", "server"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "attempts": 1}
+    bench = {
+        "profiles": ["edge", "server"],
+        "min_seconds": 0.05,
+        "min_samples": 40,
+        "blocks": 5,
+        "starts": 1,
+        "attempts": 1,
+    }
     sections = {"prune": prune, "quantize": {"calibration": 32}, "bench": bench}
     sections["distill"] = {"epochs": 1, "batch_size": 32, "lr": 0.002, "control": True}  # worse than its teacher
     done = api.run(recipe(project, **sections))

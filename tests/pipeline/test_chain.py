@@ -160,7 +160,14 @@ def test_bench_finds_teacher_and_control_of_the_newest_student(finished):
     _, done = finished
     made = api.bench(
         runs=done.folder.parent,
-        options={"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5},
+        options={
+            "profiles": ["edge"],
+            "runtimes": ["ort_cpu"],
+            "min_seconds": 0.05,
+            "min_samples": 20,
+            "blocks": 5,
+            "starts": 1,
+        },
     )
     results = api.measurements_of(made)
     assert [entry["role"] for entry in results["candidates"]] == ["teacher", "control", "student"]
@@ -212,7 +219,7 @@ def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
     small = tmp_path / "small.onnx"
     big.write_bytes(done.onnx["teacher"].file("model.onnx").read_bytes())
     small.write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
     made = api.bench(big, small, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
     results = api.measurements_of(made)
     assert [entry["title"] for entry in results["candidates"]] == ["big", "small"]
@@ -222,7 +229,7 @@ def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
 
 def test_one_onnx_file_alone_is_measured(finished, tmp_path):
     project, done = finished
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
     file = done.onnx["student"].file("model.onnx")
     made = api.bench(file, data=f"npz:{project / 'data.npz'}", runs=tmp_path / "runs", options=quick)
     (candidate,) = api.measurements_of(made)["candidates"]
@@ -282,7 +289,14 @@ def test_bench_takes_the_export_that_is_there(finished, tmp_path):
     shutil.copytree(done.folder, runs / "small")
     source = runs / "small" / "distill"
     camera = api.export(source, options={"input": "uint8-nhwc"})
-    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {
+        "profiles": ["edge"],
+        "runtimes": ["ort_cpu"],
+        "min_seconds": 0.05,
+        "min_samples": 20,
+        "blocks": 5,
+        "starts": 1,
+    }
     api.bench(runs / "small", options=quick)
     again = artifact.read(camera.path)
     assert again.manifest.details["input_contract"]["layout"] == "NHWC"
@@ -296,7 +310,14 @@ def test_a_control_of_another_budget_is_no_control(finished, tmp_path, capsys):
     shorter = {"epochs": 1, "batch_size": 32, "lr": 0.01}
     data = f"npz:{project / 'data.npz'}"
     api.distill(runs / "small" / "train", project / "student.py", data=data, name="small", runs=runs, options=shorter)
-    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {
+        "profiles": ["edge"],
+        "runtimes": ["ort_cpu"],
+        "min_seconds": 0.05,
+        "min_samples": 20,
+        "blocks": 5,
+        "starts": 1,
+    }
     made = api.bench(runs / "small", options=quick)
     assert "control" not in {entry["role"] for entry in api.measurements_of(made)["candidates"]}
     assert "is no control of this student" in notes(capsys)
@@ -331,7 +352,7 @@ def test_three_models_are_told_apart(finished, tmp_path):
     project, done = finished
     for name in ("a", "teacher", "c"):
         (tmp_path / f"{name}.onnx").write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
     files = [tmp_path / f"{name}.onnx" for name in ("a", "teacher", "c")]
     made = api.bench(*files, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
     results = api.measurements_of(made)
@@ -344,7 +365,14 @@ def test_a_student_without_its_teacher_cannot_meet_a_budget_of_points(finished, 
     _, done = finished
     alone = tmp_path / "runs" / "alone" / "distill"
     shutil.copytree(done.artifacts["student"].path, alone)
-    quick = {"profiles": ["edge"], "runtimes": ["ort_cpu"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5}
+    quick = {
+        "profiles": ["edge"],
+        "runtimes": ["ort_cpu"],
+        "min_seconds": 0.05,
+        "min_samples": 20,
+        "blocks": 5,
+        "starts": 1,
+    }
     made = api.bench(alone, options=quick | {"max_drop": 0.0})
     (budget,) = api.measurements_of(made)["budgets"]
     assert budget == {"budget": "max_drop", "limit": 0.0, "value": None, "unit": "points", "met": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,14 @@ def test_each_model_has_its_times_its_memory_and_its_first_answer(tmp_path: Path
 def test_restless_timings_are_taken_again_and_the_calmest_kept(
     tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spreads = iter([0.5, 0.5, 0.2, 0.2, 0.9, 0.9])  # of the blocks of its only start, and of all
-    monkeypatch.setattr(contest, "spread_of", lambda blocks: next(spreads))
+    spreads = iter([0.5, 0.2, 0.9])
+    stop = contest.Watch.stop
+
+    def restless(self: contest.Watch, blocks: Any) -> contest.Interference:
+        return replace(stop(self, blocks), spread=next(spreads))
+
+    monkeypatch.setattr(contest.Watch, "stop", restless)
+    monkeypatch.setattr(contest, "spread_of", lambda blocks: 0.2)
 
     outcome = hold(
         {"it": fake(tmp_path, 1.0)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -108,3 +108,15 @@ def test_no_user_name_reaches_plotly_as_a_tag(hostile_data: ReportData, hostile_
         for tag in ("<img", "<a", "<i")
     )
     assert hostile_name[:9] not in json.dumps([figure.traces for figure in figures])
+
+
+def test_each_new_start_is_a_line_between_its_blocks(make_run: MakeRun) -> None:
+    def started_often(measurements: dict[str, Any]) -> None:
+        for timing in measurements["timings"]:
+            timing["starts"] = 5
+
+    figure = drawing.speedup_by_block(collect(make_run(change=started_often)))
+
+    assert figure is not None
+    assert [shape["x0"] for shape in figure.layout["shapes"] if shape.get("yref") == "paper"] == [4.5, 8.5, 12.5, 16.5]
+    assert "started anew" in figure.caption

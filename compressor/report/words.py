@@ -1,0 +1,37 @@
+"""The words of a report, explained for someone who reads their first one; only those that the report uses."""
+
+from __future__ import annotations
+
+from compressor.report.facts import ReportData
+
+_ROLES = {
+    "teacher": "the trained network that the student learnt from; large, and as good as it gets here",
+    "control": "the student's network, trained as long on the labels alone: what the teacher is worth shows beside it",
+    "distilled": "the student as it was before it was cut or quantized",
+    "pruned": "the student after channels were cut out, before it was quantized",
+    "student": "what would be shipped",
+}
+_PROFILES = {
+    "edge": "one thread, one sample at a time, nothing kept busy in between: as on a small device",
+    "server": "all cores, 32 samples at a time",
+    "gpu": "32 samples at a time on a graphics card",
+}
+
+
+def used(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """(word, meaning), in the order in which a reader meets them."""
+    found = [(role, meaning) for role, meaning in _ROLES.items() if data.candidate(role)]
+    found.append(("points", "percentage points: from 99 % to 97 % are −2 points"))
+    found.append(
+        ("within the noise", "so few samples differ that chance alone would do it more than one time in twenty")
+    )
+    found.append(("95 % interval", "holds the true value 19 times out of 20"))
+    if data.timings:
+        found += [(profile, _PROFILES[profile]) for profile in data.profiles if profile in _PROFILES]
+        found.append(("p50, p90", "half, or nine tenths, of all inferences are at least as fast"))
+        found.append(("speed-up", "how many times as fast; where its interval holds 1, no difference was shown"))
+    if any(candidate.macs for candidate in data.candidates):
+        found.append(("MACs", "multiplications with additions for one sample: work, which need not be time"))
+    if any(not each.calm for each in data.interference):
+        found.append(("restless", "other work disturbed the clock: times here may not come out the same again"))
+    return tuple(found)
