@@ -73,6 +73,7 @@ def test_the_command_distils_without_any_label(project, teacher, monkeypatch):
     assert made.details["curve"][-1]["val"]["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_student_without_labels_is_pruned_quantized_exported_and_measured(project, teacher):
     source = project / "runs" / "none" / "distill"
 

@@ -184,6 +184,7 @@ def test_stored_outputs_teach_another_split_of_the_same_data(project, tmp_path):
     assert source == student.data["source"]
 
 
+@pytest.mark.slow
 def test_a_run_of_stored_outputs_is_opened_again_without_a_teacher(project, from_onnx, capsys):
     measured = api.bench(
         project / "runs" / "from-outputs", options={"profiles": ["edge"], "min_seconds": 0.05, "blocks": 5}

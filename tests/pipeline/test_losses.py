@@ -47,11 +47,14 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def attending(tmp_path_factory):
+def attending(tmp_path_factory, project):
     """The same with transformers, for losses on attention."""
     folder = write_project(tmp_path_factory.mktemp("attending"))
     (folder / "teacher.py").write_text(ATTENDING.format(width=24, depth=3), encoding="utf-8")
     (folder / "student.py").write_text(ATTENDING.format(width=16, depth=2), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMPRESS_HOME", str(project / "home"))
+        api.run(recipe(folder, name="teacher", stages=["train"]))
     return folder
 
 

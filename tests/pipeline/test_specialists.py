@@ -77,6 +77,7 @@ def weights(project, run, link):
     return load_file(project / "runs" / run / link / "weights.safetensors")
 
 
+@pytest.mark.slow
 def test_the_classes_that_are_confused_get_a_specialist_each(project, finished):
     clusters = artifact.read(finished.folder / "clusters").manifest
     members = [artifact.read(finished.folder / f"specialist-{number}").manifest for number in (1, 2, 3)]
@@ -90,6 +91,7 @@ def test_the_classes_that_are_confused_get_a_specialist_each(project, finished):
         assert "processes at once" in {decision.what for decision in member.decisions}
 
 
+@pytest.mark.slow
 def test_all_are_one_network_that_is_exported_and_better_than_the_generalist(project, finished):
     teacher = finished.artifacts["teacher"]
     general = artifact.read(project / "runs" / "general" / "train").manifest
@@ -107,6 +109,7 @@ def test_all_are_one_network_that_is_exported_and_better_than_the_generalist(pro
     assert finished.onnx["teacher"].manifest.details["parity"]["agreement"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_student_says_who_taught_it_and_the_report_holds_every_member(finished):
     student = finished.artifacts["student"].manifest
     links = collect.collect(finished.measurements).links
@@ -117,6 +120,7 @@ def test_the_student_says_who_taught_it_and_the_report_holds_every_member(finish
     assert {link.stage for link in links} >= {"cluster", "specialize", "adopt", "distill", "export", "bench"}
 
 
+@pytest.mark.slow
 def test_links_are_counted_and_an_unchanged_one_is_not_made_again(project, finished, capsys):
     capsys.readouterr()
 
@@ -128,6 +132,7 @@ def test_links_are_counted_and_an_unchanged_one_is_not_made_again(project, finis
     assert "[9/9] bench: unchanged" in said
 
 
+@pytest.mark.slow
 def test_one_that_is_gone_is_made_again_alone_with_the_same_numbers(project, finished, capsys):
     shutil.copytree(finished.folder, finished.folder.with_name("again"))
     shutil.rmtree(finished.folder.with_name("again") / "specialist-2")
@@ -140,6 +145,7 @@ def test_one_that_is_gone_is_made_again_alone_with_the_same_numbers(project, fin
     assert_alike(weights(project, "all", "specialist-2"), weights(project, "again", "specialist-2"))
 
 
+@pytest.mark.slow
 def test_in_this_process_the_specialists_learn_the_same(project, finished):
     done = api.run(specialising(project, "one", processes=1) | {"stages": ["distill"]})
 
@@ -151,6 +157,7 @@ def test_in_this_process_the_specialists_learn_the_same(project, finished):
         assert here == pytest.approx(there, rel=0.02)  # other threads add up in another order
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_with_the_same_numbers(project, finished):
     file, name = project / "killed.json", "killed"
     file.write_text(json.dumps(specialising(project, name) | {"stages": ["distill"]}), encoding="utf-8")
@@ -171,6 +178,7 @@ def test_a_run_that_is_killed_goes_on_with_the_same_numbers(project, finished):
         assert_alike(weights(project, "all", each), weights(project, name, each))
 
 
+@pytest.mark.slow
 def test_a_generalist_may_be_trained_by_the_same_recipe_and_its_word_heard(project):
     raw = specialising(project, "trained", soft=0.5, epochs=1)
     raw |= {"teacher": {"model": str(project / "teacher.py"), "kind": "specialists"}, "stages": ["train", "distill"]}

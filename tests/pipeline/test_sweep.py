@@ -81,6 +81,7 @@ def test_what_was_chosen_and_why_is_kept_and_the_trials_are_not(project, teacher
     assert not list((project / "runs" / "kept").glob(".distill.*"))
 
 
+@pytest.mark.slow
 def test_a_teacher_that_learns_along_begins_anew_in_each_trial(project):
     raw = recipe(
         project, name="peers", teacher={"kind": "peers"}, stages=["distill"], distill={**TRAINING, "losses": [AUTO]}
@@ -118,6 +119,7 @@ api.distill(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_trial_it_was_in_and_ends_the_same(project, teacher):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 

@@ -169,6 +169,7 @@ def test_a_second_lesson_in_a_step_leaves_the_first_one_to_be_learned() -> None:
     assert torch.isfinite(student.grad).all()
 
 
+@pytest.mark.slow
 def test_answers_come_to_look_like_the_teachers_and_the_game_stays_calm() -> None:
     torch.manual_seed(0)
     loss = ready(Adversarial(beta=1.0, l1=0.0, hard=0.0, hidden=32, lr=2e-3, warmup=20))
