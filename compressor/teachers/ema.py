@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
+from compressor.models.averaged import AveragedWeights
 from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
 
@@ -47,7 +47,8 @@ class MeanTeacher(Teacher):
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
         """Begin the average with the student as it is."""
         self.student = student
-        self.parts = copy.deepcopy(student).eval().requires_grad_(False)
+        self.average = AveragedWeights(student, decay=self.decay)
+        self.parts = self.average.network
         return (Decision("teacher", "an average of the student's weights", "no other network was given"),)
 
     def answer(self, batch: Batch) -> Outputs:
@@ -57,11 +58,6 @@ class MeanTeacher(Teacher):
         self.asked += len(batch.inputs)
         return Outputs(logits_BK.detach())
 
-    @torch.no_grad()
     def after_step(self, *, step: int) -> None:
         """Take the new weights in."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for average, current in zip(self.parts.parameters(), self.student.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
-        for kept, buffer in zip(self.parts.buffers(), self.student.buffers(), strict=True):
-            kept.copy_(buffer)
+        self.average.update(self.student, step=step)

@@ -32,6 +32,7 @@ from compressor.data.views.plan import ViewPlan
 from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
 from compressor.losses._features import FeatureLoss
+from compressor.models.averaged import AveragedWeights
 from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.models.taps import tapped
@@ -39,7 +40,6 @@ from compressor.recipe import RampSettings, TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Lesson, Showing, Teacher
 from compressor.training import compiling, events, optimizers, precision, resume, schedules, together
-from compressor.training.ema import AveragedWeights
 from compressor.training.faults import foreign_code
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.models.averaged import AveragedWeights
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
-from compressor.training.ema import AveragedWeights
 
 
 def network():
