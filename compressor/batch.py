@@ -43,10 +43,18 @@ class Mixed:
     share: Tensor
     sample_ids: Tensor | None = None
 
-    def rows(self, rows: Tensor) -> Mixed:
+    def rows(self, rows: Tensor | slice) -> Mixed:
         """Some rows, by position."""
         ids = None if self.sample_ids is None else self.sample_ids[rows]
         return Mixed(self.labels[rows], self.share[rows], ids)
+
+    def joined(self, other: Mixed) -> Mixed:
+        """These rows, then those of another; partners are known where both know theirs."""
+        from torch import cat
+
+        known = self.sample_ids is not None and other.sample_ids is not None
+        ids = cat([self.sample_ids, other.sample_ids]) if known else None  # type: ignore[list-item]
+        return Mixed(cat([self.labels, other.labels]), cat([self.share, other.share]), ids)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Batch:
     task: TaskInBatch
     mixed: Mixed | None = None
 
-    def rows(self, rows: Tensor) -> Batch:
+    def rows(self, rows: Tensor | slice) -> Batch:
         """Some rows of the batch, by position."""
         return replace(
             self,
@@ -77,6 +85,19 @@ class Batch:
             labels=self.labels[rows],
             sample_ids=self.sample_ids[rows],
             mixed=None if self.mixed is None else self.mixed.rows(rows),
+        )
+
+    def joined(self, other: Batch) -> Batch:
+        """These rows, then those of another batch of the same kind; view and task are this one's."""
+        from torch import cat
+
+        both = self.mixed is not None and other.mixed is not None
+        return replace(
+            self,
+            inputs=cat([self.inputs, other.inputs]),
+            labels=cat([self.labels, other.labels]),
+            sample_ids=cat([self.sample_ids, other.sample_ids]),
+            mixed=self.mixed.joined(other.mixed) if both else self.mixed,  # type: ignore[union-attr, arg-type]
         )
 
     def hard_loss(self, logits: Tensor) -> Tensor:

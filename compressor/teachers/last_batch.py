@@ -38,16 +38,7 @@ class LastBatch(Teacher):
         self._new = new
         if not len(old.labels):
             return new
-        mixed = new.mixed
-        if mixed is not None:
-            mixed = Mixed(torch.cat([old.mixed_labels, mixed.labels]), torch.cat([old.mixed_share, mixed.share]))
-        return replace(
-            new,
-            inputs=torch.cat([old.inputs, new.inputs]),
-            labels=torch.cat([old.labels, new.labels]),
-            sample_ids=torch.cat([old.sample_ids, new.sample_ids]),
-            mixed=mixed,
-        )
+        return old.as_batch(new).joined(new)
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """The old samples learn from what was said of them, the new ones from the labels."""
@@ -56,7 +47,7 @@ class LastBatch(Teacher):
         found = [taught]
         if seen:
             before = Outputs(self.parts.logits.to(student.logits.dtype))
-            found.append(Lesson(Outputs(student.logits[:seen]), before, _rows(batch, slice(0, seen)), "", 0.5))
+            found.append(Lesson(Outputs(student.logits[:seen]), before, batch.rows(slice(0, seen)), "", 0.5))
         self._said = student.logits[seen:].detach()
         return found
 
@@ -88,20 +79,14 @@ class _Memory(nn.Module):
         if batch.mixed is not None:
             self.mixed_labels, self.mixed_share = batch.mixed.labels, batch.mixed.share
 
+    def as_batch(self, like: Batch) -> Batch:
+        """The last batch again, in view and task of another."""
+        mixed = None if like.mixed is None else Mixed(self.mixed_labels, self.mixed_share)
+        return replace(like, inputs=self.inputs, labels=self.labels, sample_ids=self.sample_ids, mixed=mixed)
+
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in list(self.named_buffers(recurse=False)):
             given = state_dict.get(prefix + name)
             if given is not None:
                 setattr(self, name, torch.empty_like(given, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    mixed = batch.mixed
-    return replace(
-        batch,
-        inputs=batch.inputs[rows],
-        labels=batch.labels[rows],
-        sample_ids=batch.sample_ids[rows],
-        mixed=None if mixed is None else Mixed(mixed.labels[rows], mixed.share[rows]),
-    )

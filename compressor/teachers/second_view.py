@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
-
-import torch
 
 from compressor.batch import Batch, Outputs
 from compressor.teachers._contract import Lesson, Showing, Teacher
@@ -35,27 +32,9 @@ class SecondView(Teacher):
         """All samples in the view of the epoch, then all of them again."""
         first = showing.batch
         second = showing.another_view(first.view + _ANOTHER) if self.views else first
-        return _joined(first, second)
+        return first.joined(second)
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """Each half learns from the other."""
         swapped = student.logits.detach().roll(len(batch.inputs) // 2, dims=0)
         return (Lesson(student, Outputs(swapped), batch),)
-
-
-def _joined(first: Batch, second: Batch) -> Batch:
-    """The rows of two batches as one."""
-    mixed = first.mixed
-    if mixed is not None and second.mixed is not None:
-        mixed = replace(
-            mixed,
-            labels=torch.cat([mixed.labels, second.mixed.labels]),
-            share=torch.cat([mixed.share, second.mixed.share]),
-        )
-    return replace(
-        first,
-        inputs=torch.cat([first.inputs, second.inputs]),
-        labels=torch.cat([first.labels, second.labels]),
-        sample_ids=torch.cat([first.sample_ids, second.sample_ids]),
-        mixed=mixed,
-    )

@@ -74,3 +74,23 @@ def test_rows_are_taken_with_all_that_belongs_to_them() -> None:
     assert part.mixed is not None
     assert part.mixed.sample_ids is not None
     assert (part.mixed.labels.tolist(), part.mixed.sample_ids.tolist()) == ([1, 2], [9, 7])
+
+
+def test_joined_batches_come_apart_again_partners_too() -> None:
+    def made(first: int) -> Batch:
+        ids = torch.arange(first, first + 3)
+        mixed = Mixed(ids % 2, torch.full((3,), 0.25 + first / 10), ids + 5)
+        return Batch(torch.rand(3, 1), ids % 3, ids, 4, Classification(), mixed)
+
+    old, new = made(0), made(3)
+    both = old.joined(new)
+
+    assert both.mixed is not None
+    assert both.mixed.sample_ids is not None
+    assert both.mixed.sample_ids.tolist() == [5, 6, 7, 8, 9, 10]
+    for part, whole in ((both.rows(slice(0, 3)), old), (both.rows(slice(3, 6)), new)):
+        assert torch.equal(part.inputs, whole.inputs)
+        assert torch.equal(part.labels, whole.labels)
+        assert part.mixed is not None
+        assert whole.mixed is not None
+        assert torch.equal(part.mixed.share, whole.mixed.share)
