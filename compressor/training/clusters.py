@@ -35,9 +35,9 @@ class Clusters:
 
 def probabilities_of(logits_NK: NDArray[Any]) -> NDArray[np.float64]:
     """Softmax of logits, `[N, K]`."""
-    wide = logits_NK.astype(np.float64)
-    grown = np.exp(wide - wide.max(axis=1, keepdims=True))
-    shares: NDArray[np.float64] = grown / grown.sum(axis=1, keepdims=True)
+    from scipy.special import softmax
+
+    shares: NDArray[np.float64] = softmax(logits_NK.astype(np.float64), axis=1)
     return shares
 
 

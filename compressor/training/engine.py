@@ -332,14 +332,16 @@ class _Run:
         for lesson in lessons:
             after = f":{lesson.name}" if lesson.name else ""
             if lesson.teacher is None:
-                hard = lesson.weight * lesson.batch.hard_loss(lesson.student.logits.float())
-                found[f"labels{after}"] = found.get(f"labels{after}", torch.zeros_like(hard)) + hard
-                continue
-            for part, weight in parts:
-                if part.compares(lesson):
-                    value = lesson.weight * weight * part.loss(lesson.student, lesson.teacher, lesson.batch)
-                    name = f"{part.name}{after}"
-                    found[name] = found.get(name, torch.zeros_like(value)) + value
+                values = {"labels": lesson.weight * lesson.batch.hard_loss(lesson.student.logits.float())}
+            else:
+                values = {
+                    part.name: lesson.weight * weight * part.loss(lesson.student, lesson.teacher, lesson.batch)
+                    for part, weight in parts
+                    if part.compares(lesson)
+                }
+            for name, value in values.items():
+                name += after
+                found[name] = found[name] + value if name in found else value
         if not found:
             raise ModelError("no loss compares what this teacher gives", where="distill.losses")
         return found
