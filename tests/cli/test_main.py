@@ -91,6 +91,7 @@ def test_distill_then_export_then_bench_as_written(trained):
     assert json.loads(exported.stdout)["path"] == "runs/student/export"
     measured = compress(
         "bench", "--profiles", "edge", "--max-size-mb", 0.0001, "--set", "bench.min_seconds=0.05",
+        "--set", "bench.starts=1",
         "--set", "bench.attempts=1", "--set", "bench.starts=1", "--set", "bench.operators=false", cwd=trained,
     )  # fmt: skip
     assert measured.returncode == 1, measured.stderr

@@ -21,7 +21,7 @@ from tests.small import recipe, write_project
 
 CLASSES = ("ant", "bee", "cow", "doe", "elk", "fox")
 TRAINING = {"batch_size": 32, "lr": 0.003, "compile": False}
-BENCH = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "operators": False}
+BENCH = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "starts": 1, "operators": False}
 
 
 def pictures(generator, count):
