@@ -181,7 +181,7 @@ def export(
     current = opening.reopened(source, {"export": dict(options or {})}, data, arch, Path(runs), assignments, command)
     role = next(iter(current.artifacts))
     with current.working():
-        made = current.export(role)
+        made = pipeline.export(current, role)
     assert made is not None
     return made
 
@@ -221,7 +221,7 @@ def prune(
         source, section, data, arch, Path(runs), assignments, command, teacher=teacher, teacher_arch=teacher_arch
     )
     with current.working():
-        return current.prune()
+        return pipeline.prune(current)
 
 
 def quantize(
@@ -260,7 +260,7 @@ def quantize(
     with current.working():
         if not any(each.startswith("export.") for each in assignments):
             pipeline.export_as_before(current)
-        return current.quantize()
+        return pipeline.quantize(current)
 
 
 def bench(
@@ -293,7 +293,7 @@ def bench(
         return opening.compare(sources, section, data, name, Path(runs), assignments, command)
     current = _exported_run(of_a_run, section, data, Path(runs), assignments, command)
     with current.working():
-        return current.bench()
+        return pipeline.bench(current)
 
 
 def pack(
@@ -424,7 +424,7 @@ def _packed(current: Run, *, teacher: bool, links: bool, samples: int) -> Artifa
     shipped = [role for role in pipeline.ROLES if role in current.onnx and role != "control"]
     between = shipped[1:-1] if "teacher" in shipped else shipped[:-1]
     left_out = set(between if not links else ()) | ({"teacher"} if not teacher and len(shipped) > 1 else set())
-    return current.pack([role for role in shipped if role not in left_out], samples=samples)
+    return pipeline.pack(current, [role for role in shipped if role not in left_out], samples=samples)
 
 
 def profile(
@@ -470,7 +470,7 @@ def profile(
     found = recipes.faults(resolved)
     if found:
         raise RecipeError(found, source=where)
-    timed = Run(recipes.parse(resolved, source=where)).profile(steps=steps)
+    timed = pipeline.profile(Run(recipes.parse(resolved, source=where)), steps=steps)
     return [asdict(each) for each in timed]
 
 

@@ -154,7 +154,7 @@ def compare(
     raw |= {"data": {"source": data}} if data is not None else {}
     current = Run(pipeline.settings_for(raw, assignments, made_with=made_with), command)
     with current.working():
-        return current.compare(models)
+        return pipeline.compare(current, models)
 
 
 def _as_it_is(source: PathLike) -> Artifact | Path:
@@ -198,7 +198,7 @@ def adopt(
         raise RecipeError(found, source="command line")
     current = Run(recipe, command)
     with current.working():
-        made = current.make_teacher()
+        made = pipeline.make_teacher(current)
         assert made is not None
         return made
 

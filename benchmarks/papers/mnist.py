@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher-epochs", type=int, default=70)
     parser.add_argument("--epochs", type=int, default=40, help="of the students of 800 units and their controls")
-    parser.add_argument("--short", type=int, default=15, help="epochs of the sweeps and of the left-out classes")
+    parser.add_argument("--short", type=int, default=8, help="epochs of the sweeps and of the left-out classes")
     parser.add_argument("--samples", type=int, default=60_000, help="training images")
     parser.add_argument("--results", type=Path, default=result.RESULTS, help="folder of the result file")
     given = parser.parse_args()

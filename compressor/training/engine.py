@@ -74,6 +74,11 @@ class WeightedLoss:
             setattr(self.loss, option, schedules.ramped(ramp, progress))
         return self.weight if isinstance(self.weight, float | int) else schedules.ramped(self.weight, progress)
 
+    def is_changing(self, progress: float) -> bool:
+        """Whether its weight or an option of it has yet to come to its end, so that its value says little by itself."""
+        ramps = [*self.ramps.values(), *([self.weight] if isinstance(self.weight, RampSettings) else [])]
+        return any(ramp.shape != "constant" and progress < ramp.until for ramp in ramps)
+
     def compares(self, lesson: Lesson) -> bool:
         """Whether a lesson holds what this loss looks at."""
         if isinstance(self.loss, FeatureLoss):
@@ -371,7 +376,8 @@ class _Run:
                 ),
                 "the student's logits": any(not bool(torch.isfinite(each.student.logits).all()) for each in lessons),
             }
-        self.health.check(parts, step=step, lr=lr, suspects=suspects)
+        changing = any(part.is_changing(step / self.total_steps) for part in self.job.losses)
+        self.health.check(parts, step=step, lr=lr, suspects=suspects, changing=changing)
         return parts
 
     def _for_student(self, loaded: LoadedBatch, *, view: int) -> Batch:

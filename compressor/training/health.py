@@ -16,14 +16,17 @@ _SMOOTHING = 0.9
 class Health:
     """Watches the loss parts of each step.
 
-    A loss has exploded when its moving average is above 5 and fifty times the lowest it has been.
+    A loss has exploded when its moving average is above 5 and fifty times the lowest it has been since its weights and
+    options are constant: one that is warmed up grows from nothing.
     """
 
     def __init__(self) -> None:
         self._average: float | None = None
         self._lowest = math.inf
 
-    def check(self, parts: Mapping[str, float], *, step: int, lr: float, suspects: Mapping[str, bool]) -> None:
+    def check(
+        self, parts: Mapping[str, float], *, step: int, lr: float, suspects: Mapping[str, bool], changing: bool = False
+    ) -> None:
         """Look at one step.
 
         Args:
@@ -31,6 +34,7 @@ class Health:
             step: Optimiser step, from 0.
             lr: Learning rate of the step.
             suspects: What else was seen not to be finite (`"the teacher's logits"`, ...).
+            changing: Whether a weight or an option of a loss is on its way to its last value.
 
         Raises:
             DivergenceError: A part is not finite, or the sum has exploded.
@@ -46,7 +50,7 @@ class Health:
             )
         total = sum(parts.values())
         self._average = total if self._average is None else _SMOOTHING * self._average + (1 - _SMOOTHING) * total
-        self._lowest = min(self._lowest, self._average)
+        self._lowest = self._average if changing else min(self._lowest, self._average)
         if self._average > _FLOOR and self._average > _EXPLODED * self._lowest:
             worst = max(parts, key=lambda name: parts[name])
             raise DivergenceError(

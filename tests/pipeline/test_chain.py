@@ -12,6 +12,7 @@ import pytest
 from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
+from compressor.pipeline import keys
 from tests.small import recipe, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -105,10 +106,8 @@ def test_an_edited_student_file_is_noticed(finished, tmp_path):
     project, _ = finished
     edited = tmp_path / "student.py"
     edited.write_text((project / "student.py").read_text().replace("nn.Dropout(0.1)", "nn.Dropout(0.2)"))
-    keys = {
-        text: pipeline._model_key(recipes.ModelSettings(model=str(text))) for text in (project / "student.py", edited)
-    }
-    assert len({str(key) for key in keys.values()}) == 2
+    files = (project / "student.py", edited)
+    assert len({str(keys.model_key(recipes.ModelSettings(model=str(file)))) for file in files}) == 2
 
 
 def test_a_tampered_artifact_is_made_again(finished, capsys):

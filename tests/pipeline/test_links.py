@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from compressor import api, artifact, pipeline
+from compressor import api, artifact, processes
 from compressor.errors import InputError, RecipeError
 from compressor.measure.statistics import Interval
 from compressor.models import checkpoint
@@ -256,7 +256,7 @@ def test_impossible_orders_are_refused_before_anything_is_spent(tmp_path, stages
 
 def test_links_that_measure_run_in_one_process(tmp_path, monkeypatch):
     project = write_project(tmp_path)
-    monkeypatch.setattr(pipeline.processes, "world_size", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
 
     with pytest.raises(InputError, match="'prune' runs in one process, this job has 2"):
         api.run(recipe(project, prune=PRUNE))

@@ -38,6 +38,20 @@ def test_an_exploding_loss_stops_the_run():
         _repeat(health, {"kd": 1000.0}, times=200)
 
 
+def test_a_loss_that_is_warmed_up_has_not_exploded():
+    health = Health()
+    for step in range(200):
+        health.check({"dkd": 0.4 * step}, step=step, lr=0.1, suspects={}, changing=True)
+
+
+def test_a_loss_that_grows_after_its_warm_up_has():
+    health = Health()
+    health.check({"dkd": 0.1}, step=0, lr=0.1, suspects={}, changing=True)
+    health.check({"dkd": 1.0}, step=1, lr=0.1, suspects={})
+    with pytest.raises(DivergenceError, match="exploded"):
+        _repeat(health, {"dkd": 1000.0}, times=200)
+
+
 def test_a_single_bad_batch_does_not_stop_the_run():
     health = Health()
     for step in range(100):

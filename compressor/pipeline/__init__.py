@@ -1,0 +1,51 @@
+"""Recipe → plan → skip what is unchanged → run → record.
+
+A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
+
+    train or teacher   the teacher, trained here or adopted from elsewhere
+    clusters           classes that a generalist confuses; teacher-1 is the generalist then, specialist-1, ... know them
+    control            the student's architecture trained without it
+    distill            the student, trained from the teacher
+    prune              the student (or the teacher), with channels cut
+    export[-role]      their ONNX models
+    quantize           the last of these with fewer bits
+    bench              every measurement
+    pack               what is carried to a device
+    report             (written by `api.run`)
+
+Each has a key: the hash of everything that goes in (`keys`). A link whose key has not changed is not done again.
+
+`plan` runs a whole recipe; `current` is the run as it stands, with its folder and its artifacts so far; `teachers`,
+`students`, `compression`, `exports` and `measuring` make the links, each a function of the run; `networks` and
+`specialists` are what teachers are made of; `reopening` goes from an artifact back to a run.
+"""
+
+from compressor.pipeline.compression import prune, quantize
+from compressor.pipeline.current import BETWEEN, ROLES, Role, Run
+from compressor.pipeline.exports import export, export_all, export_as_before
+from compressor.pipeline.measuring import bench, compare, pack, profile
+from compressor.pipeline.plan import run
+from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, settings_for
+from compressor.pipeline.teachers import make_teacher
+
+__all__ = [
+    "BETWEEN",
+    "ROLES",
+    "Role",
+    "Run",
+    "bench",
+    "compare",
+    "export",
+    "export_all",
+    "export_as_before",
+    "is_control_of",
+    "make_teacher",
+    "pack",
+    "profile",
+    "prune",
+    "quantize",
+    "recipe_of",
+    "reopen",
+    "run",
+    "settings_for",
+]

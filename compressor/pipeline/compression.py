@@ -1,0 +1,93 @@
+"""The links that change a network: pruning and quantization."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compressor import recipe as recipes
+from compressor.artifact import Artifact, Target
+from compressor.pipeline.current import Run
+from compressor.pipeline.exports import export
+from compressor.pipeline.keys import libraries, this_machine
+
+
+def prune(current: Run) -> Artifact:
+    """Cut the latest network, and recover it from the teacher."""
+    pruning = current.recipe.prune or recipes.PruneSettings()
+    source = current.artifacts[current.latest]
+    teacher = current.artifacts.get("teacher", source)
+    data, why = current.counted_views(pruning)
+    profile = current.recipe.bench.profile_named(pruning.profile)
+
+    def make(target: Target) -> Artifact:
+        from compressor.stages.prune import prune as stage
+
+        return stage(
+            source,
+            pruning,
+            teacher=teacher,
+            profile=profile,
+            export=current.recipe.export,
+            data=data,
+            dataset=current.dataset,
+            task=current.task_with(label_smoothing=pruning.label_smoothing),
+            target=target,
+        )
+
+    measured = {"profile": profile, "export": current.recipe.export, **this_machine()}
+    settings = current.settings(
+        data=data, training=pruning, **(measured if pruning.target[0] in ("latency", "size_mb") else {})
+    )
+    parents = {"source": source, "teacher": teacher}
+    name = _another_name("prune", current.folder, source=source)
+    made = current.link(name, "prune", "student", settings, make, parents=parents, why=why)
+    current.artifacts[current.role_of("prune")] = made
+    return made
+
+
+def quantize(current: Run) -> Artifact:
+    """Quantize the ONNX model of the latest network; what does not pay stays in float."""
+    quantizing = current.recipe.quantize or recipes.QuantizeSettings()
+    role = current.latest
+    network = current.artifacts[role]
+    teacher = current.artifacts.get("teacher", network)
+    source = current.onnx.get(role) or export(current, role)
+    assert source is not None
+    data, why = current.counted_views(quantizing)
+    profile = current.recipe.bench.profile_named(quantizing.profile)
+
+    def make(target: Target) -> Artifact:
+        from compressor.stages.quantize import quantize as stage
+
+        return stage(
+            source,
+            quantizing,
+            profile=profile,
+            network=network,
+            teacher=teacher,
+            data=data,
+            dataset=current.dataset,
+            task=current.task_with(label_smoothing=quantizing.label_smoothing),
+            target=target,
+        )
+
+    settings = current.settings(data=data, training=quantizing, profile=profile, **this_machine())
+    parents = {"source": source, "network": network, "teacher": teacher}
+    current.onnx["student"] = current.link(
+        "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=libraries(), why=why
+    )
+    return current.onnx["student"]
+
+
+def _another_name(name: str, folder: Path, *, source: Artifact) -> str:
+    """`name`, or `name-2`, ...: a link must not replace what it is made from."""
+    ancestors = set()
+    current: Artifact | None = source
+    while current is not None:
+        ancestors.add(current.path.resolve())
+        current = current.parent("source") or current.parent("student")
+    found, number = name, 1
+    while (folder / found).resolve() in ancestors:
+        number += 1
+        found = f"{name}-{number}"
+    return found

@@ -1,0 +1,248 @@
+"""A run: its folder, the artifacts it has, and how one link is made or taken as it is."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from compressor import __version__, artifact, console, processes, trust
+from compressor import recipe as recipes
+from compressor.artifact import Artifact, Decision, Target
+from compressor.errors import ArtifactError, InputError
+from compressor.pipeline.keys import model_key, outside_sources, unchanged
+from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
+
+if TYPE_CHECKING:
+    from compressor.data.samples import Dataset
+    from compressor.tasks._contract import Task
+
+Role = Literal["teacher", "control", "distilled", "pruned", "student"]
+ROLES: tuple[Role, ...] = get_args(Role)
+BETWEEN: Mapping[str, Role] = {"distill": "distilled", "prune": "pruned"}  # what a link leaves that is not the last
+SHARED = ("train", "distill")  # stages in which all processes of a job take part
+_SHOWN_VIEWS = ("train", "specialize", "distill", "prune", "quantize")  # their result depends on the views of the data
+_OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
+_T = TypeVar("_T")
+
+
+@dataclass
+class Run:
+    """One run of a recipe: the artifacts it has so far.
+
+    Attributes:
+        recipe: What the user asked for.
+        command: What the user types to do this again.
+        artifacts: Networks by role.
+        onnx: Exported models by role.
+        why_no_onnx: Why a role that was to be exported is not.
+        measurements: What was measured.
+        links: How many links there are to make, where that is known.
+        done: How many of them have been made or skipped so far.
+        teacher_file: The file that teaches, for a kind of teacher that is made from one.
+    """
+
+    recipe: Recipe
+    command: str = ""
+    artifacts: dict[Role, Artifact] = field(default_factory=dict)
+    onnx: dict[Role, Artifact] = field(default_factory=dict)
+    why_no_onnx: dict[Role, str] = field(default_factory=dict)
+    links: int | None = None
+    done: int = 0
+    measurements: Artifact | None = None
+    teacher_file: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's artifacts lie."""
+        return Path(self.recipe.runs) / self.recipe.name
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, opened once."""
+        from compressor.data.open import open_dataset
+
+        return open_dataset(given(self.recipe.data, "data"))
+
+    @cached_property
+    def task(self) -> Task:
+        """What outputs mean, without label smoothing (training adds its own)."""
+        return self.task_with(label_smoothing=0.0)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run's folder: two runs under one name would overwrite each other.
+
+        Of several processes the main one holds it for all, and lets the others in.
+
+        Raises:
+            ArtifactError: The folder cannot be written, another run is at work in it, or it is not the main process's.
+        """
+        if not processes.is_main():
+            if not processes.await_opening(self.folder, timeout_s=_OPENING_S):
+                hint = "all machines of the job must share this folder (--runs DIR)"
+                message = f"the main process was not seen here for {_OPENING_S} s"
+                raise ArtifactError(message, where=str(self.folder), hint=hint)
+            yield
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as fault:
+            hint = "choose another place with --runs DIR"
+            raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(self.folder), hint=hint) from fault
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                hint = "wait for it, or choose another --name"
+                raise ArtifactError("another run is at work here", where=str(self.folder), hint=hint) from fault
+            artifact.tidy(self.folder)
+            processes.open_to_others(self.folder)
+            yield
+
+    def record_recipe(self) -> None:
+        """Keep the resolved recipe beside the artifacts."""
+        if not processes.is_main():
+            return
+        file = self.folder / "recipe.json"
+        temporary = file.with_suffix(".writing")
+        temporary.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        temporary.replace(file)
+
+    def role_of(self, stage: StageName) -> Role:
+        """What a link of the chain leaves: the student, when it is the last one."""
+        chain = self.recipe.chain
+        return "student" if not chain or stage == chain[-1] else BETWEEN[stage]
+
+    @property
+    def latest(self) -> Role:
+        """The network that the next link takes: what the one before it left, else the teacher."""
+        return next((role for role in reversed(ROLES) if role in self.artifacts and role != "control"), "teacher")
+
+    def has(self, role: Role) -> bool:
+        """Whether there is a network or an ONNX model of this role."""
+        return role in self.artifacts or role in self.onnx
+
+    def counted_views(
+        self, recovery: recipes.RecoverySettings | None = None
+    ) -> tuple[DataSettings, tuple[Decision, ...]]:
+        """The data settings of student and control, with the number of views settled: both are shown the same ones.
+
+        What is recovered after distillation is shown the views that the teacher has answered there already.
+        """
+        from compressor.data.views import plan
+        from compressor.teachers import _cache
+
+        data, distill = given(self.recipe.data, "data"), self.recipe.distillation or recovery
+        assert distill is not None
+        count, why = plan.choose_count(
+            data.views.count,
+            epochs=max(1, distill.epochs),
+            bytes_per_view=_cache.bytes_per_view(
+                num_samples=len(self.dataset.train), num_classes=len(self.dataset.classes)
+            ),
+            budget_bytes=round(distill.cache_gb * 1e9),
+        )
+        return data.model_copy(update={"views": data.views.model_copy(update={"count": count})}), why
+
+    def link(
+        self,
+        name: str,
+        stage: str,
+        role: str,
+        settings: Mapping[str, Any],
+        make: Callable[[Target], Artifact],
+        *,
+        identity: ModelSettings | None = None,
+        parents: Mapping[str, Artifact] | None = None,
+        also: Mapping[str, Any] | None = None,
+        why: tuple[Decision, ...] = (),
+        seed: int | None = None,
+    ) -> Artifact:
+        """Make one artifact, or take the one that was made from the very same.
+
+        Of several processes all take part in training; the rest is done by the main one, and the others wait for it.
+        """
+        planned = self.planned(
+            name, stage, role, settings, identity=identity, parents=parents, also=also, why=why, seed=seed
+        )
+        if isinstance(planned, Artifact):
+            return planned
+        made = make(planned)
+        trust.remember_made(made)  # by every process, since each machine has a home of its own
+        return made
+
+    def planned(
+        self,
+        name: str,
+        stage: str,
+        role: str,
+        settings: Mapping[str, Any],
+        *,
+        identity: ModelSettings | None = None,
+        parents: Mapping[str, Artifact] | None = None,
+        also: Mapping[str, Any] | None = None,
+        why: tuple[Decision, ...] = (),
+        seed: int | None = None,
+    ) -> Artifact | Target:
+        """What is to be made, or what is there already; `also` goes into its key alone."""
+        sources = parents or {}
+        model = model_key(identity)
+        seed = self.recipe.seed if seed is None else seed
+        key = artifact.key_of(
+            stage=stage,
+            version=__version__,
+            settings={key: value for key, value in settings.items() if key not in ("data", "model", "teacher_file")},
+            views=settings["data"]["views"] if stage in _SHOWN_VIEWS else None,
+            model=model,
+            also=also,
+            sources=outside_sources(settings),
+            data=self.dataset.fingerprint,
+            seed=seed,
+            parents={parent_role: artifact.content_key(parent) for parent_role, parent in sources.items()},
+        )
+        folder = self.folder / name
+        self.done += 1
+        place = f"[{self.done}/{self.links}] " if self.links else ""
+        there = unchanged(folder, key)
+        if there is not None:
+            console.note(f"{place}{name}: unchanged (key {key}), skipped")
+            return there
+        if stage not in SHARED and not processes.is_main():
+            made = artifact.await_other(folder, key=key)
+            trust.remember_made(made)
+            return made
+        replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
+        console.note(f"{place}{name}: starts{replaces}")
+        recorded = settings if model is None else {**settings, "identity": model}
+        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why)
+
+    def settings(self, **parts: Any) -> dict[str, Any]:
+        """Resolved settings as plain data, with the data and the task they were used with."""
+        named = {"data": given(self.recipe.data, "data"), "task": self.recipe.task, **parts}
+        return {
+            name: part.model_dump(mode="json") if isinstance(part, recipes.Settings) else part
+            for name, part in named.items()
+        }
+
+    def task_with(self, *, label_smoothing: float) -> Task:
+        """What outputs mean, with this much label smoothing in its hard loss."""
+        from compressor.training.start import task_of
+
+        return task_of(self.recipe.task, label_smoothing=label_smoothing)
+
+
+def given(section: _T | None, name: str) -> _T:
+    """A section that the recipe must have.
+
+    Raises:
+        InputError: It has none.
+    """
+    if section is None:
+        raise InputError(f"the recipe has no [{name}]", where=name, hint=f"add a section [{name}]")
+    return section

@@ -1,0 +1,65 @@
+"""What goes into the key of a link, so that a change in it is another link; and whether the one there has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compressor import artifact, console, registry
+from compressor.artifact import Artifact
+from compressor.errors import ArtifactError
+from compressor.models import spec as specs
+from compressor.recipe import ModelSettings
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what exports and runs models: another one may give another file and another speed."""
+    names = ("torch", "onnx", "onnxscript", "onnxruntime")
+    return {name: version for name, version in artifact.library_versions().items() if name in names}
+
+
+def this_machine() -> dict[str, Any]:
+    """What measurements depend on beside their settings."""
+    from compressor.measure import machine
+
+    here = machine.describe()
+    return {"cpu": here["cpu"], "cores": here["cores"]}
+
+
+def model_key(model: ModelSettings | None) -> Mapping[str, Any] | None:
+    """What makes a model the one it is: its source and weights by their hashes, and its options."""
+    if model is None:
+        return None
+    named = model.model_dump(mode="json", exclude={"model", "arch"})
+    return named | specs.identity(model.model, arch=model.arch)
+
+
+def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    """Hashes of the user's own files that settings name (`mine.py:Loss`), since a change in one is another stage."""
+    training, bench = settings.get("training") or {}, settings.get("bench") or {}
+    named = [("losses", entry["name"]) for entry in training.get("losses", ())]
+    named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
+    named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
+    named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
+    return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
+
+
+def unchanged(folder: Path, key: str) -> Artifact | None:
+    """The artifact that lies there, where it has this key and is whole."""
+    if not artifact.is_artifact(folder):
+        return None
+    try:
+        there = artifact.read(folder)
+        if there.manifest.key != key:
+            return None
+        there.verify()
+    except ArtifactError as fault:
+        console.note(f"{folder.name}: done again, since the one there is damaged: {fault.message}")
+        return None
+    return there
+
+
+def content_key(source: Artifact | Path) -> str:
+    """What stands for a model that is given by name: its file's hash, or its artifact's key."""
+    return artifact.sha256(source) if isinstance(source, Path) else source.manifest.key

@@ -1,0 +1,156 @@
+"""What a run is measured by: its models, models given by name, a pack for a device, the steps of training."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor import recipe as recipes
+from compressor.artifact import Artifact, Target
+from compressor.pipeline.current import ROLES, Role, Run, given
+from compressor.pipeline.keys import content_key, libraries, this_machine
+from compressor.pipeline.students import _with_usual_loss
+
+if TYPE_CHECKING:
+    from compressor.stages.bench import Candidate
+    from compressor.training.profile import Profile
+
+
+def bench(current: Run) -> Artifact:
+    """Measure every role this run has."""
+    candidates = [_candidate(current, role) for role in ROLES if current.has(role)]
+    parents: dict[str, Artifact] = {role: current.artifacts[role] for role in ROLES if role in current.artifacts}
+    parents |= {f"{role}-onnx": current.onnx[role] for role in ROLES if role in current.onnx}
+    return _measured(current, candidates, parents=parents)
+
+
+def pack(current: Run, roles: Sequence[Role], *, samples: int) -> Artifact:
+    """Pack the ONNX models of some roles for a device that has no compress.
+
+    Args:
+        roles: Whose; the first is what the others are held against.
+        samples: How many test samples go along.
+    """
+    models: dict[str, Artifact] = {role: current.onnx[role] for role in roles}
+
+    def make(target: Target) -> Artifact:
+        from compressor.stages.pack import pack as stage
+
+        return stage(
+            models,
+            current.recipe.bench,
+            base=roles[0],
+            samples=samples,
+            dataset=current.dataset,
+            task=current.task,
+            task_name=current.recipe.task.name,
+            target=target,
+        )
+
+    settings = current.settings(bench=current.recipe.bench, roles=list(roles), samples=samples)
+    parents = {f"{role}-onnx": model for role, model in models.items()}
+    return current.link("pack", "pack", "pack", settings, make, parents=parents, also=libraries())
+
+
+def compare(current: Run, sources: Mapping[str, Artifact | Path]) -> Artifact:
+    """Measure models against the first of them, each in the form it has.
+
+    Args:
+        sources: A network's artifact, or an ONNX file or artifact, by title.
+    """
+    from compressor.stages.bench import Candidate
+
+    candidates = [
+        Candidate(
+            _role_in_comparison(position, len(sources)),
+            title,
+            torch=source if isinstance(source, Artifact) and source.manifest.kind == "torch" else None,
+            onnx=_onnx_form(source),
+            why_no_onnx="it was given as a network",
+        )
+        for position, (title, source) in enumerate(sources.items())
+    ]
+    known = {title: content_key(source) for title, source in sources.items()}
+    return _measured(current, candidates, compared=known)
+
+
+def profile(current: Run, *, steps: int) -> list[Profile]:
+    """Time training steps of the student, or of the teacher where there is no student; nothing is kept.
+
+    A teacher that has yet to be trained is timed with the weights it begins with.
+    """
+    from compressor.stages.profile import profile_distilling, profile_training
+
+    with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
+        target = Target(Path(folder) / "profile", "profile", "profile", "profile", current.recipe.seed, {})
+        teacher = given(current.recipe.teacher, "teacher")
+        if current.recipe.distillation is None:
+            training = current.recipe.train or recipes.TrainSettings()
+            task = current.task_with(label_smoothing=training.label_smoothing)
+            data = given(current.recipe.data, "data")
+            return profile_training(
+                teacher, training, data=data, dataset=current.dataset, task=task, target=target, steps=steps
+            )
+        data, _ = current.counted_views()
+        distill, _ = _with_usual_loss(current.recipe.distillation, teacher.kind)
+        return profile_distilling(
+            given(current.recipe.student, "student"),
+            distill,
+            teacher=teacher,
+            data=data,
+            dataset=current.dataset,
+            task=current.task_with(label_smoothing=current.recipe.distillation.label_smoothing),
+            target=target,
+            steps=steps,
+        )
+
+
+def _measured(
+    current: Run, candidates: Sequence[Candidate], *, parents: Mapping[str, Artifact] | None = None, **settings: Any
+) -> Artifact:
+    """The measurements of `candidates` against the first of them."""
+
+    def make(target: Target) -> Artifact:
+        from compressor.stages.bench import bench as stage
+
+        return stage(
+            candidates,
+            current.recipe.bench,
+            base=candidates[0].role,
+            dataset=current.dataset,
+            task=current.task,
+            target=target,
+        )
+
+    resolved = current.settings(bench=current.recipe.bench, **settings, **this_machine())
+    current.measurements = current.link("bench", "bench", "bench", resolved, make, parents=parents, also=libraries())
+    return current.measurements
+
+
+def _candidate(current: Run, role: Role) -> Candidate:
+    from compressor.stages.bench import Candidate
+
+    onnx = current.onnx.get(role)
+    return Candidate(
+        role,
+        role.capitalize(),
+        torch=current.artifacts.get(role),
+        onnx=onnx.path if onnx else None,
+        timed=role != "control",
+        why_no_onnx=current.why_no_onnx.get(role, "it was not exported"),
+    )
+
+
+def _role_in_comparison(position: int, count: int) -> str:
+    """The first of several is what the others are held against; the last is the one that matters."""
+    if position == count - 1:
+        return "student"
+    return "teacher" if position == 0 else f"model-{position + 1}"
+
+
+def _onnx_form(source: Artifact | Path) -> Path | None:
+    if isinstance(source, Path):
+        return source
+    return source.path if source.manifest.kind == "onnx" else None
