@@ -239,8 +239,8 @@ def quantize(
     """Quantize a network's ONNX model for the CPU that will run it; what does not pay stays in float.
 
     Args:
-        source: An artifact, or a model spec that comes with weights; by default the newest network below `runs`. What is
-            not exported yet is exported.
+        source: An artifact, a model spec that comes with weights, or an ONNX file of any framework; by default the newest
+            network below `runs`. What is not exported yet is exported.
         teacher: What quantization-aware training learns from; by default as in `prune`.
         teacher_arch: The architecture of a teacher that is a state dict.
         data: A data source; by default the one that the artifact was made with.
@@ -255,7 +255,16 @@ def quantize(
     """
     section = {"quantize": dict(options or {})}
     current = opening.for_another_link(
-        source, section, data, arch, Path(runs), assignments, command, teacher=teacher, teacher_arch=teacher_arch
+        source,
+        section,
+        data,
+        arch,
+        Path(runs),
+        assignments,
+        command,
+        teacher=teacher,
+        teacher_arch=teacher_arch,
+        takes_onnx=True,
     )
     with current.working():
         if not any(each.startswith("export.") for each in assignments):

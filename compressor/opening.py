@@ -53,13 +53,17 @@ def for_another_link(
     *,
     teacher: PathLike | None,
     teacher_arch: str | None,
+    takes_onnx: bool = False,
 ) -> Run:
     """A run around one network that is about to be changed, with the teacher that it recovers from.
 
     Args:
         teacher: As named; by default the one that the network learned from, else the network itself.
         teacher_arch: The architecture of a teacher that is a state dict.
+        takes_onnx: Whether an ONNX model from elsewhere, which cannot be trained, will do.
     """
+    if takes_onnx and source is not None and specs.parse(str(source)).kind == "onnx":
+        return _around_onnx(source, sections, data, runs, assignments, command)
     current = reopened(source, sections, data, arch, runs, assignments, command)
     network = current.artifacts.popitem()[1]
     learned_from = network.parent("teacher")
@@ -70,6 +74,22 @@ def for_another_link(
     current.artifacts["teacher"] = learned_from
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
+    return current
+
+
+def _around_onnx(
+    source: PathLike,
+    sections: Mapping[str, Any],
+    data: str | None,
+    runs: Path,
+    assignments: Sequence[str],
+    command: str,
+) -> Run:
+    """A run around an ONNX model from elsewhere, which has no network that could be trained."""
+    raw = {**sections, **({"data": {"source": data}} if data else {})}
+    current = _checked_run(source, raw, None, runs, assignments, command)
+    with current.working():
+        pipeline.make_teacher(current)
     return current
 
 
@@ -185,6 +205,22 @@ def _role_of(network: Artifact) -> Role:
 def adopt(
     source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
 ) -> Artifact:
+    """A trained network from elsewhere, made an artifact."""
+    current = _checked_run(source, raw, arch, runs, assignments, command)
+    with current.working():
+        made = pipeline.make_teacher(current)
+        assert made is not None
+        return made
+
+
+def _checked_run(
+    source: PathLike, raw: Mapping[str, Any], arch: str | None, runs: Path, assignments: Sequence[str], command: str
+) -> Run:
+    """A run that begins with one model from elsewhere, its settings and files looked at.
+
+    Raises:
+        RecipeError: They have faults.
+    """
     specs.parse(str(source))
     own = {
         "name": name_of(source),
@@ -196,11 +232,7 @@ def adopt(
     found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
     if found:
         raise RecipeError(found, source="command line")
-    current = Run(recipe, command)
-    with current.working():
-        made = pipeline.make_teacher(current)
-        assert made is not None
-        return made
+    return Run(recipe, command)
 
 
 def network_of_run(sources: Sequence[PathLike]) -> Path | None:

@@ -49,7 +49,7 @@ def quantize(current: Run) -> Artifact:
     """Quantize the ONNX model of the latest network; what does not pay stays in float."""
     quantizing = current.recipe.quantize or recipes.QuantizeSettings()
     role = current.latest
-    network = current.artifacts[role]
+    network = current.artifacts.get(role)  # none, where an ONNX model from elsewhere was named
     teacher = current.artifacts.get("teacher", network)
     source = current.onnx.get(role) or export(current, role)
     assert source is not None
@@ -72,7 +72,9 @@ def quantize(current: Run) -> Artifact:
         )
 
     settings = current.settings(data=data, training=quantizing, profile=profile, **this_machine())
-    parents = {"source": source, "network": network, "teacher": teacher}
+    parents = {"source": source}
+    if network is not None and teacher is not None:
+        parents |= {"network": network, "teacher": teacher}
     current.onnx["student"] = current.link(
         "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=libraries(), why=why
     )

@@ -49,7 +49,9 @@ def export_all(current: Run) -> None:
 
 def export_as_before(current: Run) -> None:
     """Give the run the settings its shipped network was exported with, if it was, so that all are exported alike."""
-    network = current.artifacts[shipped(current)]
+    network = current.artifacts.get(shipped(current))
+    if network is None:
+        return
     folder = current.folder / _export_folder(network)
     if not _is_export_of(folder, network):
         return
@@ -58,6 +60,7 @@ def export_as_before(current: Run) -> None:
 
 
 def shipped(current: Run) -> Role:
+    """The network that will be shipped: what the last link left."""
     return current.latest
 
 

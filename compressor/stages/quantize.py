@@ -213,8 +213,11 @@ class _Quantizing:
             },
             details={
                 "parity": asdict(self._parity(file)),
-                "input_contract": self.source.manifest.details["input_contract"],
-                "opset": self.source.manifest.details["opset"],
+                **{
+                    told: self.source.manifest.details[told]
+                    for told in ("input_contract", "opset")
+                    if told in self.source.manifest.details  # a model from elsewhere has the contract that it came with
+                },
                 "size_bytes": file.stat().st_size,
                 "title": self.source.manifest.details["title"],
                 "result": self.settings.method if ships else "float",
