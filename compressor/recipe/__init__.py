@@ -1,0 +1,88 @@
+"""The recipe: what a user asks for, as frozen settings; TOML in, every fault at once.
+
+A recipe names the data, the networks and the stages; flags of a stage command give the same settings. Unknown keys,
+wrong types, out-of-range values, unknown names of losses, tasks, formats and runtimes, and impossible orders are found
+here without torch. What only a file's content can tell (is `t.pt` a pickle?) is found by `preflight.check`.
+
+    settings    the tables as classes (data, task, networks, export, bench), and `Recipe`, which holds everything
+    links       the stages by name, and the tables of those that train: losses, train, specialists, distill, prune, quantize
+    reading     a file to plain data, and `--set` over it
+    checking    plain data to a frozen recipe, or every fault of it
+    names       faults in names that point into a registry, and in the options that go with them
+    orders      faults in the order of the stages
+    _wording    what pydantic finds wrong, in our words
+    _base       the base class of all settings
+
+Other modules import from here. Among the rooms imports go one way, as in checking, orders, names, _wording, settings,
+links, _base; reading needs none of them.
+"""
+
+from __future__ import annotations
+
+from compressor.recipe._base import Settings
+from compressor.recipe.checking import faults, parse
+from compressor.recipe.links import (
+    DISTILLATION_ALONE,
+    SWEPT,
+    DistillSettings,
+    LossSettings,
+    PruneSettings,
+    QuantizeSettings,
+    RampSettings,
+    RecoverySettings,
+    SpecialistSettings,
+    StageName,
+    TrainingSettings,
+    TrainSettings,
+)
+from compressor.recipe.names import split_source, takes_of
+from compressor.recipe.reading import override, read_file, safe_name
+from compressor.recipe.settings import (
+    DEFAULT_PROFILES,
+    BenchSettings,
+    DataSettings,
+    ExportSettings,
+    ModelSettings,
+    ProfileSettings,
+    Recipe,
+    RuntimeSettings,
+    TaskSettings,
+    TeacherSettings,
+    ViewSettings,
+    kind_of,
+)
+
+__all__ = [
+    "DEFAULT_PROFILES",
+    "DISTILLATION_ALONE",
+    "SWEPT",
+    "BenchSettings",
+    "DataSettings",
+    "DistillSettings",
+    "ExportSettings",
+    "LossSettings",
+    "ModelSettings",
+    "ProfileSettings",
+    "PruneSettings",
+    "QuantizeSettings",
+    "RampSettings",
+    "Recipe",
+    "RecoverySettings",
+    "RuntimeSettings",
+    "Settings",
+    "SpecialistSettings",
+    "StageName",
+    "TaskSettings",
+    "TeacherSettings",
+    "TrainSettings",
+    "TrainingSettings",
+    "ViewSettings",
+    "faults",
+    "kind_of",
+    "override",
+    "parse",
+    "read_file",
+    "safe_name",
+    "split_source",
+    "takes_of",
+]

@@ -1,0 +1,250 @@
+"""Faults in the names that a recipe says, and in the options that go with them.
+
+Names of formats, tasks, kinds of teachers, losses, criteria, quantizers and runtimes point into a registry, those of
+profiles into the recipe itself; with a name come its options, and what it needs of the tables beside it. All of it is
+read from plain data, so that these faults show also where the recipe could not be frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from compressor import registry
+from compressor.errors import CompressError, Fault
+from compressor.recipe._base import table_of
+from compressor.recipe._wording import by_place, fault_of
+from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
+from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of
+
+
+def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """Faults in the names that point into a registry, read leniently so that they show beside other faults."""
+    found: list[Fault] = []
+    data, task, teacher, bench = (table_of(raw, key) for key in ("data", "task", "teacher", "bench"))
+    prune, quantize = table_of(raw, "prune"), table_of(raw, "quantize")
+    for key, given in (("source", "options"), ("unlabelled", "unlabelled_options")):
+        if isinstance(data.get(key), str):
+            found += _source_faults(data[key], table_of(data, given), where=f"data.{key}", options=f"data.{given}")
+    if table_of(data, "unlabelled_options") and data.get("unlabelled") is None:
+        found.append(Fault("data.unlabelled_options", "there is no data.unlabelled that they could be of"))
+    if hides_labels(raw):
+        found += _label_faults(raw)
+    for family, table, key, where in (
+        ("tasks", task, "name", "task.name"),
+        ("teachers", teacher, "kind", "teacher.kind"),
+    ):
+        if isinstance(table.get(key), str):
+            _member(family, table[key], where, found)
+    if isinstance(raw.get("teacher"), Mapping):
+        found += _teacher_faults(teacher, trained="train" in raw)
+    found += _specialist_faults(raw, teacher)
+    task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
+    if task_member:
+        found += registry.option_faults(task_member, table_of(task, "options"), where="task.options")
+    for section in ("distill", "prune", "quantize"):
+        found += _loss_faults(table_of(raw, section).get("losses", ()), section)
+    for family, table, key, given, where in (
+        ("criteria", prune, "criterion", "criterion_options", "prune"),
+        ("quantizers", quantize, "method", "options", "quantize"),
+    ):
+        if isinstance(table.get(key), str):
+            member = _member(family, table[key], f"{where}.{key}", found)
+            if member:
+                found += registry.option_faults(member, table_of(table, given), where=f"{where}.{given}")
+    stated = [name for name in PRUNE_TARGETS if prune.get(name) is not None]
+    if len(stated) > 1:
+        found.append(
+            Fault("prune", f"{' and '.join(stated)} are given, a cut has one target", f"keep {stated[0]} alone")
+        )
+    found += _runtime_faults(bench)
+    profiles, own = bench.get("profiles", ()), table_of(bench, "profile")
+    for index, name in enumerate(profiles if isinstance(profiles, list | tuple) else ()):
+        if name not in own and name not in DEFAULT_PROFILES:
+            known = [*DEFAULT_PROFILES, *own]
+            hint = registry.nearest(str(name), known, "known:") + f", or add [bench.profile.{name}]"
+            found.append(Fault(f"bench.profiles.{index}", f"no profile is called '{name}'", hint))
+    for section in ("prune", "quantize"):
+        wanted = table_of(raw, section).get("profile")
+        if isinstance(wanted, str) and wanted not in own and wanted not in DEFAULT_PROFILES:
+            hint = registry.nearest(wanted, [*DEFAULT_PROFILES, *own], "known:") + f", or add [bench.profile.{wanted}]"
+            found.append(Fault(f"{section}.profile", f"no profile is called '{wanted}'", hint))
+    return found
+
+
+def _label_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """What a recipe asks of labels that `data.labels = false` hides."""
+    found: list[Fault] = []
+    hint = "leave out data.labels (--no-labels)"
+    for section in ("distill", "prune", "quantize"):
+        losses = table_of(raw, section).get("losses", ())
+        for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+            if not isinstance(entry, Mapping):
+                continue
+            name, where = entry.get("name", "kd"), f"{section}.losses.{index}"
+            if name == "hard":
+                found.append(Fault(where, "'hard' learns from labels, and data.labels is false", hint))
+            if name == "kd" and entry.get("alpha", 1) != 1:
+                message = f"alpha = {entry['alpha']} leaves the labels a share, and data.labels is false"
+                found.append(Fault(f"{where}.alpha", message, "write alpha = 1, or leave it out"))
+            if name != "kd" and isinstance(entry.get("hard"), int | float) and entry["hard"] > 0:
+                message = f"hard = {entry['hard']} gives the labels a weight, and data.labels is false"
+                found.append(Fault(f"{where}.hard", message, "write hard = 0, or leave it out"))
+    if table_of(raw, "distill").get("control"):
+        found.append(Fault("distill.control", "a control learns from labels alone, and data.labels is false", hint))
+    if "train" in raw and raw.get("stages") != ["train"]:  # which says by itself that it has no labels
+        found.append(Fault("train", "a teacher learns from labels alone, and data.labels is false", hint))
+    teacher = table_of(raw, "teacher")
+    member = _member("teachers", str(kind_of(teacher)), "teacher.kind", []) if teacher else None
+    if member is not None:
+        takes = {option.name for option in member.positional}
+        if not takes & {"network", "networks", "file"} or member.name == "born_again":
+            message = f"'{member.name}' knows nothing by itself, and data.labels is false"
+            found.append(Fault("teacher.kind", message, "name a trained teacher, or leave out data.labels"))
+    return found
+
+
+def split_source(source: str) -> tuple[str, str | None]:
+    """A data source as (format name, target): `images:flowers` -> `("images", "flowers")`."""
+    name, separator, target = source.partition(":")
+    return name, (target if separator else None)
+
+
+def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options: str) -> list[Fault]:
+    """Faults of a data source as it is named, and of the options of its format."""
+    found: list[Fault] = []
+    name, target = split_source(source)
+    member = _member("formats", name, where, found)
+    if member and member.positional and target is None:
+        found.append(Fault(where, f"'{name}' needs a place", f"write {name}:PATH"))
+    if member and not member.positional and target is not None:
+        found.append(Fault(where, f"'{name}' takes no place", f"write {name}"))
+    if member:
+        found += registry.option_faults(member, given, where=options)
+    return found
+
+
+NETWORKS_OF_A_KIND = ("network", "networks", "file", "peers")
+"""What a kind of teacher may take by position that the recipe names (see `teachers._contract`)."""
+
+
+def takes_of(kind: str) -> tuple[str, ...]:
+    """What a kind of teacher is made from, by the names its constructor takes by position."""
+    return tuple(option.name for option in registry.find("teachers", kind).positional)
+
+
+def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
+    """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
+    kind = kind_of(teacher)
+    member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) else None
+    if member is None:
+        return []
+    found = registry.option_faults(member, table_of(teacher, "kind_options"), where="teacher.kind_options")
+    takes = {option.name for option in member.positional}
+    model, members = teacher.get("model"), teacher.get("members") or ()
+    count = len(members) if isinstance(members, Sequence) else 0
+    if takes & {"network", "networks", "file"} and member.name != "born_again" and not model:
+        what = "a file" if "file" in takes else "a network"
+        found.append(Fault("teacher.model", f"'{member.name}' needs {what}", 'write model = "..." in [teacher]'))
+    if "file" in takes:
+        for key in ("arch", "options", "classes"):
+            if teacher.get(key):
+                found.append(Fault(f"teacher.{key}", f"'{member.name}' is a file and takes no {key}", "leave it out"))
+    if "networks" in takes and member.name != "specialists" and model and not count:
+        hint = "add [[teacher.members]] (on the command line: --teacher once more)"
+        found.append(Fault("teacher.members", f"'{member.name}' needs several networks", hint))
+    if count and not takes & {"networks", "peers"}:
+        hint = 'write kind = "ensemble" (--teacher-kind ensemble)' if "network" in takes else "leave them out"
+        found.append(Fault("teacher.members", f"'{member.name}' takes no several networks", hint))
+    if model and (not takes & {"network", "networks", "file"} or member.name == "born_again") and not trained:
+        hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
+        found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))
+    return found
+
+
+def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[Fault]:
+    """Whether clusters are either made by the run or given with the specialists."""
+    kind, options = teacher.get("kind", "network"), table_of(teacher, "kind_options")
+    stated = raw.get("specialists") is not None
+    if kind != "specialists":
+        hint = 'write kind = "specialists" in [teacher] (--teacher-kind specialists)'
+        return [Fault("specialists", f"a teacher of kind '{kind}' trains no specialists", hint)] if stated else []
+    if teacher.get("members"):
+        if stated:
+            hint = "leave out [specialists] or [[teacher.members]]"
+            return [Fault("specialists", "the specialists are given as members, so none are trained", hint)]
+        if not options.get("clusters"):
+            hint = "write clusters = [[0, 3], [5, 7]] in [teacher.kind_options]: the classes of each, in order"
+            return [Fault("teacher.kind_options.clusters", "which classes do the given specialists know?", hint)]
+    elif options:
+        hint = "leave out kind_options, or name trained specialists as [[teacher.members]]"
+        return [Fault("teacher.kind_options", "the run finds the clusters itself", hint)]
+    return []
+
+
+def _loss_faults(losses: object, section: str) -> list[Fault]:
+    found: list[Fault] = []
+    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+        if isinstance(entry, Mapping):
+            where = f"{section}.losses.{index}"
+            member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
+            if member:
+                options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+                for key, value in list(options.items()):
+                    if value == "auto" and key in SWEPT and key in {option.name for option in member.options}:
+                        found += _sweep_faults(member.name, key, section=section, where=f"{where}.{key}")
+                        del options[key]
+                    elif is_ramp(value):
+                        found += _ramp_faults(value, where=f"{where}.{key}")
+                        options[key] = value["end"]
+                found += registry.option_faults(member, options, where=where)
+    return found
+
+
+def _sweep_faults(loss: str, option: str, *, section: str, where: str) -> list[Fault]:
+    if section != "distill":
+        return [Fault(where, "auto is found by a sweep of distillation alone", "write a number")]
+    if option == "alpha" and loss != "kd":
+        return [Fault(where, f"auto is for the share of kd, and alpha of '{loss}' is a weight", "write a number")]
+    return []
+
+
+def _ramp_faults(ramp: Mapping[str, Any], *, where: str) -> list[Fault]:
+    try:
+        RampSettings.model_validate(ramp)
+    except ValidationError as error:
+        return [replace(fault_of(details), where=where) for details in by_place(error).values()]
+    return []
+
+
+def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
+    """Faults of `bench.runtimes`, of those of a profile, and of `[bench.runtime.NAME]`."""
+    found: list[Fault] = []
+    own = table_of(bench, "runtime")
+    for name in own:
+        options = {key: value for key, value in table_of(own, name).items() if key != "name"}
+        member = _member("runtimes", str(table_of(own, name).get("name", "")), f"bench.runtime.{name}.name", found)
+        if member:
+            found += registry.option_faults(member, options, where=f"bench.runtime.{name}")
+            if not str(name).startswith(member.name):  # tables tell by the name what a model ran on
+                hint = f"call it {member.name}_{name}"
+                found.append(Fault(f"bench.runtime.{name}", f"a '{member.name}' must show it in its name", hint))
+    named = [("bench.runtimes", bench.get("runtimes", ()))]
+    profiles = table_of(bench, "profile")
+    named += [(f"bench.profile.{name}.runtimes", table_of(profiles, name).get("runtimes", ())) for name in profiles]
+    for where, names in named:
+        for index, name in enumerate(names if isinstance(names, list | tuple) else ()):
+            if name not in own:
+                _member("runtimes", str(name), f"{where}.{index}", found)
+    return found
+
+
+def _member(family: str, name: str, where: str, found: list[Fault]) -> registry.Member | None:
+    try:
+        return registry.find(family, name)
+    except CompressError as fault:
+        found.append(Fault(where, fault.message, fault.hint))
+        return None
