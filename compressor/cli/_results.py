@@ -152,7 +152,9 @@ def show_quantized(made: Artifact, *, as_json: bool) -> None:
         console.show(f"{decision.what}: {decision.choice} — {decision.reason}")
     console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
     console.show(f"{made.file('model.onnx')}, {details['size_bytes'] / 1e6:.2f} MB")
-    console.note(f"next: compress bench {made.path.parent}")
+    network, source = made.parent("network"), made.parent("source")
+    compared = made.path.parent if network is not None or source is None else f"{source.path} {made.path}"
+    console.note(f"next: compress bench {compared}")
 
 
 def raise_missed_target(made: Artifact) -> None:

@@ -46,6 +46,8 @@ def quantize(
 ) -> None:
     """Quantize a network's ONNX model for the CPU that will run it; what costs accuracy or time stays in float.
 
+    An ONNX file from elsewhere is quantized as it is: compress quantize model.onnx --data D.
+
     Ends with 1 when a budget is stated and missed.
 
     Example: compress quantize runs/s/distill --max-drop 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
-from compressor.pipeline.current import Run
+from compressor.pipeline.current import Run, given
 from compressor.pipeline.exports import export
 from compressor.pipeline.keys import libraries, this_machine
 
@@ -53,7 +53,7 @@ def quantize(current: Run) -> Artifact:
     teacher = current.artifacts.get("teacher", network)
     source = current.onnx.get(role) or export(current, role)
     assert source is not None
-    data, why = current.counted_views(quantizing)
+    data, why = current.counted_views(quantizing) if network is not None else (given(current.recipe.data, "data"), ())
     profile = current.recipe.bench.profile_named(quantizing.profile)
 
     def make(target: Target) -> Artifact:

@@ -18,6 +18,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from compressor.errors import ModelError
 
 _KEPT_METADATA = "compress."
+_PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 
 
 def prepared(source: Path, scratch: Path) -> Path:
@@ -83,6 +84,23 @@ def weighted_nodes(file: Path, op_types: frozenset[str]) -> tuple[str, ...]:
     return tuple(
         node.name for node in graph.node if node.op_type in op_types and any(name in stored for name in node.input[1:])
     )
+
+
+def probabilities_at_the_end(file: Path, heavy: frozenset[str]) -> tuple[str, ...]:
+    """Nodes from a softmax or sigmoid on, where nothing of `heavy` kinds comes after it: a model's answers as probabilities.
+
+    In 8 bits there is none between 0 and 1/255, so what is small becomes nothing and its logarithm infinite.
+    """
+    nodes = onnx.load(file).graph.node
+    readers = [[later for later in nodes if set(node.output) & set(later.input)] for node in nodes]
+    tail: dict[str, bool] = {}  # node name -> whether nothing heavy comes after it; from the last node to the first
+    for node, after in reversed(list(zip(nodes, readers, strict=True))):
+        tail[node.name] = all(tail[each.name] and each.op_type not in heavy for each in after)
+    found: set[str] = set()
+    for node, after in zip(nodes, readers, strict=True):
+        if node.name in found or (node.op_type in _PROBABILITIES and tail[node.name]):
+            found |= {node.name, *(each.name for each in after)}
+    return tuple(node.name for node in nodes if node.name in found)
 
 
 @contextmanager

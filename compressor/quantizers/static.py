@@ -71,12 +71,13 @@ class Static:
     def prepare(self, source: Path, *, calibration: Calibration, cpu: Cpu, scratch: Path) -> Prepared:
         """See `_contract.PostTraining`."""
         file = _graph.prepared(source, scratch)
-        nodes = _graph.nodes_of(file, _OPERATORS)
+        in_float = _graph.probabilities_at_the_end(file, _HEAVY)
+        nodes = tuple(name for name in _graph.nodes_of(file, _OPERATORS) if name not in in_float)
         if not _graph.nodes_of(file, _HEAVY):
             raise ModelError("there is no convolution or matrix product to quantize", where=str(source))
         with _graph.kept_quiet():
             ranges = self._ranges(file, calibration, scratch)
-        made = _Static(self, file, nodes, cpu, ranges, ())
+        made = _Static(self, file, nodes, in_float, cpu, ranges, ())
         return _bias.settle(made, calibration, wanted=self.correct_bias, scratch=scratch)
 
     def _ranges(self, file: Path, calibration: Calibration, scratch: Path) -> Any:
@@ -103,6 +104,7 @@ class _Static:
     settings: Static
     float_model: Path
     nodes: tuple[str, ...]
+    in_float: tuple[str, ...]
     cpu: Cpu
     ranges: Any
     decisions: tuple[Decision, ...]
@@ -122,7 +124,7 @@ class _Static:
                 _TYPES[self.cpu.activations],
                 self.ranges,
                 [],
-                list(keep_float),
+                [*keep_float, *self.in_float],
                 list(_OPERATORS),
                 {"WeightSymmetric": True, "ActivationSymmetric": self.cpu.activations == "int8"},
             )

@@ -63,7 +63,7 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     found += _runtime_faults(bench)
     profiles, own = bench.get("profiles", ()), table_of(bench, "profile")
     for index, name in enumerate(profiles if isinstance(profiles, list | tuple) else ()):
-        if name not in own and name not in DEFAULT_PROFILES:
+        if isinstance(name, str) and name not in own and name not in DEFAULT_PROFILES:
             known = [*DEFAULT_PROFILES, *own]
             hint = registry.nearest(str(name), known, "known:") + f", or add [bench.profile.{name}]"
             found.append(Fault(f"bench.profiles.{index}", f"no profile is called '{name}'", hint))
@@ -125,10 +125,6 @@ def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options
     if member:
         found += registry.option_faults(member, given, where=options)
     return found
-
-
-NETWORKS_OF_A_KIND = ("network", "networks", "file", "peers")
-"""What a kind of teacher may take by position that the recipe names (see `teachers._contract`)."""
 
 
 def takes_of(kind: str) -> tuple[str, ...]:
@@ -237,7 +233,7 @@ def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
     named += [(f"bench.profile.{name}.runtimes", table_of(profiles, name).get("runtimes", ())) for name in profiles]
     for where, names in named:
         for index, name in enumerate(names if isinstance(names, list | tuple) else ()):
-            if name not in own:
+            if isinstance(name, str) and name not in own:
                 _member("runtimes", str(name), f"{where}.{index}", found)
     return found
 

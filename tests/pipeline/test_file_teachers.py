@@ -215,3 +215,28 @@ def test_the_command_writes_outputs_that_teach(project, tmp_path, monkeypatch, c
     assert np.load(tmp_path / "o.npz")["classes"].tolist()[0] == "north-west"
     with pytest.raises(InputError, match="no name of a NumPy archive"):
         api.evaluate(project / "net.onnx", data=f"npz:{project / 'data.npz'}", save_outputs=tmp_path / "o.txt")
+
+
+def test_an_onnx_file_from_elsewhere_is_quantized_and_keeps_its_input(project):
+    made = api.quantize(
+        project / "net.onnx",
+        data=f"npz:{project / 'data.npz'}",
+        runs=project / "runs",
+        options={"mixed": False, "calibration": 32},
+    )
+
+    theirs, ours = onnx.load(project / "net.onnx"), onnx.load(made.file("model.onnx"))
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in ours.graph.node}
+    assert ours.graph.input[0].name == theirs.graph.input[0].name
+    assert made.parent("network") is None
+    assert made.manifest.metrics["test"]["metrics"]["accuracy"] > 0.5
+
+
+def test_training_with_rounding_is_refused_to_a_file_that_cannot_be_trained(project):
+    with pytest.raises(InputError, match="needs the network, not its ONNX file"):
+        api.quantize(
+            project / "net.onnx",
+            data=f"npz:{project / 'data.npz'}",
+            runs=project / "runs",
+            options={"method": "qat", "epochs": 1},
+        )

@@ -7,12 +7,22 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+from torch import nn
 
 from compressor.errors import InputError, ModelError
+from compressor.quantizers import _graph
 from compressor.quantizers._targets import cpu
 from compressor.quantizers.dynamic import Dynamic
 from compressor.quantizers.static import Static
 from compressor.quantizers.weight_only import WeightOnly
+from tests.unit.quantizers.conftest import write
+
+
+class LogOf(nn.Module):
+    """What turns probabilities into logits, as for a teacher that gives probabilities."""
+
+    def forward(self, probabilities):
+        return (probabilities + 1e-38).log()
 
 
 def prepared(source, pictures, folder, *, target="x86-vnni", **options):
@@ -157,3 +167,24 @@ def test_dynamic_leaves_convolutions_in_float_and_says_so(convolutions, pictures
 
     assert [(each.what, each.choice) for each in found.decisions] == [("convolutions", "float")]
     assert "ConvInteger" not in {node.op_type for node in onnx.load(tmp_path / "out.onnx").graph.node}
+
+
+def test_probabilities_at_the_end_stay_in_float(pictures, tmp_path):
+    logits = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    source = write(nn.Sequential(logits, nn.Softmax(1), LogOf()), tmp_path / "probabilities.onnx")
+    file = written(source, pictures, tmp_path)
+    model = onnx.load(file)
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+
+    assert np.isfinite(answers(file, next(pictures.batches()))).all()
+    assert not [
+        node for node in model.graph.node if node.op_type == "QuantizeLinear" and softmax.output[0] in node.input
+    ]
+    assert len([node for node in model.graph.node if node.op_type == "QuantizeLinear"]) >= 2
+
+
+def test_a_softmax_between_products_is_quantized_like_the_rest(tmp_path):
+    between = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Softmax(1), nn.Linear(8, 5), nn.ReLU())
+    source = write(between, tmp_path / "between.onnx")
+
+    assert _graph.probabilities_at_the_end(source, frozenset({"MatMul", "Gemm"})) == ()
