@@ -11,7 +11,7 @@ from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
 from compressor.pipeline.current import ROLES, Role, Run, given
 from compressor.pipeline.keys import content_key, libraries, this_machine
-from compressor.pipeline.students import _with_usual_loss
+from compressor.pipeline.students import with_usual_loss
 
 if TYPE_CHECKING:
     from compressor.stages.bench import Candidate
@@ -94,7 +94,7 @@ def profile(current: Run, *, steps: int) -> list[Profile]:
                 teacher, training, data=data, dataset=current.dataset, task=task, target=target, steps=steps
             )
         data, _ = current.counted_views()
-        distill, _ = _with_usual_loss(current.recipe.distillation, teacher.kind)
+        distill, _ = with_usual_loss(current.recipe.distillation, teacher.kind)
         return profile_distilling(
             given(current.recipe.student, "student"),
             distill,

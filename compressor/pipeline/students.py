@@ -74,7 +74,7 @@ def _distilled(
 ) -> Artifact:
     """One network, distilled from a teacher of this kind."""
     teacher = given(current.recipe.teacher, "teacher")
-    distill, why_losses = _with_usual_loss(given(current.recipe.distillation, "distill"), kind)
+    distill, why_losses = with_usual_loss(given(current.recipe.distillation, "distill"), kind)
     data, why = current.counted_views()
     why = (*why, *why_losses)
     options = teacher.kind_options if kind == teacher.kind and kind != "onnx" else {}
@@ -118,7 +118,7 @@ def _distilled(
     )
 
 
-def _with_usual_loss(
+def with_usual_loss(
     distill: recipes.DistillSettings, kind: str
 ) -> tuple[recipes.DistillSettings, tuple[Decision, ...]]:
     """The settings with the loss that suits the kind of teacher, where none is stated."""
