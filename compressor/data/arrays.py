@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import label_sets
 from compressor.artifact import Decision
 from compressor.data.samples import ArraySamples, Splits
 from compressor.errors import DataError
@@ -54,11 +55,19 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     inputs = {
         split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where) for split, (x, _) in names.items()
     }
-    found = {split: _labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
+    sets = any(arrays[y].ndim == 2 and arrays[y].shape[1] > 1 for _, y in names.values())
+    read_labels = _label_sets if sets else _labels
+    found = {split: read_labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
     for split, (x, y) in names.items():
         if len(inputs[split]) != len(found[split]):
             raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(found[split])} labels", where=where)
-    classes = _classes(arrays, found, where=where)
+    if sets:
+        width = _one_width([arrays[y] for _, y in names.values()], where=where)
+        classes = _names_of(arrays, where=where) or tuple(str(number) for number in range(width))
+        if len(classes) != width:
+            raise DataError(f"{len(classes)} class names for label sets of {width} classes", where=where)
+    else:
+        classes = _classes(arrays, found, where=where)
     read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", found)) for split, array in of.items()}
     samples = {split: ArraySamples(inputs[split], found[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
@@ -71,6 +80,7 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         test=samples.get("test"),
         fingerprint=fingerprint(read, classes=classes),
         decisions=decisions,
+        label_sets=sets,
     )
 
 
@@ -159,16 +169,43 @@ def _labels(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        hint = f"give class indices [N]: {name}.argmax(axis=1)" if array.ndim == 2 else "give whole numbers [N]"
-        raise DataError(f"{name} is {array.dtype} of shape {array.shape}", where=where, hint=hint)
+        raise DataError(
+            f"{name} is {array.dtype} of shape {array.shape}",
+            where=where,
+            hint="give whole numbers [N], or zeros and ones [N, K] for sets of classes",
+        )
     return array.astype(np.int64)
+
+
+def _label_sets(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
+    """`[N]` sets of classes from `[N, K]` zeros and ones."""
+    hint = f"give zeros and ones [N, K], or class indices [N] ({name}.argmax(axis=1))"
+    if array.ndim != 2 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise DataError(f"{name} is {array.dtype} of shape {array.shape}, not zeros and ones", where=where, hint=hint)
+    if array.shape[1] > label_sets.MOST_CLASSES:
+        message = f"{name} has {array.shape[1]} classes; sets are of {label_sets.MOST_CLASSES} at most"
+        raise DataError(message, where=where)
+    return label_sets.encode(array)
+
+
+def _one_width(labels: Sequence[NDArray[Any]], *, where: str) -> int:
+    widths = {array.shape[1] for array in labels}
+    if len(widths) > 1:
+        raise DataError(f"label sets of {' and '.join(map(str, sorted(widths)))} classes", where=where)
+    return int(widths.pop())
 
 
 def _classes(
     arrays: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[np.int64]], *, where: str
 ) -> tuple[str, ...]:
+    known = _names_of(arrays, where=where)
+    return known or tuple(str(label) for label in range(max(int(y.max(initial=-1)) for y in labels.values()) + 1))
+
+
+def _names_of(arrays: Mapping[str, NDArray[Any]], *, where: str) -> tuple[str, ...]:
+    """The class names that are given; empty where there are none."""
     if "classes" not in arrays:
-        return tuple(str(label) for label in range(max(int(y.max(initial=-1)) for y in labels.values()) + 1))
+        return ()
     names = arrays["classes"]
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise DataError(f"classes is {names.dtype} of shape {names.shape}", where=where, hint="give strings [K]")

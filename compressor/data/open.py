@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import label_sets
 from compressor.artifact import Decision
 from compressor.data import source as sources
 from compressor.data import unlabelled
@@ -60,7 +61,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         train = unlabelled.without_labels(train)
         digest.update(b"no labels")
         decisions.append(Decision("labels of the training samples", "hidden", "data.labels is false"))
-    decisions += _absent_classes(train, splits.classes, where=settings.source)
+    decisions += _absent_classes(train, splits, where=settings.source)
     return Dataset(
         source=settings.source,
         classes=splits.classes,
@@ -69,6 +70,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         test=test,
         fingerprint=digest.hexdigest(),
         decisions=tuple(decisions),
+        label_sets=splits.label_sets,
     )
 
 
@@ -134,7 +136,7 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
             )
         low, high = int(samples.labels.min()), int(samples.labels.max())
         lowest = -1 if name == "train" else 0  # a training sample may have no label
-        if low < lowest or high >= len(splits.classes):
+        if low < lowest or high >= (1 << len(splits.classes) if splits.label_sets else len(splits.classes)):
             raise DataError(
                 f"{name} labels run from {low} to {high}, but there are {len(splits.classes)} classes",
                 where=settings.source,
@@ -172,11 +174,15 @@ def _split_decision(
     )
 
 
-def _absent_classes(train: Samples, classes: tuple[str, ...], *, where: str) -> list[Decision]:
+def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decision]:
     """Classes without a labelled training sample: an error, unless samples without labels may be of them."""
     given = train.labels[train.labels >= 0]
-    counts = np.bincount(given, minlength=len(classes))
-    absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    number = len(splits.classes)
+    if splits.label_sets:
+        counts = label_sets.decode(given, number).sum(axis=0)
+    else:
+        counts = np.bincount(given, minlength=number)
+    absent = [name for name, count in zip(splits.classes, counts, strict=True) if count == 0]
     if not absent or not len(given):
         return []
     shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")

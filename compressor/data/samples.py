@@ -135,6 +135,7 @@ class Splits:
         fingerprint: SHA-256 (hex) of the content, independent of where the files lie.
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
+        label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
     """
 
     classes: tuple[str, ...]
@@ -144,6 +145,7 @@ class Splits:
     fingerprint: str
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
+    label_sets: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class Dataset:
         test: Test samples.
         fingerprint: SHA-256 (hex) of the content and of how it was split.
         decisions: What was chosen automatically, and why.
+        label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
     """
 
     source: str
@@ -167,6 +170,7 @@ class Dataset:
     test: Samples
     fingerprint: str
     decisions: tuple[Decision, ...]
+    label_sets: bool = False
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

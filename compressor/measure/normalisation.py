@@ -111,7 +111,7 @@ def most_accurate(
     best = max(ranks, key=lambda name: ranks[name])
     scores = {name: metric_value for name, (metric_value, _) in ranks.items()}
     told = ", ".join(f"{name} {100 * scores[name]:.1f} %" for name in names)
-    chance = float(np.bincount(samples.labels).max() / len(samples))
+    chance = float(np.unique(samples.labels, return_counts=True)[1].max() / len(samples))
     if scores[best] <= chance + 3 * (chance * (1 - chance) / len(samples)) ** 0.5:
         raise ModelError(
             f"the {what} knows next to nothing of this data under any common normalisation ({told}; "

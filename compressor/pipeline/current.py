@@ -63,10 +63,17 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data, opened once."""
-        from compressor.data.open import open_dataset
+        """The data, opened once.
 
-        return open_dataset(given(self.recipe.data, "data"))
+        Raises:
+            InputError: Its labels are not what the task takes.
+        """
+        from compressor.data.open import open_dataset
+        from compressor.training.start import require_labels_of
+
+        opened = open_dataset(given(self.recipe.data, "data"))
+        require_labels_of(self.task, opened)
+        return opened
 
     @cached_property
     def task(self) -> Task:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressor import artifact, console
+from compressor import artifact, console, registry
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
+from compressor.errors import InputError
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.networks import adopted, combined, member, trained
 from compressor.pipeline.specialists import with_specialists
@@ -17,6 +18,9 @@ def make_teacher(current: Run) -> Artifact | None:
     """Train the teacher, adopt it, take the artifact that it is, or make one of several; None when it is no network."""
     settings = given(current.recipe.teacher, "teacher")
     takes = recipes.takes_of(settings.kind)
+    if current.dataset.label_sets and registry.find("teachers", settings.kind).load().one_class:
+        message = f"'{settings.kind}' is for samples of one class each, and a label here is a set of classes"
+        raise InputError(message, where="teacher.kind", hint="use one network, or a kind that teaches itself")
     if current.recipe.specialising is not None:
         current.artifacts["teacher"] = with_specialists(current, settings, current.recipe.specialising)
     elif current.recipe.train is not None:

@@ -102,6 +102,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         devices=tuple(read_device(file) for file in devices),
         folder=(Path(run_folder.parent.name) / run_folder.name).as_posix(),
         taught=taught,
+        label_sets=bool(raw.get("label_sets", False)),
     )
 
 

@@ -446,6 +446,7 @@ class ReportData:
     Attributes:
         folder: The run's, as a command would name it from where the run was made.
         taught: Who taught the student; None where none was distilled.
+        label_sets: Whether a label is a set of classes, written as one number.
     """
 
     run: str
@@ -475,6 +476,7 @@ class ReportData:
     devices: tuple[Device, ...] = ()
     folder: str = ""
     taught: Taught | None = None
+    label_sets: bool = False
 
     @property
     def timed_base(self) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import label_sets
 from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, Candidate, ReportData, WorstSample, find_candidate, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
@@ -245,9 +247,9 @@ def gallery(data: ReportData) -> tuple[Picture, ...]:
     if worst is None:
         return ()
     pictures: Sequence[Any] = worst.pictures if worst.pictures is not None else [None] * len(worst.samples)
-    return tuple(
-        _picture(sample, pixels, data.classes) for sample, pixels in zip(worst.samples, pictures, strict=False)
-    )
+    name = label_sets.named if data.label_sets else _name
+    named = partial(name, classes=data.classes)
+    return tuple(_picture(sample, pixels, named) for sample, pixels in zip(worst.samples, pictures, strict=False))
 
 
 def png(pixels_CHW: NDArray[np.uint8]) -> bytes:
@@ -263,8 +265,8 @@ def png(pixels_CHW: NDArray[np.uint8]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _picture(sample: WorstSample, pixels: Any, classes: Sequence[str]) -> Picture:
-    truth, before, after = (_name(classes, number) for number in (sample.label, sample.base, sample.answer))
+def _picture(sample: WorstSample, pixels: Any, name: Callable[[int], str]) -> Picture:
+    truth, before, after = (name(number) for number in (sample.label, sample.base, sample.answer))
     source = ""
     if pixels is not None:
         small = _reduced(np.asarray(pixels))
@@ -284,7 +286,7 @@ def _reduced(pixels_CHW: NDArray[np.uint8], *, most: int = 96) -> NDArray[np.uin
     return np.ascontiguousarray(pixels_CHW[:, ::step, ::step])
 
 
-def _name(classes: Sequence[str], number: int) -> str:
+def _name(number: int, classes: Sequence[str]) -> str:
     return classes[number] if 0 <= number < len(classes) else "nothing"
 
 

@@ -112,6 +112,7 @@ def bench(
             "task": type(task).__name__.lower(),
             "metric": task.primary,
             "classes": list(dataset.classes),
+            "label_sets": dataset.label_sets,
             "base": base,
             "candidates": measured,
             "timings": timing.timings,

@@ -31,6 +31,7 @@ CARRIED = (
     "__init__.py",
     "artifact.py",
     "errors.py",
+    "label_sets.py",
     "registry.py",
     "trust.py",
     "measure/__init__.py",
@@ -54,6 +55,7 @@ CARRIED = (
     "runtimes/_onnx_runtime.py",
     "runtimes/ort_cpu.py",
     "tasks/__init__.py",
+    "tasks/_calibration.py",
     "tasks/_contract.py",
 )
 """What of the package runs on a device, beside the file of the task."""

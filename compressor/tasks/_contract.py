@@ -21,6 +21,11 @@ class Task(Protocol):
         """The metric that budgets and reports are about; a key of `metrics`, in 0–1, larger is better."""
         ...
 
+    @property
+    def label_sets(self) -> bool:
+        """Whether a label is a set of classes (`compressor.label_sets`); without it, or with False, it is one class."""
+        ...
+
     def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss against the labels alone; a scalar, mean over the batch."""
         ...

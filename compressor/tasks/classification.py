@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
+from compressor.tasks import _calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_ECE_BINS = 15
 _ROWS_AT_ONCE = 8192  # float64 copies of the outputs stay below 100 MB at 1 000 classes
 
 
@@ -87,7 +87,7 @@ class Classification:
         found = {
             "accuracy": float(correct.mean()),
             "loss": float(loss_N.mean()),
-            "ece": _calibration_error(confidence_N, correct),
+            "ece": _calibration.calibration_error(confidence_N, correct),
         }
         if logits_NK.shape[1] > 5:
             found["top5_accuracy"] = float(_in_top(5, logits_NK, labels_N).mean())
@@ -132,20 +132,7 @@ class Classification:
         """Confidence against accuracy in the bins of `ece`; bins without samples are left out."""
         _check_fit(logits_NK, labels_N)
         _, confidence_N = _loss_and_confidence(logits_NK, labels_N)
-        right_N, bins_N = self.correct(logits_NK, labels_N), _bins(np.nan_to_num(confidence_N))
-        found = []
-        for number in np.unique(bins_N).tolist():
-            inside = bins_N == number
-            found.append(
-                {
-                    "low": number / _ECE_BINS,
-                    "high": (number + 1) / _ECE_BINS,
-                    "samples": int(inside.sum()),
-                    "confidence": float(np.nan_to_num(confidence_N[inside]).mean()),
-                    "accuracy": float(right_N[inside].mean()),
-                }
-            )
-        return found
+        return _calibration.reliability(confidence_N, self.correct(logits_NK, labels_N))
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network whose outputs cannot be read as `num_classes` classes.
@@ -211,16 +198,3 @@ def _loss_and_confidence(
         loss_N[rows] = log_total - np.take_along_axis(shifted, labels_N[rows, None], axis=1)[:, 0]
         confidence_N[rows] = np.exp(-log_total)
     return loss_N, confidence_N
-
-
-def _calibration_error(confidence_N: NDArray[np.float64], correct_N: NDArray[np.bool_]) -> float:
-    """Mean over samples of |accuracy − mean confidence| of the sample's confidence bin; bins are (low, high]."""
-    if np.isnan(confidence_N).any():
-        return float("nan")
-    gaps = np.bincount(_bins(confidence_N), weights=correct_N - confidence_N, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / len(confidence_N))
-
-
-def _bins(confidence_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The number of the bin of each confidence; bins are (low, high], and 0 belongs to the first."""
-    return np.clip(np.ceil(confidence_N * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)

@@ -73,6 +73,7 @@ class Teacher:
         gives_features: Whether answers hold the features of tapped modules.
         own_features: Whether these are features of the student itself.
         needs_labels: Whether an answer depends on the labels.
+        one_class: Whether it reads answers as probabilities of classes of which one is right.
         trainable: Whether it learns along with the student, or changes with it.
         keeps_answers: Whether an answer to a view that it has seen costs nothing more.
         needs_whole_batches: Whether it compares samples with one another, so that several processes would change it.
@@ -88,6 +89,7 @@ class Teacher:
     gives_features: bool = False
     own_features: bool = False
     needs_labels: bool = False
+    one_class: bool = False
     trainable: bool = False
     keeps_answers: bool = False
     needs_whole_batches: bool = False

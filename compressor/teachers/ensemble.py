@@ -32,6 +32,8 @@ class Ensemble(Frozen):
         InputError: An unknown `by`, or weights that do not fit the networks.
     """
 
+    one_class = True
+
     def __init__(
         self,
         networks: Sequence[nn.Module],

@@ -61,6 +61,8 @@ class OnnxFile(Teacher):
         InputError: An unknown option.
     """
 
+    one_class = True
+
     def __init__(
         self,
         file: Path,

@@ -38,6 +38,8 @@ class Specialists(Frozen):
         InputError: Clusters and networks do not fit together.
     """
 
+    one_class = True
+
     def __init__(
         self,
         networks: Sequence[nn.Module],

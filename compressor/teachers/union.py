@@ -37,6 +37,8 @@ class Union(Frozen):
         InputError: A class that no network knows, or one that the data does not have.
     """
 
+    one_class = True
+
     def __init__(
         self,
         networks: Sequence[nn.Module],

@@ -7,7 +7,7 @@ import torch
 from compressor import registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.samples import Dataset
-from compressor.errors import ModelError
+from compressor.errors import InputError, ModelError
 from compressor.measure import normalisation
 from compressor.models import load
 from compressor.models.build import Fit, Loaded
@@ -31,6 +31,23 @@ def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
     smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
     task: Task = member.load()(**(smoothing | settings.options))
     return task
+
+
+def require_labels_of(task: Task, dataset: Dataset) -> None:
+    """Refuse data whose labels are classes where the task takes sets of them, or the other way round.
+
+    Raises:
+        InputError: They do not fit.
+    """
+    takes_sets = getattr(task, "label_sets", False)
+    if takes_sets == dataset.label_sets:
+        return
+    if takes_sets:
+        message, hint = "this task takes a set of classes for each sample", "give labels as zeros and ones [N, K]"
+    else:
+        message = "a label here is a set of classes, and this task takes one class for each sample"
+        hint = 'write name = "multilabel" in [task], or give class indices [N]: y.argmax(axis=1)'
+    raise InputError(message, where=dataset.source, hint=hint)
 
 
 def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> None:

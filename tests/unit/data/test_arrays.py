@@ -68,9 +68,29 @@ def test_samples_out_of_range_or_of_another_kind_are_refused(x, message):
         _splits(x)
 
 
-def test_one_hot_labels_are_refused_with_the_way_out():
+def test_rows_of_zeros_and_ones_are_sets_of_classes():
+    splits = _splits(
+        np.zeros((4, 5)), np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]), classes=np.array(list("abc"))
+    )
+
+    assert splits.label_sets
+    assert splits.train.labels.tolist() == [5, 0, 2, 7]
+    assert splits.classes == ("a", "b", "c")
+
+
+def test_rows_of_anything_else_are_refused_with_the_way_out():
     with pytest.raises(DataError, match=r"y_train is float64 of shape \(4, 3\).*argmax"):
-        _splits(np.zeros((4, 5)), np.zeros((4, 3)))
+        _splits(np.zeros((4, 5)), np.full((4, 3), 0.3))
+
+
+def test_sets_of_more_classes_than_a_number_has_bits_are_refused():
+    with pytest.raises(DataError, match="62 at most"):
+        _splits(np.zeros((4, 5)), np.zeros((4, 63), np.int64))
+
+
+def test_splits_whose_sets_are_of_different_classes_are_refused():
+    with pytest.raises(DataError, match="label sets of 3 and 4 classes"):
+        _splits(np.zeros((4, 5)), np.ones((4, 3)), x_test=np.zeros((4, 5)), y_test=np.ones((4, 4)))
 
 
 def test_labels_in_a_column_are_taken():

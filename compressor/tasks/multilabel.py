@@ -1,0 +1,185 @@
+"""Several classes for one sample: each of K classes is there or not, by itself.
+
+A label is a set of classes, written as one number (`label_sets`). Each class is decided by the sign of its logit. A row
+that holds a NaN decides nothing: it is counted wrong and agrees with no other row.
+
+Shape letters: N samples, B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressor import label_sets
+from compressor.errors import DataError, InputError, ModelError
+from compressor.tasks import _calibration
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Multilabel:
+    """Any number of the classes for each sample; judged by the share of samples of which all classes are told right."""
+
+    primary = "subset_accuracy"
+    label_sets = True
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        """Set up the task.
+
+        Args:
+            label_smoothing: share of each hard label that is moved to one half (training only)
+
+        Raises:
+            InputError: `label_smoothing` is not in 0–1 (1 excluded).
+        """
+        if not 0.0 <= label_smoothing < 1.0:
+            raise InputError(
+                f"{label_smoothing} is no share of a label",
+                where="label_smoothing",
+                hint="write a number from 0 to below 1, usually 0.1",
+            )
+        self.label_smoothing = label_smoothing
+
+    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy with the labels, a scalar: mean over samples and classes.
+
+        Args:
+            logits: `[B, K]`.
+            labels: `[B]`, sets of classes.
+        """
+        return self.hard_losses(logits, labels).mean()
+
+    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross-entropy of each sample `[B]`, mean over its classes; arguments as for `hard_loss`."""
+        import torch
+        from torch.nn import functional as F
+
+        bits_K = torch.arange(logits.shape[1], device=labels.device)
+        there_BK = ((labels[:, None] >> bits_K) & 1).to(logits.dtype)
+        wanted_BK = there_BK * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return F.binary_cross_entropy_with_logits(logits, wanted_BK, reduction="none").mean(dim=1)
+
+    def decisions(self, logits: Tensor) -> Tensor:
+        """`[B × K, 2]`: for each class the logits of its absence, 0, and of its presence.
+
+        Their softmax is the sigmoid of the logit, so that a loss over rows of decisions compares what is decided.
+        """
+        import torch
+
+        present = logits.reshape(-1, 1)
+        return torch.cat([torch.zeros_like(present), present], dim=1)
+
+    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+        """How well sets of classes are told.
+
+        Returns:
+            `subset_accuracy`, the share of samples of which every class is told right; `f1`, of all decisions together
+            (micro); `map`, the mean over classes of the average precision; all in 0–1. `loss`, the mean binary
+            cross-entropy in nats; `ece`, the expected calibration error of the decisions with 15 bins.
+
+        Raises:
+            DataError: Outputs and labels do not fit together, or there are none.
+        """
+        there_NK = _members(logits_NK, labels_N)
+        told_NK = logits_NK > 0
+        both = float((there_NK & told_NK).sum())
+        sums = float(there_NK.sum() + told_NK.sum())
+        precisions = [_average_precision(scores, there) for scores, there in zip(logits_NK.T, there_NK.T)]
+        known = [each for each in precisions if each is not None]
+        wide = logits_NK.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            loss = np.logaddexp(0, wide) - wide * there_NK
+        return {
+            "subset_accuracy": float(self.correct(logits_NK, labels_N).mean()),
+            "f1": 2 * both / sums if sums else 1.0,
+            "map": float(np.mean(known)) if known else 1.0,
+            "loss": float(loss.mean()),
+            "ece": _calibration.calibration_error(*_judged(logits_NK, there_NK)),
+        }
+
+    def per_class(
+        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
+    ) -> list[dict[str, int | float | None]]:
+        """For each class: `samples` that have it, and `accuracy`, the share of them for which it was told (None without)."""
+        there_NK = label_sets.decode(labels_N, num_classes)
+        hits_K = (there_NK & (logits_NK > 0)).sum(axis=0)
+        return [
+            {"samples": int(count), "accuracy": float(hit / count) if count else None}
+            for count, hit in zip(there_NK.sum(axis=0), hits_K)
+        ]
+
+    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
+        """Share of samples for which both sets of outputs `[N, K]` tell the same classes."""
+        sound_N = ~(np.isnan(logits_a).any(axis=1) | np.isnan(logits_b).any(axis=1))
+        return float((((logits_a > 0) == (logits_b > 0)).all(axis=1) & sound_N).mean())
+
+    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether all classes of a sample are told right, `[N]`."""
+        decided_N, _ = self.answers(logits_NK)
+        right_N: NDArray[np.bool_] = decided_N == labels_N
+        return right_N
+
+    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
+        """Counts `[class that is there, class that was told]`: one that was missed counts for each that was told falsely."""
+        there_NK, told_NK = label_sets.decode(labels_N, num_classes), logits_NK > 0
+        missed_NK, falsely_NK = there_NK & ~told_NK, told_NK & ~there_NK
+        counts_KK = missed_NK.astype(np.int64).T @ falsely_NK.astype(np.int64)
+        return counts_KK + np.diag((there_NK & told_NK).sum(axis=0))
+
+    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The set of classes that each row tells (-1 where it holds a NaN), and the probability of all its decisions."""
+        decided_N = label_sets.encode(logits_NK > 0)
+        decided_N[np.isnan(logits_NK).any(axis=1)] = -1
+        return decided_N, _sureness(logits_NK).prod(axis=1)
+
+    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+        """Confidence against accuracy of the decisions on single classes, in the bins of `ece`; empty ones are left out."""
+        return _calibration.reliability(*_judged(logits_NK, _members(logits_NK, labels_N)))
+
+    def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
+        """Refuse a network that does not give one logit for each of `num_classes` classes.
+
+        Raises:
+            ModelError: `shape` is not `[B, num_classes]`.
+        """
+        if len(shape) != 2 or shape[1] != num_classes:
+            raise ModelError(
+                f"the network answers with shape {list(shape)}; {num_classes} classes need [B, {num_classes}]",
+                hint="return one logit for each class, before the sigmoid",
+            )
+
+
+def _members(logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
+    if logits_NK.ndim != 2 or labels_N.shape != logits_NK.shape[:1]:
+        raise DataError(f"outputs {list(logits_NK.shape)} do not fit labels {list(labels_N.shape)}")
+    if not len(labels_N):
+        raise DataError("there is no sample to judge", hint="give a split with at least one sample")
+    if labels_N.min() < 0 or labels_N.max() >= 1 << logits_NK.shape[1]:
+        raise DataError(f"a label has a class beyond the {logits_NK.shape[1]} outputs of the network")
+    return label_sets.decode(labels_N, logits_NK.shape[1])
+
+
+def _average_precision(scores_N: NDArray[Any], there_N: NDArray[np.bool_]) -> float | None:
+    """Sum over thresholds of the precision times what recall gains there; None without a sample of the class."""
+    if not there_N.any():
+        return None
+    order = np.argsort(-scores_N, kind="stable")
+    hits = np.cumsum(there_N[order])
+    ends = np.append(np.flatnonzero(np.diff(scores_N[order])), len(order) - 1)  # equal scores are one threshold
+    precision, recall = hits[ends] / (ends + 1), hits[ends] / hits[-1]
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
+def _judged(logits_NK: NDArray[Any], there_NK: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probability of each decision on one class, and whether it is right, `[N × K]` both."""
+    return _sureness(logits_NK).ravel(), ((logits_NK > 0) == there_NK).ravel()
+
+
+def _sureness(logits_NK: NDArray[Any]) -> NDArray[np.float64]:
+    """Probability of each decision on one class, 0.5 and more, `[N, K]`; NaN where the logit is."""
+    sure_NK: NDArray[np.float64] = 1 / (1 + np.exp(-np.abs(logits_NK.astype(np.float64))))
+    return sure_NK
