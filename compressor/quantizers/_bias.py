@@ -6,10 +6,9 @@ with the mean inputs measured on calibration samples: a layer computes (W + ε) 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -19,14 +18,12 @@ from onnx import numpy_helper
 
 from compressor.artifact import Decision
 from compressor.quantizers._contract import Calibration, Cpu
-
-if TYPE_CHECKING:
-    from compressor.quantizers.static import _Static
+from compressor.quantizers._qdq import Qdq
 
 _HELD_OUT = 4  # batches that judge; the others measure
 
 
-def settle(made: _Static, calibration: Calibration, *, wanted: bool | Literal["auto"], scratch: Path) -> _Static:
+def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"], scratch: Path) -> Qdq:
     """`made` with corrected biases where that is wanted; `auto` compares the error of the logits on calibration samples.
 
     Returns:
@@ -34,8 +31,8 @@ def settle(made: _Static, calibration: Calibration, *, wanted: bool | Literal["a
     """
     if wanted is False:
         return made
-    shifts = _shifts(made.float_model, calibration, cpu=made.cpu, per_channel=made.settings.per_channel)
-    corrected = replace(made, biases=shifts)
+    shifts = _shifts(made.float_model, calibration, cpu=made.cpu, per_channel=made.per_channel)
+    corrected = replace(made, shifts=shifts)
     if wanted is True or not shifts:
         return corrected
     plain_error, error = (
@@ -45,18 +42,6 @@ def settle(made: _Static, calibration: Calibration, *, wanted: bool | Literal["a
     better = error < plain_error
     decision = Decision("bias correction", "on" if better else "off", reason)
     return replace(corrected if better else made, decisions=(*made.decisions, decision))
-
-
-def apply(model: Any, shifts: Mapping[str, NDArray[np.float32]], *, keep_float: Collection[str]) -> None:
-    """Subtract the shifts from the biases of the nodes that are quantized, in place."""
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.name in shifts and node.name not in keep_float:
-            bias = tensors[node.input[2]]
-            own = f"{node.name}.corrected_bias"  # other nodes may share the tensor
-            moved = numpy_helper.to_array(bias) - shifts[node.name]
-            model.graph.initializer.append(numpy_helper.from_array(moved.astype(np.float32), own))
-            node.input[2] = own
 
 
 def _shifts(file: Path, calibration: Calibration, *, cpu: Cpu, per_channel: bool) -> dict[str, NDArray[np.float32]]:
@@ -126,7 +111,7 @@ def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict
     return {name: np.asarray(total) / count for name, total in sums.items()}
 
 
-def _error(made: _Static, calibration: Calibration, file: Path) -> float:
+def _error(made: Qdq, calibration: Calibration, file: Path) -> float:
     """Mean squared error of the quantized model's outputs against the float model's."""
     made.write(file)
     sessions = []

@@ -6,22 +6,18 @@ Scheme: Jacob et al. 2018, Quantization and Training of Neural Networks for Effi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from compressor.artifact import Decision
 from compressor.errors import InputError, ModelError
-from compressor.quantizers import _bias, _graph
+from compressor.quantizers import _bias, _graph, _qdq
 from compressor.quantizers._contract import Calibration, Cpu, Prepared
 
 _METHODS = {
@@ -29,9 +25,7 @@ _METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
-_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 _HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
-_OPERATORS = frozenset({*QDQRegistry, *QLinearOpsRegistry})
 
 
 class Static:
@@ -72,12 +66,12 @@ class Static:
         """See `_contract.PostTraining`."""
         file = _graph.prepared(source, scratch)
         in_float = _graph.probabilities_at_the_end(file, _HEAVY)
-        nodes = tuple(name for name in _graph.nodes_of(file, _OPERATORS) if name not in in_float)
+        nodes = tuple(name for name in _graph.nodes_of(file, _qdq.OPERATORS) if name not in in_float)
         if not _graph.nodes_of(file, _HEAVY):
             raise ModelError("there is no convolution or matrix product to quantize", where=str(source))
         with _graph.kept_quiet():
             ranges = self._ranges(file, calibration, scratch)
-        made = _Static(self, file, nodes, in_float, cpu, ranges, ())
+        made = _qdq.Qdq(file, nodes, in_float, cpu, ranges, per_channel=self.per_channel)
         return _bias.settle(made, calibration, wanted=self.correct_bias, scratch=scratch)
 
     def _ranges(self, file: Path, calibration: Calibration, scratch: Path) -> Any:
@@ -86,7 +80,7 @@ class Static:
             options["percentile"] = self.percentile
         calibrator = create_calibrator(
             file,
-            list(_OPERATORS),
+            list(_qdq.OPERATORS),
             augmented_model_path=str(scratch / "augmented.onnx"),
             calibrate_method=_METHODS[self.calibration],
             extra_options=options,
@@ -95,41 +89,6 @@ class Static:
         for batch in calibration.batches():  # one by one: a histogram grows with what it is given at once
             calibrator.collect_data(_Reader(name, iter([batch])))
         return calibrator.compute_data()
-
-
-@dataclass(frozen=True)
-class _Static:
-    """See `_contract.Prepared`."""
-
-    settings: Static
-    float_model: Path
-    nodes: tuple[str, ...]
-    in_float: tuple[str, ...]
-    cpu: Cpu
-    ranges: Any
-    decisions: tuple[Decision, ...]
-    biases: Any = None
-
-    def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
-        """Write the QDQ model."""
-        model = onnx.load(self.float_model)
-        if self.biases is not None:
-            _bias.apply(model, self.biases, keep_float=keep_float)
-        with _graph.kept_quiet():
-            quantizer = QDQQuantizer(
-                model,
-                self.settings.per_channel,
-                self.cpu.reduce_range,
-                _TYPES[self.cpu.weights],
-                _TYPES[self.cpu.activations],
-                self.ranges,
-                [],
-                [*keep_float, *self.in_float],
-                list(_OPERATORS),
-                {"WeightSymmetric": True, "ActivationSymmetric": self.cpu.activations == "int8"},
-            )
-            quantizer.quantize_model()
-        _graph.save(quantizer.model.model, destination, source=self.float_model)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

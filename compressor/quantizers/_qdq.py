@@ -1,0 +1,81 @@
+"""An int8 model in QDQ form: ONNX Runtime's quantizer with ranges that are known, and biases that may be corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from compressor.artifact import Decision
+from compressor.quantizers import _graph
+from compressor.quantizers._contract import Cpu
+
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+OPERATORS = frozenset({*QDQRegistry, *QLinearOpsRegistry})
+"""Kinds of nodes that have a quantized form."""
+
+
+@dataclass(frozen=True)
+class Qdq:
+    """A calibrated model that can be written with some of its nodes in int8; see `_contract.Prepared`.
+
+    Attributes:
+        float_model: Prepared by `_graph.prepared`.
+        nodes: Those that can be quantized.
+        in_float: Those that stay in float whatever is asked for.
+        cpu: What it is written for.
+        ranges: Of activations, as ONNX Runtime's calibrators give them.
+        decisions: What was chosen on the way.
+        shifts: Node -> what is subtracted from its bias where it is quantized.
+        per_channel: A scale for each output channel of weights.
+    """
+
+    float_model: Path
+    nodes: tuple[str, ...]
+    in_float: tuple[str, ...]
+    cpu: Cpu
+    ranges: Any
+    decisions: tuple[Decision, ...] = ()
+    shifts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    per_channel: bool = True
+
+    def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
+        """Write the QDQ model."""
+        model = onnx.load(self.float_model)
+        _move_biases(model, self.shifts, keep_float=keep_float)
+        with _graph.kept_quiet():
+            quantizer = QDQQuantizer(
+                model,
+                self.per_channel,
+                self.cpu.reduce_range,
+                _TYPES[self.cpu.weights],
+                _TYPES[self.cpu.activations],
+                self.ranges,
+                [],
+                [*keep_float, *self.in_float],
+                list(OPERATORS),
+                {"WeightSymmetric": True, "ActivationSymmetric": self.cpu.activations == "int8"},
+            )
+            quantizer.quantize_model()
+        _graph.save(quantizer.model.model, destination, source=self.float_model)
+
+
+def _move_biases(model: Any, shifts: Mapping[str, NDArray[np.float32]], *, keep_float: Collection[str]) -> None:
+    """Subtract the shifts from the biases of the nodes that are quantized, in place."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name in shifts and node.name not in keep_float:
+            bias = tensors[node.input[2]]
+            own = f"{node.name}.corrected_bias"  # other nodes may share the tensor
+            moved = numpy_helper.to_array(bias) - shifts[node.name]
+            model.graph.initializer.append(numpy_helper.from_array(moved.astype(np.float32), own))
+            node.input[2] = own
