@@ -28,9 +28,7 @@ def prune(current: Run) -> Artifact:
             teacher=teacher,
             profile=profile,
             export=current.recipe.export,
-            data=data,
-            dataset=current.dataset,
-            task=current.task_with(label_smoothing=pruning.label_smoothing),
+            material=current.material(pruning, data),
             target=target,
         )
 
@@ -65,9 +63,7 @@ def quantize(current: Run) -> Artifact:
             profile=profile,
             network=network,
             teacher=teacher,
-            data=data,
-            dataset=current.dataset,
-            task=current.task_with(label_smoothing=quantizing.label_smoothing),
+            material=current.material(quantizing, data),
             target=target,
         )
 

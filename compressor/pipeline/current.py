@@ -20,6 +20,7 @@ from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
     from compressor.tasks._contract import Task
+    from compressor.training.material import Material
 
 Role = Literal["teacher", "control", "distilled", "pruned", "student"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -78,7 +79,7 @@ class Run:
     @cached_property
     def task(self) -> Task:
         """What outputs mean, without label smoothing (training adds its own)."""
-        return self.task_with(label_smoothing=0.0)
+        return self._task_with(label_smoothing=0.0)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -237,8 +238,22 @@ class Run:
             for name, part in named.items()
         }
 
-    def task_with(self, *, label_smoothing: float) -> Task:
-        """What outputs mean, with this much label smoothing in its hard loss."""
+    def material(
+        self, training: recipes.TrainingSettings, data: DataSettings | None = None, *, dataset: Dataset | None = None
+    ) -> Material:
+        """What a network is trained on.
+
+        Args:
+            training: With which label smoothing.
+            data: With the views that are shown; by default the recipe's.
+            dataset: Where it is not the whole one.
+        """
+        from compressor.training.material import Material
+
+        task = self._task_with(label_smoothing=training.label_smoothing)
+        return Material(dataset or self.dataset, data or given(self.recipe.data, "data"), task)
+
+    def _task_with(self, *, label_smoothing: float) -> Task:
         from compressor.training.start import task_of
 
         return task_of(self.recipe.task, label_smoothing=label_smoothing)

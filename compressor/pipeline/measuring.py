@@ -88,20 +88,14 @@ def profile(current: Run, *, steps: int) -> list[Profile]:
         teacher = given(current.recipe.teacher, "teacher")
         if current.recipe.distillation is None:
             training = current.recipe.train or recipes.TrainSettings()
-            task = current.task_with(label_smoothing=training.label_smoothing)
-            data = given(current.recipe.data, "data")
-            return profile_training(
-                teacher, training, data=data, dataset=current.dataset, task=task, target=target, steps=steps
-            )
+            return profile_training(teacher, training, material=current.material(training), target=target, steps=steps)
         data, _ = current.counted_views()
         distill, _ = with_usual_loss(current.recipe.distillation, teacher.kind)
         return profile_distilling(
             given(current.recipe.student, "student"),
             distill,
             teacher=teacher,
-            data=data,
-            dataset=current.dataset,
-            task=current.task_with(label_smoothing=current.recipe.distillation.label_smoothing),
+            material=current.material(distill, data),
             target=target,
             steps=steps,
         )

@@ -48,9 +48,7 @@ def trained(
         return stage(
             model,
             training,
-            data=shown,
-            dataset=dataset,
-            task=current.task_with(label_smoothing=training.label_smoothing),
+            material=current.material(training, shown, dataset=dataset),
             target=target,
         )
 

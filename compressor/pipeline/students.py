@@ -89,9 +89,7 @@ def _distilled(
             student,
             distill,
             teaching=Teaching(kind, options, source, peers),
-            data=data,
-            dataset=current.dataset,
-            task=current.task_with(label_smoothing=distill.label_smoothing),
+            material=current.material(distill, data),
             target=target,
         )
 

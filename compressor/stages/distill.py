@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Dataset
-from compressor.recipe import DataSettings, DistillSettings, ModelSettings
-from compressor.tasks._contract import Task
+from compressor.recipe import DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
 from compressor.training import sweep
+from compressor.training.material import Material
 from compressor.training.produce import produce
 from compressor.training.sources import losses_of, read_features
 from compressor.training.teaching import Teaching, teacher_of
@@ -18,9 +17,7 @@ def distill(
     settings: DistillSettings,
     *,
     teaching: Teaching,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> Artifact:
     """Train `student` from its teacher and keep its last epoch; options that are `auto` are found by a sweep before.
@@ -29,9 +26,7 @@ def distill(
         student: The network to train.
         settings: How, and with which losses.
         teaching: Who teaches.
-        data: Where `dataset` came from, and which views of it are shown.
-        dataset: What both see.
-        task: What the outputs mean.
+        material: Samples, how they are shown, and what outputs mean.
         target: What to leave behind.
 
     Raises:
@@ -46,9 +41,7 @@ def distill(
         return teacher_of(
             teaching,
             settings,
-            data=data,
-            dataset=dataset,
-            task=task,
+            material=material,
             seed=target.seed,
             reads_features=reads_features,
         )
@@ -58,9 +51,7 @@ def distill(
         student,
         settings,
         teacher=lambda: make_teacher()[0] if teacher.trainable else teacher,
-        data=data,
-        dataset=dataset,
-        task=task,
+        material=material,
         target=target,
     )
     made = produce(
@@ -68,9 +59,7 @@ def distill(
         chosen,
         teacher=teacher,
         losses=losses_of(chosen),
-        data=data,
-        dataset=dataset,
-        task=task,
+        material=material,
         target=target,
         why_teacher=(*why_chosen, *why_teacher),
         taught_by=teaching.described(),

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from compressor import artifact
 from compressor.artifact import Target
-from compressor.data.samples import Dataset
 from compressor.losses.hard import Hard
-from compressor.recipe import DataSettings, DistillSettings, ModelSettings, TeacherSettings, TrainingSettings, takes_of
-from compressor.tasks._contract import Task
+from compressor.recipe import DistillSettings, ModelSettings, TeacherSettings, TrainingSettings, takes_of
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
 from compressor.teachers.none import NoTeacher
 from compressor.training.engine import WeightedLoss
+from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.profile import Profile, profile
 from compressor.training.sources import losses_of
@@ -25,9 +24,7 @@ def profile_training(
     model: ModelSettings,
     settings: TrainingSettings,
     *,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
     steps: int,
 ) -> list[Profile]:
@@ -36,11 +33,9 @@ def profile_training(
     Raises:
         ModelError: The network cannot be built or does not fit the data.
     """
-    loaded, _ = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    loaded, _ = network_for(model, dataset=material.dataset, task=material.task, seed=target.seed)
     losses = (WeightedLoss("hard", 1.0, Hard()),)
-    job, _ = job_for(
-        loaded, settings, teacher=NoTeacher(), losses=losses, data=data, dataset=dataset, task=task, target=target
-    )
+    job, _ = job_for(loaded, settings, teacher=NoTeacher(), losses=losses, material=material, target=target)
     return profile(job, teacher=None, steps=steps)
 
 
@@ -49,9 +44,7 @@ def profile_distilling(
     settings: DistillSettings,
     *,
     teacher: TeacherSettings,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
     steps: int,
 ) -> list[Profile]:
@@ -60,7 +53,7 @@ def profile_distilling(
     Raises:
         ModelError: Student or teacher cannot be built or do not fit the data.
     """
-    loaded, _ = network_for(student, dataset=dataset, task=task, seed=target.seed)
+    loaded, _ = network_for(student, dataset=material.dataset, task=material.task, seed=target.seed)
     live: Teacher
     if "file" in takes_of(teacher.kind):
         file = Path(teacher.model)
@@ -68,24 +61,21 @@ def profile_distilling(
         live = make(
             Teaching(teacher.kind, teacher.kind_options, source),
             network=None,
-            dataset=dataset,
-            task=task,
+            material=material,
             seed=target.seed,
         )
     elif teacher.model:
-        taught_by, _ = network_for(teacher, dataset=dataset, task=task, seed=target.seed)
-        live = Frozen(folded(taught_by.network, dataset=dataset)[0])
+        taught_by, _ = network_for(teacher, dataset=material.dataset, task=material.task, seed=target.seed)
+        live = Frozen(folded(taught_by.network, dataset=material.dataset)[0])
     else:
         alone = Teaching(teacher.kind, teacher.kind_options, peers=teacher.members or (student,))
-        live = make(alone, network=None, dataset=dataset, task=task, seed=target.seed)
+        live = make(alone, network=None, material=material, seed=target.seed)
     job, _ = job_for(
         loaded,
         settings,
         teacher=live,
         losses=losses_of(settings),
-        data=data,
-        dataset=dataset,
-        task=task,
+        material=material,
         target=target,
     )
     return profile(job, teacher=live, steps=steps)

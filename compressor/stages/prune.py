@@ -29,7 +29,7 @@ from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
 from compressor.models.network import Network
-from compressor.recipe import DataSettings, ExportSettings, ProfileSettings, PruneSettings
+from compressor.recipe import ExportSettings, ProfileSettings, PruneSettings
 from compressor.runtimes.torch import TorchEager
 from compressor.surgery import aim, gradients, sensitivity
 from compressor.surgery.criteria._contract import Criterion
@@ -40,6 +40,7 @@ from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training import batch_norm, engine, resume
 from compressor.training.keep import keep
+from compressor.training.material import Material
 from compressor.training.produce import job_for, require_keepable
 from compressor.training.rounds import Rounds
 from compressor.training.sources import losses_of
@@ -60,9 +61,7 @@ def prune(
     teacher: Artifact,
     profile: ProfileSettings,
     export: ExportSettings,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> Artifact:
     """Prune the network in `source`, and keep the best round.
@@ -73,9 +72,7 @@ def prune(
         teacher: What it recovers from.
         profile: Run conditions that latency is measured under.
         export: The form in which size and latency are measured.
-        data: Where `dataset` came from, and which views of it are shown.
-        dataset: What it recovers on.
-        task: What the outputs mean.
+        material: Samples, how they are shown, and what outputs mean.
         target: What to leave behind.
 
     Raises:
@@ -84,13 +81,11 @@ def prune(
         DivergenceError: Recovery met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
-    require_same_classes(source, dataset, what="network")
+    require_same_classes(source, material.dataset, what="network")
     loaded = checkpoint.load(source)
-    require_keepable(loaded, dataset)
+    require_keepable(loaded, material.dataset)
     with tempfile.TemporaryDirectory(prefix="compress-prune-") as scratch:
-        return _Pruning(
-            loaded, settings, teacher, profile, export, data, dataset, task, target, Path(scratch)
-        ).to_the_end()
+        return _Pruning(loaded, settings, teacher, profile, export, material, target, Path(scratch)).to_the_end()
 
 
 @dataclass
@@ -100,9 +95,7 @@ class _Pruning:
     teacher: Artifact
     profile: ProfileSettings
     export: ExportSettings
-    data: DataSettings
-    dataset: Dataset
-    task: Task
+    material: Material
     target: Target
     scratch: Path
 
@@ -125,6 +118,16 @@ class _Pruning:
         self.interruptions = 0
         member = registry.find("criteria", self.settings.criterion)
         self.criterion: Criterion = member.load()(**self.settings.criterion_options)
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it recovers on and is judged on."""
+        return self.material.dataset
+
+    @property
+    def task(self) -> Task:
+        """What outputs mean."""
+        return self.material.task
 
     def to_the_end(self) -> Artifact:
         whole = self.loaded
@@ -228,9 +231,7 @@ class _Pruning:
             self.settings.model_copy(update={"epochs": epochs}),
             teacher=teacher,
             losses=losses_of(self.settings),
-            data=self.data,
-            dataset=self.dataset,
-            task=self.task,
+            material=self.material,
             target=replace(self.target, role=title),
         )
         state = self.target.state / f"training-{number}"
@@ -253,9 +254,7 @@ class _Pruning:
         return teacher_of(
             Teaching(source=self.teacher),
             self.settings,
-            data=self.data,
-            dataset=self.dataset,
-            task=self.task,
+            material=self.material,
             seed=self.target.seed,
         )
 

@@ -34,9 +34,10 @@ from compressor.quantizers._contract import Cpu, PostTraining, Prepared
 from compressor.quantizers._graph import copy_metadata
 from compressor.quantizers._search import Found, search
 from compressor.quantizers._targets import cpu as cpu_of
-from compressor.recipe import DataSettings, ExportSettings, ProfileSettings, QuantizeSettings
+from compressor.recipe import ExportSettings, ProfileSettings, QuantizeSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
+from compressor.training.material import Material
 from compressor.training.quantized import Trained, discard, train_quantized
 
 MODEL = "model.onnx"
@@ -52,9 +53,7 @@ def quantize(
     profile: ProfileSettings,
     network: Artifact | None,
     teacher: Artifact | None,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> Artifact:
     """Quantize the model in `source` and keep it, or the float model where that is better.
@@ -65,9 +64,7 @@ def quantize(
         profile: Run conditions that time is measured under.
         network: The network it was exported from, which quantization-aware training starts from.
         teacher: What that learns from.
-        data: Where `dataset` came from, and which views of it training is shown.
-        dataset: Calibration comes from its training set, choices from validation, the final word from the test set.
-        task: What the outputs mean.
+        material: Samples, how they are shown, and what outputs mean.
         target: What to leave behind.
 
     Raises:
@@ -78,11 +75,11 @@ def quantize(
         tempfile.TemporaryDirectory(prefix="compress-quantize-") as scratch,
         artifact.folder_for(target.folder) as folder,
     ):
-        job = _Quantizing(source, settings, profile, dataset, task, target, Path(scratch))
+        job = _Quantizing(source, settings, profile, material, target, Path(scratch))
         if settings.method != "qat":
             job.choose_layers(method=settings.method, options=settings.options)
             return job.ship(folder)
-        trained = job.train(network, teacher=teacher, data=data)
+        trained = job.train(network, teacher=teacher)
         made = job.ship(folder)
         discard(trained)
         return made
@@ -93,8 +90,7 @@ class _Quantizing:
     source: Artifact
     settings: QuantizeSettings
     profile: ProfileSettings
-    dataset: Dataset
-    task: Task
+    material: Material
     target: Target
     scratch: Path
 
@@ -108,6 +104,16 @@ class _Quantizing:
         self.search: Found | None = None
         self.layers: list[dict[str, Any]] = []
         self.training: dict[str, Any] = {}
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it is made for and judged on."""
+        return self.material.dataset
+
+    @property
+    def task(self) -> Task:
+        """What outputs mean."""
+        return self.material.task
 
     def choose_layers(self, file: Path | None = None, *, method: str, options: Mapping[str, Any]) -> None:
         """Calibrate, and leave in float what costs time or accuracy.
@@ -164,7 +170,7 @@ class _Quantizing:
         ]
         self._explain_search(self.search)
 
-    def train(self, network: Artifact | None, *, teacher: Artifact | None, data: DataSettings) -> Trained:
+    def train(self, network: Artifact | None, *, teacher: Artifact | None) -> Trained:
         """Quantization-aware training from the teacher, then as without it."""
         if network is None:
             raise InputError(
@@ -179,9 +185,7 @@ class _Quantizing:
             cpu=self.cpu,
             export=ExportSettings.model_validate(self.source.manifest.settings["export"]),
             teacher=teacher,
-            data=data,
-            dataset=self.dataset,
-            task=self.task,
+            material=self.material,
             target=self.target,
             destination=file,
         )
@@ -235,7 +239,10 @@ class _Quantizing:
     def calibration(self) -> TrainingSamples:
         """Samples of the training set, as the model takes them."""
         return TrainingSamples(
-            self.dataset.train, number=self.settings.calibration, seed=self.target.seed, prepare=self.runtime.prepare
+            self.dataset.train,
+            number=self.settings.calibration,
+            seed=self.target.seed,
+            prepare=self.runtime.prepare,
         )
 
     @cached_property
@@ -324,7 +331,10 @@ class _Quantizing:
     def inputs(self) -> Path:
         """Real samples for timing."""
         file = self.scratch / "inputs.npy"
-        np.save(file, self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)))
+        np.save(
+            file,
+            self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)),
+        )
         return file
 
     def _verdict(self, *, drop: float, speedup: Interval | None) -> tuple[bool, str]:

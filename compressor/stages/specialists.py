@@ -38,6 +38,7 @@ from compressor.teachers.none import NoTeacher
 from compressor.training import apart
 from compressor.training.clusters import confusable, covariation_of, probabilities_of
 from compressor.training.engine import WeightedLoss
+from compressor.training.material import Material
 from compressor.training.produce import train_from
 from compressor.training.start import require_same_classes, task_of
 
@@ -199,9 +200,7 @@ def train_one(
         settings,
         teacher=teacher,
         losses=losses,
-        data=data,
-        dataset=own,
-        task=task_of(task, label_smoothing=settings.label_smoothing),
+        material=Material(own, data, task_of(task, label_smoothing=settings.label_smoothing)),
         target=target,
         why=decisions,
         taught_by={"kind": "network", "options": {}, "title": loaded.title} if settings.soft > 0 else None,

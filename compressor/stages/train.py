@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset
 from compressor.losses.hard import Hard
-from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
-from compressor.tasks._contract import Task
+from compressor.recipe import ModelSettings, TrainingSettings
 from compressor.teachers.none import NoTeacher
 from compressor.training.engine import WeightedLoss
+from compressor.training.material import Material
 from compressor.training.produce import produce
 
 
@@ -16,12 +15,10 @@ def train(
     model: ModelSettings,
     settings: TrainingSettings,
     *,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> Artifact:
-    """Train `model` on the labels of `dataset` and keep its last epoch.
+    """Train `model` on the labels of `material` and keep its last epoch.
 
     Raises:
         ModelError: The network cannot be built or does not fit the data.
@@ -29,6 +26,4 @@ def train(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     losses = (WeightedLoss("hard", 1.0, Hard()),)
-    return produce(
-        model, settings, teacher=NoTeacher(), losses=losses, data=data, dataset=dataset, task=task, target=target
-    )
+    return produce(model, settings, teacher=NoTeacher(), losses=losses, material=material, target=target)

@@ -21,12 +21,12 @@ from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
-from compressor.recipe import DataSettings, ModelSettings, TrainingSettings
-from compressor.tasks._contract import Task
+from compressor.recipe import ModelSettings, TrainingSettings
 from compressor.teachers._contract import Teacher
 from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
+from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
 
@@ -39,14 +39,12 @@ def produce(
     *,
     teacher: Teacher,
     losses: tuple[engine.WeightedLoss, ...],
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
     why_teacher: tuple[Decision, ...] = (),
     taught_by: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Build `model`, train it on `dataset` with `losses` against `teacher`, and keep its last epoch.
+    """Build `model`, train it on `material` with `losses` against `teacher`, and keep its last epoch.
 
     Of several processes the main one keeps it; the others wait until it is there.
 
@@ -55,15 +53,13 @@ def produce(
         DivergenceError: Training met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
-    loaded, why_network = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    loaded, why_network = network_for(model, dataset=material.dataset, task=material.task, seed=target.seed)
     return train_from(
         loaded,
         settings,
         teacher=teacher,
         losses=losses,
-        data=data,
-        dataset=dataset,
-        task=task,
+        material=material,
         target=target,
         why=(*why_network, *why_teacher),
         taught_by=taught_by,
@@ -76,9 +72,7 @@ def train_from(
     *,
     teacher: Teacher,
     losses: tuple[engine.WeightedLoss, ...],
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
     why: tuple[Decision, ...] = (),
     taught_by: Mapping[str, Any] | None = None,
@@ -92,15 +86,13 @@ def train_from(
         details: What its manifest keeps beside the curve.
         title: What the progress bar calls it; by default its role.
     """
-    require_keepable(loaded, dataset)
-    steps = settings.epochs * max(1, len(dataset.train) // settings.batch_size)
+    require_keepable(loaded, material.dataset)
+    steps = settings.epochs * max(1, len(material.dataset.train) // settings.batch_size)
     if steps < _FEW_STEPS:
         console.note(
             f"{title or target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more"
         )
-    job, why_views = job_for(
-        loaded, settings, teacher=teacher, losses=losses, data=data, dataset=dataset, task=task, target=target
-    )
+    job, why_views = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     if title is not None:
         job = replace(job, title=title)
     trained = engine.fit(job)
@@ -109,8 +101,8 @@ def train_from(
     kept = keep(
         loaded.with_network(trained.network),
         target=target,
-        dataset=dataset,
-        task=task,
+        dataset=material.dataset,
+        task=material.task,
         decisions=(*why, *why_views, *trained.decisions),
         details={
             "curve": trained.curve,
@@ -131,25 +123,23 @@ def job_for(
     *,
     teacher: Teacher,
     losses: tuple[engine.WeightedLoss, ...],
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> tuple[engine.Job, tuple[Decision, ...]]:
     """What the loop needs to train `loaded`, and why its views are what they are."""
-    shown, why_views = views.resolve(data.views, sample_shape=dataset.sample_shape)
+    shown, why_views = views.resolve(material.data.views, sample_shape=material.dataset.sample_shape)
     taps, why_taps = settle(
         losses,
         student=loaded.network,
         teacher=teacher,
-        sample_shape=dataset.sample_shape,
-        labels=dataset.train.labels,
+        sample_shape=material.dataset.sample_shape,
+        labels=material.dataset.train.labels,
         seed=target.seed,
     )
-    count = 0 if data.views.count == "auto" else data.views.count
-    _require_something_to_learn(teacher, losses, dataset)
+    count = 0 if material.data.views.count == "auto" else material.data.views.count
+    _require_something_to_learn(teacher, losses, material.dataset)
     if teacher.pairing() is not None and shown.mixes:
-        hint = "leave out data.views.mixup and cutmix"
+        hint = "leave out material.data.views.mixup and cutmix"
         raise InputError("this teacher pairs samples by their labels, and mixed samples have several", hint=hint)
     job = engine.Job(
         title=target.role,
@@ -159,9 +149,9 @@ def job_for(
         network=loaded.network,
         teacher=teacher,
         losses=losses,
-        task=task,
-        dataset=dataset,
-        plan=ViewPlan(shown, count, seed=data.views.seed if count else target.seed),
+        task=material.task,
+        dataset=material.dataset,
+        plan=ViewPlan(shown, count, seed=material.data.views.seed if count else target.seed),
         settings=settings,
         seed=target.seed,
         taps=taps,

@@ -13,16 +13,15 @@ import torch
 
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
-from compressor.data.samples import Dataset
 from compressor.errors import ModelError
 from compressor.losses.hard import Hard
 from compressor.models import checkpoint, folding, onnx_file
 from compressor.quantizers._contract import Cpu
 from compressor.quantizers.qat import Qat
-from compressor.recipe import DataSettings, ExportSettings, QuantizeSettings
-from compressor.tasks._contract import Task
+from compressor.recipe import ExportSettings, QuantizeSettings
 from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
+from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.sources import losses_of
 from compressor.training.teaching import Teaching, teacher_of
@@ -55,9 +54,7 @@ def train_quantized(
     cpu: Cpu,
     export: ExportSettings,
     teacher: Artifact | None,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
     destination: Path,
 ) -> Trained:
@@ -73,9 +70,7 @@ def train_quantized(
         cpu: What it is made for.
         export: The form of the ONNX file.
         teacher: What it learns from; None for the labels alone.
-        data: Where `dataset` came from, and which views of it are shown.
-        dataset: What it trains on.
-        task: What the outputs mean.
+        material: Samples, how they are shown, and what outputs mean.
         target: What is being made.
         destination: Of the ONNX file.
 
@@ -85,7 +80,7 @@ def train_quantized(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded = checkpoint.load(source)
-    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
+    some = material.dataset.train.fetch(np.arange(min(_COMPARED, len(material.dataset.train)), dtype=np.int64))
     folded, why = folding.fold_batch_norm(loaded.network, to_float(torch.from_numpy(some)))
     network = copy.deepcopy(folded).requires_grad_(True)
     if not method.attach(network, cpu=cpu):
@@ -93,7 +88,7 @@ def train_quantized(
     answers, why_teacher = (
         (NoTeacher(), ())
         if teacher is None
-        else teacher_of(Teaching(source=teacher), settings, data=data, dataset=dataset, task=task, seed=target.seed)
+        else teacher_of(Teaching(source=teacher), settings, material=material, seed=target.seed)
     )
     losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings)
     job, why_views = job_for(
@@ -101,9 +96,7 @@ def train_quantized(
         settings.model_copy(update={"compile": False}),
         teacher=answers,
         losses=losses,
-        data=data,
-        dataset=dataset,
-        task=task,
+        material=material,
         target=replace(target, role="qat"),
     )
     trained = engine.fit(job)

@@ -19,12 +19,11 @@ from typing import Any
 
 from compressor import console, processes, registry
 from compressor.artifact import Decision, Target
-from compressor.data.samples import Dataset
 from compressor.errors import ArtifactError, DivergenceError, InputError
-from compressor.recipe import SWEPT, DataSettings, DistillSettings, ModelSettings
-from compressor.tasks._contract import Task
+from compressor.recipe import SWEPT, DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
 from compressor.training import compiling, engine, resume
+from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.sources import losses_of
 from compressor.training.start import network_for
@@ -38,9 +37,7 @@ def settle(
     settings: DistillSettings,
     *,
     teacher: Callable[[], Teacher],
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> tuple[DistillSettings, tuple[Decision, ...]]:
     """The settings with a value for every option that is `auto`, and why it is that one.
@@ -49,9 +46,7 @@ def settle(
         student: The network that will be trained.
         settings: Perhaps with options that are `auto`.
         teacher: Who teaches in a trial; the same one each time, or a new one where it learns along.
-        data: As for the run.
-        dataset: As for the run; validation decides.
-        task: As for the run.
+        material: As for the run; validation decides.
         target: Of the run.
 
     Raises:
@@ -62,7 +57,7 @@ def settle(
     names = swept(settings)
     if not names:
         return settings, ()
-    if dataset.val is None:
+    if material.dataset.val is None:
         hint = "keep some for it (data.val_share = 0.1), or state a number"
         raise InputError(f"{names[0]} = auto is decided on validation, and there is no such set", hint=hint)
     candidates = _candidates(settings, names)
@@ -77,8 +72,10 @@ def settle(
             continue
         trial = with_values(settings, values).model_copy(update={"epochs": epochs})
         at = replace(target, folder=records.folder / _file_name(title), key=f"{target.key} {title}", role=title)
-        scores[title] = _tried(student, trial, teacher(), data=data, dataset=dataset, task=task, target=at)
-        console.note(f"sweep  {title}: validation {task.primary} {_percent(scores[title])} after {epochs} epoch(s)")
+        scores[title] = _tried(student, trial, teacher(), material=material, target=at)
+        console.note(
+            f"sweep  {title}: validation {material.task.primary} {_percent(scores[title])} after {epochs} epoch(s)"
+        )
         records.keep(title, scores[title])
     reached = [(score, values) for values in candidates if (score := scores[_title(values)]) is not None]
     if not reached:
@@ -86,7 +83,7 @@ def settle(
     _, best = max(reached, key=lambda each: each[0])  # among equals the first
     told = ", ".join(f"{title} {_percent(score)}" for title, score in scores.items())
     reason = (
-        f"{task.primary} on validation after {epochs} of {settings.epochs} epochs from the same weights: {told}; "
+        f"{material.task.primary} on validation after {epochs} of {settings.epochs} epochs from the same weights: {told}; "
         f"among equals the first, which is the default"
     )
     return with_values(settings, best), tuple(Decision(name, f"{best[name]:g}", reason) for name in names)
@@ -133,17 +130,13 @@ def _tried(
     settings: DistillSettings,
     teacher: Teacher,
     *,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     target: Target,
 ) -> float | None:
     """What a short run comes to on validation; None where it diverged."""
-    loaded, _ = network_for(student, dataset=dataset, task=task, seed=target.seed)
+    loaded, _ = network_for(student, dataset=material.dataset, task=material.task, seed=target.seed)
     losses = losses_of(settings)
-    job, _ = job_for(
-        loaded, settings, teacher=teacher, losses=losses, data=data, dataset=dataset, task=task, target=target
-    )
+    job, _ = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     try:
         trained = engine.fit(job)
     except DivergenceError as fault:
@@ -154,7 +147,7 @@ def _tried(
             compiling.undo(teacher.network)
     if processes.is_main():
         resume.discard(target.state)
-    return float(trained.curve[-1]["val"][task.primary])
+    return float(trained.curve[-1]["val"][material.task.primary])
 
 
 class _Records:

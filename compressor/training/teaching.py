@@ -18,13 +18,13 @@ from compressor.data.views import views
 from compressor.errors import ArtifactError
 from compressor.models import checkpoint, folding
 from compressor.models.network import Network
-from compressor.recipe import DataSettings, DistillSettings, ModelSettings, RecoverySettings
-from compressor.tasks._contract import Task
+from compressor.recipe import DistillSettings, ModelSettings, RecoverySettings
 from compressor.teachers._cache import CachedTeacher, choose_form
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
 from compressor.teachers._records import AnswerStore
 from compressor.training import precision
+from compressor.training.material import Material
 from compressor.training.start import network_for, require_same_classes
 
 _COMPARED = 32
@@ -65,9 +65,7 @@ def teacher_of(
     teaching: Teaching,
     settings: DistillSettings | RecoverySettings,
     *,
-    data: DataSettings,
-    dataset: Dataset,
-    task: Task,
+    material: Material,
     seed: int,
     reads_features: bool = False,
 ) -> tuple[Teacher, tuple[Decision, ...]]:
@@ -80,17 +78,17 @@ def teacher_of(
     decisions: tuple[Decision, ...] = ()
     network: Network | None = None
     if isinstance(teaching.source, Artifact):
-        require_same_classes(teaching.source, dataset, what="teacher")
+        require_same_classes(teaching.source, material.dataset, what="teacher")
         network = checkpoint.load(teaching.source).network
         if not reads_features:
-            network, why_folded = folded(network, dataset=dataset)
+            network, why_folded = folded(network, dataset=material.dataset)
             decisions = (why_folded,)
-    teacher = make(teaching, network=network, dataset=dataset, task=task, seed=seed)
+    teacher = make(teaching, network=network, material=material, seed=seed)
     if reads_features:
         return teacher, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
     if teaching.source is None or not may_be_kept(teacher):
         return teacher, decisions
-    return _kept(teacher, teaching, settings, network=network, data=data, dataset=dataset, decisions=decisions)
+    return _kept(teacher, teaching, settings, network=network, material=material, decisions=decisions)
 
 
 def folded(network: Network, *, dataset: Dataset) -> tuple[Network, Decision]:
@@ -105,14 +103,13 @@ def may_be_kept(teacher: Teacher) -> bool:
     return not (teacher.trainable or teacher.needs_labels or teacher.keeps_answers or bool(teacher.taps))
 
 
-def make(teaching: Teaching, *, network: Network | None, dataset: Dataset, task: Task, seed: int) -> Teacher:
+def make(teaching: Teaching, *, network: Network | None, material: Material, seed: int) -> Teacher:
     """The member of the family, with what its constructor takes by position.
 
     Args:
         teaching: Which one.
         network: The trained network behind it; None for a kind that has none.
-        dataset: What the student sees.
-        task: What outputs mean.
+        material: What the student learns from.
         seed: Of the networks that are trained along.
 
     Raises:
@@ -127,15 +124,15 @@ def make(teaching: Teaching, *, network: Network | None, dataset: Dataset, task:
 
     def peers() -> list[Network]:
         return [
-            network_for(peer, dataset=dataset, task=task, seed=seed + number)[0].network
+            network_for(peer, dataset=material.dataset, task=material.task, seed=seed + number)[0].network
             for number, peer in enumerate(teaching.peers, start=1)
         ]
 
     offered: dict[str, Callable[[], object]] = {
         "network": lambda: network,
         "file": lambda: teaching.source,
-        "classes": lambda: dataset.classes,
-        "samples": lambda: dataset.train,
+        "classes": lambda: material.dataset.classes,
+        "samples": lambda: material.dataset.train,
         "peers": peers,
     }
     made: Teacher = member.load()(*(offered[name]() for name in takes), **teaching.options)
@@ -148,38 +145,37 @@ def _kept(
     settings: DistillSettings | RecoverySettings,
     *,
     network: Network | None,
-    data: DataSettings,
-    dataset: Dataset,
+    material: Material,
     decisions: tuple[Decision, ...],
 ) -> tuple[Teacher, tuple[Decision, ...]]:
     """The teacher behind the answers it has given before, where the same views come round again."""
-    count = 0 if data.views.count == "auto" else data.views.count
+    count = 0 if material.data.views.count == "auto" else material.data.views.count
     if count == 0 or settings.cache_gb == 0:
         return teacher, decisions
     form, why_form = choose_form(
-        num_samples=len(dataset.train),
-        num_classes=len(dataset.classes),
+        num_samples=len(material.dataset.train),
+        num_classes=len(material.dataset.classes),
         num_views=count,
         budget_bytes=round(settings.cache_gb * 1e9),
     )
-    shown, _ = views.resolve(data.views, sample_shape=dataset.sample_shape)
+    shown, _ = views.resolve(material.data.views, sample_shape=material.dataset.sample_shape)
     computed = "32-true"
     if network is not None:
-        computed = precision.choose(settings, network, sample_shape=dataset.sample_shape).precision
+        computed = precision.choose(settings, network, sample_shape=material.dataset.sample_shape).precision
     key = artifact.key_of(
         teacher=_identity(teaching),
         kind=teaching.kind,
-        data=dataset.fingerprint,
-        views=asdict(shown) | {"seed": data.views.seed, "scheme": views.SCHEME},
+        data=material.dataset.fingerprint,
+        views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
         precision=computed,
         form=str(form),
     )
-    about = {"teacher": _place(teaching), "data": data.source, "precision": computed}
+    about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
     try:
         folder = caches.open_cache("teacher", key, about)
     except ArtifactError as fault:
         return teacher, (*decisions, Decision("teacher cache", "none", str(fault)))
-    store = AnswerStore(folder, key=key, num_samples=len(dataset.train), form=form)
+    store = AnswerStore(folder, key=key, num_samples=len(material.dataset.train), form=form)
     return CachedTeacher(teacher, store), (*decisions, why_form)
 
 

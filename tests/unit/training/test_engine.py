@@ -24,6 +24,7 @@ from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
 from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume, teaching
+from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import network_for
 from tests.small import write_project
@@ -171,8 +172,7 @@ def test_a_teacher_that_learns_along_goes_on_where_it_was(job, dataset, project,
         made = teaching.make(
             teaching.Teaching(kind, peers=(ModelSettings(model=str(project / "staged.py")),)),
             network=None,
-            dataset=dataset,
-            task=Classification(),
+            material=Material(dataset, DataSettings(source=dataset.source), Classification()),
             seed=3,
         )
         parts = (engine.WeightedLoss("kd", 1.0, KD(temperature=2.0, alpha=0.5)),)

@@ -1,0 +1,24 @@
+"""What a network is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compressor.data.samples import Dataset
+from compressor.recipe import DataSettings
+from compressor.tasks._contract import Task
+
+
+@dataclass(frozen=True)
+class Material:
+    """Samples, how they are shown, and what outputs for them mean.
+
+    Attributes:
+        dataset: The samples, in their splits.
+        data: Where they came from, and which views of them are shown.
+        task: What outputs mean, with the label smoothing of the training.
+    """
+
+    dataset: Dataset
+    data: DataSettings
+    task: Task
