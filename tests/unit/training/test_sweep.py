@@ -13,6 +13,7 @@ from compressor.recipe import DataSettings, DistillSettings, LossSettings, Model
 from compressor.tasks.classification import Classification
 from compressor.teachers.none import NoTeacher
 from compressor.training import sweep
+from compressor.training.material import Material
 from tests.small import write_project
 
 AUTO = DistillSettings(epochs=30, losses=(LossSettings(name="kd", temperature="auto"),))
@@ -43,9 +44,7 @@ def settle(source, tmp_path, monkeypatch):
             ModelSettings(model="s.py"),
             settings,
             teacher=NoTeacher,
-            data=given,
-            dataset=open_dataset(given),
-            task=Classification(),
+            material=Material(open_dataset(given), given, Classification()),
             target=Target(tmp_path / "distill", "distill", "student", key, 0, {}),
         )
 
