@@ -27,7 +27,7 @@ from compressor.artifact import Artifact
 from compressor.data.open import open_dataset
 from compressor.recipe import DataSettings
 
-WIDE, NARROW = (1.0, 4.0, 8.0, 20.0), (1.0, 2.0, 2.5, 4.0, 8.0, 20.0)
+WIDE, NARROW = (4.0, 8.0, 20.0), (1.0, 2.5, 4.0, 8.0, 20.0)
 SHIFTS = np.arange(0.0, 15.05, 0.1)
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher-epochs", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=40, help="of the students of 800 units and their controls")
-    parser.add_argument("--short", type=int, default=8, help="epochs of the sweeps and of the left-out classes")
+    parser.add_argument("--short", type=int, default=5, help="epochs of the sweeps and of the left-out classes")
     parser.add_argument("--samples", type=int, default=60_000, help="training images")
     parser.add_argument("--results", type=Path, default=result.RESULTS, help="folder of the result file")
     given = parser.parse_args()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -70,6 +73,23 @@ def test_the_report_names_sets_of_classes(finished):
     assert content["metric"] == "subset_accuracy"
     assert content["label_sets"] is True
     assert (finished.report.path / "report.html").stat().st_size > 10_000
+
+
+def test_a_pack_judges_sets_of_classes_on_a_device(finished, tmp_path):
+    made = api.pack(finished.folder, samples=30)
+    pack = tmp_path / "pack"
+    shutil.copytree(made.folder.path, pack)
+    done = subprocess.run(
+        [sys.executable, str(pack / "run.py"), "--seconds", "0.05", "--profiles", "edge"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads((pack / "device.json").read_text(encoding="utf-8"))
+    assert all(0 <= each["metrics"]["subset_accuracy"] <= 1 for each in told["accuracy"].values())
 
 
 def test_sets_of_classes_are_refused_to_a_task_of_one_class_each(project):
