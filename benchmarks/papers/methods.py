@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import result
-from benchmarks.papers.runs import compress, metric, network, spread
+from benchmarks.papers.runs import compress, kept, metric, network, of_classes, spread
 from benchmarks.result import Claim
 from benchmarks.views import subset
 from compressor import recipe as recipes
@@ -230,10 +230,8 @@ def _prepare(given: argparse.Namespace, data: str, names: Sequence[str]) -> None
     whole = dict(np.load(data.removeprefix("npz:")))
     classes = [str(name) for name in whole["classes"]]
     for number, known in enumerate((classes[:5], classes[5:]) if "union" in names else ()):
-        file = given.runs / f"half{number}.npz"
-        if not file.exists():
-            np.savez(file, **_of_classes(whole, classes, known))
-        words = ["--model", "zoo:resnet20", "--data", f"npz:{file}", "--name", f"half{number}"]
+        half = kept(given.runs / f"half{number}.npz", of_classes(whole, known))
+        words = ["--model", "zoo:resnet20", "--data", half, "--name", f"half{number}"]
         compress("train", *words, "--epochs", str(given.teacher_epochs), *_common(given, "train"))
     if set(ON_ATTENTION) & set(names):
         options = ("img_size=32", "patch_size=4", "embed_dim=96", "depth=4", "num_heads=3")
@@ -247,16 +245,6 @@ def _prepare(given: argparse.Namespace, data: str, names: Sequence[str]) -> None
         compress("export", weights, *arch, "--set", "teacher.normalise=imagenet", "--json")
     if "outputs" in names and not answers.exists():
         compress("evaluate", weights, *arch[:4], "--save-outputs", str(answers), "--json")
-
-
-def _of_classes(whole: Mapping[str, Any], classes: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    kept: dict[str, Any] = {"classes": np.array(names)}
-    for split in ("train", "test"):
-        labels = whole[f"y_{split}"]
-        wanted = np.isin(labels, [classes.index(name) for name in names])
-        kept[f"x_{split}"] = whole[f"x_{split}"][wanted]
-        kept[f"y_{split}"] = np.array([names.index(classes[label]) for label in labels[wanted]])
-    return kept
 
 
 def _distil(method: Method, seed: int, given: argparse.Namespace, data: str) -> None:

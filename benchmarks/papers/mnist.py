@@ -11,9 +11,7 @@ that were left out, or were alone, are moved by the amount that is best on the t
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks import result
 from benchmarks.papers import runs
-from benchmarks.papers.runs import RECIPES, compress, spread
+from benchmarks.papers.runs import made, spread
 from benchmarks.result import Claim
 from compressor.artifact import Artifact
-from compressor.data.open import open_dataset
-from compressor.recipe import DataSettings
 
 WIDE, NARROW = (4.0, 8.0, 20.0), (1.0, 2.5, 4.0, 8.0, 20.0)
 SHIFTS = np.arange(0.0, 15.05, 0.1)
@@ -33,18 +29,13 @@ SHIFTS = np.arange(0.0, 15.05, 0.1)
 
 def main() -> None:
     """Train what is not there yet and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = runs.options(__doc__)
     parser.add_argument("--data", required=True, help="folder of MNIST's four idx files")
-    parser.add_argument("--runs", required=True, type=Path, help="where runs are kept; the same place goes on")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher-epochs", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=40, help="of the students of 800 units and their controls")
     parser.add_argument("--short", type=int, default=5, help="epochs of the sweeps and of the left-out classes")
-    parser.add_argument("--samples", type=int, default=60_000, help="training images")
-    parser.add_argument("--results", type=Path, default=result.RESULTS, help="folder of the result file")
     given = parser.parse_args()
-    given.runs.mkdir(parents=True, exist_ok=True)
-    os.environ["COMPRESS_CACHE"] = str(given.runs.resolve() / "caches")
+    runs.work_in(given.runs)
     found = Section3(given).run()
     print(result.write("hinton_mnist", claims(found), samples=found, folder=given.results))
 
@@ -55,25 +46,13 @@ class Section3:
     def __init__(self, given: argparse.Namespace) -> None:
         """Write the transfer sets that are parts of the training set."""
         self.given, self.seeds = given, range(given.seeds)
-        whole = open_dataset(DataSettings(source=f"idx:{given.data}", val_share=0.0))
-        images, labels = whole.train.fetch(np.arange(given.samples)), whole.train.labels[: given.samples]
-        test = whole.test.fetch(np.arange(len(whole.test)))
-        self.sources = {"all": f"idx:{given.data}"}
-        parts = {"no3": labels != 3, "only78": np.isin(labels, (7, 8))}
-        if len(labels) < len(whole.train):
-            parts["all"] = labels >= 0
-        for name, kept in parts.items():
-            file = given.runs / f"{name}.npz"
-            if not file.exists():
-                np.savez(
-                    file,
-                    x_train=images[kept],
-                    y_train=labels[kept],
-                    x_test=test,
-                    y_test=whole.test.labels,
-                    classes=np.array(whole.classes),
-                )
-            self.sources[name] = f"npz:{file}"
+        source = runs.beginning(f"idx:{given.data}", given.samples, given.runs)
+        whole = runs.arrays(source)
+        parts = {"no3": whole["y_train"] != 3, "only78": np.isin(whole["y_train"], (7, 8))}
+        self.sources = {"all": source} | {
+            name: runs.kept(given.runs / f"{name}.npz", runs.training_part(whole, chosen))
+            for name, chosen in parts.items()
+        }
 
     def run(self) -> dict[str, Any]:
         """Every number of the section."""
@@ -98,7 +77,7 @@ class Section3:
 
     def _teacher(self) -> Artifact:
         words = [f"data.source={self.sources['all']}", f"train.epochs={self.given.teacher_epochs}"]
-        return self._made("mnist_teacher", "mnist-teacher", "train", words)
+        return made("mnist_teacher", self.given.runs / "mnist-teacher", "train", words)
 
     def _each_seed(self, name: str, **settings: Any) -> dict[str, Any]:
         made = spread([_errors(self._student(f"{name}-{seed}", seed=seed, **settings)) for seed in self.seeds])
@@ -126,14 +105,7 @@ class Section3:
             words += [f"distill.losses.0.temperature={temperature}"]
         if by_the_teacher_alone:
             words += ["distill.losses.0.alpha=1.0", "data.labels=false"]
-        return self._made("mnist_student", name, "distill", words)
-
-    def _made(self, recipe: str, name: str, link: str, words: Sequence[str]) -> Artifact:
-        settings = [f"name={name}", f"runs={self.given.runs}", *words]
-        compress("run", str(RECIPES / f"{recipe}.toml"), *(word for each in settings for word in ("--set", each)))
-        made = runs.network(self.given.runs / name / link)
-        assert made is not None
-        return made
+        return made("mnist_student", self.given.runs / name, "distill", words)
 
     def _moved(self, source: str, classes: Sequence[int], sign: float, seed: int) -> dict[str, Any]:
         """A student that saw a part of the classes, before and after the biases of some are moved."""

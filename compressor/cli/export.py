@@ -46,6 +46,7 @@ def export(
         console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
         return
     parity, contract = made.manifest.details["parity"], made.manifest.details["input_contract"]
+    before, after = (parity[name] for name in ("metric_reference", "metric_candidate"))
     console.table(
         ["parity on", "largest difference", "mean difference", "same top-1", f"{parity['metric_name']} torch → onnx"],
         [
@@ -54,7 +55,7 @@ def export(
                 f"{parity['max_abs']:.2e} ({parity['max_relative']:.1e} of the spread)",
                 f"{parity['mean_abs']:.2e}",
                 f"{100 * parity['agreement']:.2f} %",
-                f"{100 * parity['metric_reference']:.2f} % → {100 * parity['metric_candidate']:.2f} %",
+                "no labels" if before is None or after is None else f"{100 * before:.2f} % → {100 * after:.2f} %",
             ]
         ],
     )

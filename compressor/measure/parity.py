@@ -36,8 +36,8 @@ class ParityReport:
         spread: Standard deviation of all reference outputs.
         max_relative: `max_abs` as a share of `spread`.
         agreement: Share of samples on which both decide the same.
-        metric_reference: The task's primary metric of the reference.
-        metric_candidate: The task's primary metric of the candidate.
+        metric_reference: The task's primary metric of the reference; None where no sample has a label.
+        metric_candidate: The task's primary metric of the candidate; None likewise.
         metric_name: Its name.
         worst: Position and largest difference of the samples that differ most, the worst first.
     """
@@ -48,8 +48,8 @@ class ParityReport:
     spread: float
     max_relative: float
     agreement: float
-    metric_reference: float
-    metric_candidate: float
+    metric_reference: float | None
+    metric_candidate: float | None
     metric_name: str
     worst: tuple[tuple[int, float], ...]
 
@@ -71,6 +71,8 @@ class ParityReport:
             )
         if not self.agreement >= min_agreement:
             found.append(f"decisions agree on {self.agreement:.2%} of the samples; at least {min_agreement:.2%} must")
+        if self.metric_reference is None or self.metric_candidate is None:
+            return found
         if not abs(self.metric_candidate - self.metric_reference) <= max_metric_change + _ROUNDING:
             found.append(
                 f"{self.metric_name} goes from {self.metric_reference:.4f} to {self.metric_candidate:.4f}; "
@@ -80,9 +82,15 @@ class ParityReport:
 
 
 def compare(
-    reference_NK: NDArray[Any], candidate_NK: NDArray[Any], *, task: Task, labels: NDArray[Any]
+    reference_NK: NDArray[Any], candidate_NK: NDArray[Any], *, task: Task, labels: NDArray[Any] | None
 ) -> ParityReport:
     """Compare the outputs of two models for the same samples, in float64.
+
+    Args:
+        reference_NK: Of the model that was there before.
+        candidate_NK: Of the one that is to stand for it.
+        task: What outputs mean.
+        labels: Of the samples; None where they have none, and then no metric is compared.
 
     Raises:
         ParityError: The outputs differ in shape, or there are none.
@@ -102,8 +110,8 @@ def compare(
         spread=spread,
         max_relative=_relative(max_abs, spread),
         agreement=task.agreement(reference_NK, candidate_NK),
-        metric_reference=task.metrics(reference_NK, labels)[task.primary],
-        metric_candidate=task.metrics(candidate_NK, labels)[task.primary],
+        metric_reference=None if labels is None else task.metrics(reference_NK, labels)[task.primary],
+        metric_candidate=None if labels is None else task.metrics(candidate_NK, labels)[task.primary],
         metric_name=task.primary,
         worst=_worst(differences_NK.max(axis=1)),
     )

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from compressor import artifact
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
-from compressor.data.unlabelled import labelled
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, predict
@@ -143,9 +142,8 @@ def _gate(
     runtime = OrtCpu()
     try:
         runtime.load(file)
-        report = parity.compare(
-            predict(reference, samples), predict(runtime, samples), task=task, labels=samples.labels
-        )
+        labels = samples.labels if (samples.labels >= 0).all() else None
+        report = parity.compare(predict(reference, samples), predict(runtime, samples), task=task, labels=labels)
         single = runtime(samples.fetch(np.zeros(1, dtype=np.int64)))
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
@@ -166,11 +164,16 @@ def _gate(
 
 
 def _gate_samples(dataset: Dataset, wanted: int) -> tuple[Samples, str]:
-    """The samples of the gate: from validation, or from training when there is none; never the test set."""
+    """The samples of the gate: from validation, or from training when there is none; never the test set.
+
+    Of training samples those that have a label, where any has: two models can be compared without.
+    """
     if dataset.val is not None:
         samples, name = dataset.val, "validation"
     else:
-        samples, name = labelled(dataset.train, what_for="the parity gate", where="export"), "training"
+        with_label = np.flatnonzero(dataset.train.labels >= 0)
+        some = 0 < len(with_label) < len(dataset.train)
+        samples, name = SubsetSamples(dataset.train, with_label) if some else dataset.train, "training"
     spaced = np.linspace(0, len(samples) - 1, min(wanted, len(samples))).astype(np.int64)
     return SubsetSamples(samples, np.unique(spaced)), name
 

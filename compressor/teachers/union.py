@@ -92,7 +92,7 @@ class _Merge(nn.Module):
     def _over_all(self, p: Tensor, number: int) -> Tensor:
         """Probabilities of a network's own classes in the places of all."""
         index = torch.tensor(self.places[number], device=p.device)
-        return p.new_zeros(len(p), self.num_classes).index_copy(1, index, p)
+        return p.new_zeros((p.shape[0], self.num_classes)).index_copy(1, index, p)
 
     def _agreed(self, q_BK: Tensor, spread: Sequence[Tensor]) -> Tensor:
         """The q under which every network's answer is likeliest (expectation-maximisation, from `q_BK` on)."""

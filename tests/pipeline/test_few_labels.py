@@ -92,6 +92,16 @@ def test_a_student_without_labels_is_pruned_quantized_exported_and_measured(proj
     }
 
 
+def test_without_labels_and_validation_the_parity_gate_compares_answers_alone(project, teacher):
+    made = distill(project, teacher, "unjudged", labels=False, assignments=["data.val_share=0"])
+
+    parity = api.export(made.path).manifest.details["parity"]
+
+    assert parity["samples"] == made.manifest.data["sizes"]["train"]
+    assert parity["agreement"] == 1.0
+    assert parity["metric_reference"] is parity["metric_candidate"] is None
+
+
 def test_a_criterion_that_needs_labels_says_so(project, teacher):
     with pytest.raises(InputError, match="no training sample has a label, which this criterion needs"):
         api.prune(project / "runs" / "none" / "distill", options={"criterion": "taylor", "epochs": 1, "batch_size": 32})

@@ -141,6 +141,7 @@ def test_a_union_knows_what_its_members_know_apart(project):
     assert whole.manifest.data["classes"] == [*halves[0], *halves[1]]
     assert accuracy(whole) > 0.5
     assert accuracy(student) > 0.5
+    assert api.export(whole.path).manifest.details["parity"]["agreement"] == 1.0
 
 
 def write_half(source, target, names):

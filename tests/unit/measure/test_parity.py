@@ -76,6 +76,18 @@ def test_a_metric_that_rises_is_a_change_too() -> None:
     assert any("accuracy goes from" in sentence for sentence in report.failures(tolerance=1e9, min_agreement=0.1))
 
 
+def test_samples_without_labels_are_compared_by_their_answers_alone() -> None:
+    same, other = (
+        compare(REFERENCE, candidate, task=Classification(), labels=None)
+        for candidate in (REFERENCE, np.roll(REFERENCE, 1, axis=1))
+    )
+
+    assert failures(same) == []
+    assert same.metric_reference is None
+    assert not any("accuracy" in sentence for sentence in failures(other))
+    assert any("decisions agree on" in sentence for sentence in failures(other))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("side", ["reference", "candidate", "both"])
 def test_nan_and_infinity_fail_whatever_is_allowed(value: float, side: str) -> None:

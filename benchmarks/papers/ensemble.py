@@ -1,0 +1,71 @@
+"""Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), section 4: an ensemble of ten distilled into one network of the same size.
+
+    python -m benchmarks.papers.ensemble --data data/fashion-mnist --runs runs/ensemble
+
+Ten networks of two layers of 400 learn Fashion-MNIST (the paper: speech) and differ by their seeds alone. One more of the
+same architecture, with as many epochs, learns from all ten together. Started again it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks import result
+from benchmarks.papers import runs
+from benchmarks.papers.runs import made, percent, spread
+from benchmarks.result import Claim
+from compressor import artifact
+
+KEPT = round(100 * (60.8 - 58.9) / (61.1 - 58.9), 1)
+"""Table 1: 58.9 % for one network, 61.1 for ten, 60.8 for one that was distilled from them."""
+
+
+def main() -> None:
+    """Train what is not there yet and write the result file."""
+    parser = runs.options(__doc__)
+    parser.add_argument("--data", required=True, help="folder of Fashion-MNIST's four idx files")
+    parser.add_argument("--members", type=int, default=10, help="of the ensemble")
+    parser.add_argument("--epochs", type=int, default=10, help="of every network")
+    given = parser.parse_args()
+    runs.work_in(given.runs)
+    source = f"data.source={runs.beginning(f'idx:{given.data}', given.samples, given.runs)}"
+    singles = []
+    for number in range(given.members):
+        seed = given.seeds + number  # another beginning than any student's
+        words = [source, f"seed={seed}", f"train.epochs={given.epochs}"]
+        singles.append(made("fashion_single", given.runs / f"single-{seed}", "train", words))
+        print(f"single {number}: {percent(singles[-1]):.2f} %", flush=True)
+    first, *others = (str(single.path) for single in singles)
+    members = ", ".join(f'{{model="{each}"}}' for each in others)
+    students = []
+    for seed in range(given.seeds):
+        words = [source, f"seed={seed}", f"distill.epochs={given.epochs}"]
+        words += [f"teacher.model={first}", f"teacher.members=[{members}]"]
+        students.append(made("fashion_ensemble", given.runs / f"distilled-{seed}", "distill", words))
+        print(f"distilled {seed}: {percent(students[-1]):.2f} %", flush=True)
+    found = {
+        "epochs": given.epochs,
+        "samples": given.samples,
+        "single": spread([percent(single) for single in singles]),
+        "ensemble": percent(artifact.read(given.runs / "distilled-0" / "teacher")),
+        "distilled": spread([percent(student) for student in students]),
+    }
+    print(result.write("hinton_ensemble", claims(found), samples=found, folder=given.results))
+
+
+def claims(found: Mapping[str, Any]) -> list[Claim]:
+    """That ten answer better than one, and that most of it goes into one network."""
+    single: Mapping[str, Any] = found["single"]
+    gained = found["ensemble"] - single["mean"]
+    kept = 100 * (found["distilled"]["mean"] - single["mean"]) / gained if gained > 0 else None
+    better = found["distilled"]["mean"] - single["mean"]
+    return [
+        Claim(f"points that {len(single['values'])} networks gain over one", 0.0, gained, "points"),
+        Claim("points that one network distilled from them gains over one trained alone", 0.0, better, "points"),
+        Claim("share of the ensemble's gain that one distilled network keeps", KEPT, kept, "%"),
+    ]
+
+
+if __name__ == "__main__":
+    main()
