@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import result
 from benchmarks.papers import runs
-from benchmarks.papers.runs import made, percent, spread
+from benchmarks.papers.runs import made, metric, percent, spread
 from benchmarks.result import Claim
 from compressor import artifact
 
@@ -44,27 +44,48 @@ def main() -> None:
         words += [f"teacher.model={first}", f"teacher.members=[{members}]"]
         students.append(made("fashion_ensemble", given.runs / f"distilled-{seed}", "distill", words))
         print(f"distilled {seed}: {percent(students[-1]):.2f} %", flush=True)
+    whole = artifact.read(given.runs / "distilled-0" / "teacher")
     found = {
         "epochs": given.epochs,
         "samples": given.samples,
-        "single": spread([percent(single) for single in singles]),
-        "ensemble": percent(artifact.read(given.runs / "distilled-0" / "teacher")),
-        "distilled": spread([percent(student) for student in students]),
+        "accuracy": {
+            "single": spread([percent(single) for single in singles]),
+            "ensemble": percent(whole),
+            "distilled": spread([percent(student) for student in students]),
+        },
+        "cross_entropy": {
+            "single": spread([metric(single, "loss") for single in singles]),
+            "ensemble": metric(whole, "loss"),
+            "distilled": spread([metric(student, "loss") for student in students]),
+        },
     }
     print(result.write("hinton_ensemble", claims(found), samples=found, folder=given.results))
 
 
 def claims(found: Mapping[str, Any]) -> list[Claim]:
     """That ten answer better than one, and that most of it goes into one network."""
-    single: Mapping[str, Any] = found["single"]
-    gained = found["ensemble"] - single["mean"]
-    kept = 100 * (found["distilled"]["mean"] - single["mean"]) / gained if gained > 0 else None
-    better = found["distilled"]["mean"] - single["mean"]
+    accuracy = found["accuracy"]
+    single, distilled = accuracy["single"], accuracy["distilled"]["mean"]
+    gained = accuracy["ensemble"] - single["mean"]
+    better = distilled - single["mean"]
     return [
         Claim(f"points that {len(single['values'])} networks gain over one", 0.0, gained, "points"),
         Claim("points that one network distilled from them gains over one trained alone", 0.0, better, "points"),
-        Claim("share of the ensemble's gain that one distilled network keeps", KEPT, kept, "%"),
+        Claim("share of the ensemble's gain in accuracy that one distilled network keeps", KEPT, _kept(accuracy), "%"),
+        Claim("share of its gain in cross-entropy that it keeps", KEPT, _kept(found["cross_entropy"], sign=-1), "%"),
     ]
+
+
+def _kept(values: Mapping[str, Any], *, sign: int = 1) -> float | None:
+    """Share of the ensemble's gain that the distilled network has; None where there is no gain.
+
+    Args:
+        values: Of one network, of the ensemble and of the distilled network.
+        sign: -1 where less is better.
+    """
+    single = values["single"]["mean"]
+    gained = sign * (values["ensemble"] - single)
+    return 100 * sign * (values["distilled"]["mean"] - single) / gained if gained > 0 else None
 
 
 if __name__ == "__main__":

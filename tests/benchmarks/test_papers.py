@@ -102,20 +102,29 @@ def test_a_share_of_no_gap_is_not_measured() -> None:
     assert by_words(claims, "train minus test").value is None
 
 
-def test_a_student_that_keeps_four_of_five_points_of_its_ensemble_keeps_80_percent() -> None:
-    found = {"single": spread([80.0, 82.0]), "ensemble": 86.0, "distilled": spread([84.0, 86.0])}
+def of_ensemble(single: list[float], ensemble: float, distilled: list[float]) -> dict[str, Any]:
+    return {"single": spread(single), "ensemble": ensemble, "distilled": spread(distilled)}
 
-    claims = ensemble.claims(found)
+
+def test_a_student_that_keeps_four_of_five_points_of_its_ensemble_keeps_80_percent() -> None:
+    accuracy = of_ensemble([80.0, 82.0], 86.0, [84.0, 86.0])
+
+    claims = ensemble.claims({"accuracy": accuracy, "cross_entropy": of_ensemble([0.5], 0.4, [0.41])})
 
     assert by_words(claims, "2 networks gain over one").value == 5
-    assert by_words(claims, "share").value == 80
-    assert not by_words(claims, "share").holds  # theirs keeps 86.4 %
+    assert by_words(claims, "in accuracy").value == 80
+    assert not by_words(claims, "in accuracy").holds  # theirs keeps 86.4 %
+    assert by_words(claims, "in cross-entropy").value == pytest.approx(90)
+    assert by_words(claims, "in cross-entropy").holds
 
 
 def test_an_ensemble_no_better_than_its_members_has_nothing_to_keep() -> None:
-    found = {"single": spread([80.0, 82.0]), "ensemble": 81.0, "distilled": spread([84.0])}
+    found = {"accuracy": of_ensemble([80.0, 82.0], 81.0, [84.0]), "cross_entropy": of_ensemble([0.4], 0.5, [0.3])}
 
-    assert by_words(ensemble.claims(found), "share").value is None
+    claims = ensemble.claims(found)
+
+    assert by_words(claims, "in accuracy").value is None
+    assert by_words(claims, "in cross-entropy").value is None
 
 
 @pytest.mark.parametrize(("named", "holds"), [(True, True), (False, False)])
