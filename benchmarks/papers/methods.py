@@ -161,7 +161,9 @@ def claims(found: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
 def judged(chosen: Sequence[Method], runs: Path, seeds: int) -> dict[str, dict[str, Any]]:
     """What each method came to, over the seeds that it was run with; one that was not run is left out."""
     made = {
-        method.name: {seed: student for seed in range(seeds) if (student := network(runs / method.run(seed)))}
+        method.name: {
+            seed: student for seed in range(seeds) if (student := network(runs / method.run(seed) / "distill"))
+        }
         for method in chosen
     }
     found: dict[str, dict[str, Any]] = {}
@@ -252,7 +254,7 @@ def _distil(method: Method, seed: int, given: argparse.Namespace, data: str) -> 
     optimizer = "adamw" if method.student is VIT_STUDENT else "sgd"
     words = [*method.student, "--data", data, "--name", method.run(seed), "--epochs", str(given.epochs)]
     told = compress("distill", *words, *method.words, *_common(given, "distill", optimizer, seed=seed), check=False)
-    made = network(given.runs / method.run(seed))
+    made = network(given.runs / method.run(seed) / "distill")
     if told.returncode or made is None:
         print(f"{method.name:<24} seed {seed}  {told.stderr.strip().splitlines()[-1]}", flush=True)
         return

@@ -46,7 +46,7 @@ def run_of(project, **sections):
 def finished(project):
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
-    done = api.run(run_of(project, quantize={"mixed": False, "calibration": 64}))
+    done = api.run(run_of(project))
     monkeypatch.undo()
     return done
 
@@ -57,14 +57,17 @@ def at_home(project, monkeypatch):
 
 
 def test_teacher_and_student_tell_which_squares_are_there(finished):
-    for role in ("teacher", "distilled"):
+    for role in ("teacher", "student"):
         metrics = finished.artifacts[role].manifest.metrics["test"]["metrics"]
         assert metrics["subset_accuracy"] > 0.6
         assert metrics["map"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_quantized_model_answers_like_the_float_model(finished):
-    assert finished.onnx["student"].manifest.details["parity"]["agreement"] > 0.9
+    made = api.quantize(finished.artifacts["student"].path, options={"mixed": False, "calibration": 64})
+
+    assert made.manifest.details["parity"]["agreement"] > 0.9
 
 
 def test_the_report_names_sets_of_classes(finished):
