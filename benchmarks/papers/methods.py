@@ -212,7 +212,8 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _cell(spread: Mapping[str, Any], sign: str = "") -> str:
-    return f"{spread['mean']:{sign}.2f} ± {spread['std']:.2f}"
+    several = len(spread["values"]) > 1
+    return f"{spread['mean']:{sign}.2f}" + (f" ± {spread['std']:.2f}" if several else "")
 
 
 def _seconds_an_epoch(student: Artifact) -> float:

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of MNIST's four idx files")
     parser.add_argument("--teacher-epochs", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=40, help="of the students of 800 units and their controls")
-    parser.add_argument("--short", type=int, default=5, help="epochs of the sweeps and of the left-out classes")
+    parser.add_argument("--short", type=int, default=3, help="epochs of the sweeps and of the left-out classes")
     given = parser.parse_args()
     runs.work_in(given.runs)
     found = Section3(given).run()
