@@ -48,8 +48,15 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "kd alpha=0.5": ("--loss", "kd", "--alpha", "0.5"),
     "kd alpha=1": ("--loss", "kd", "--alpha", "1"),
     "kd standardised": ("--loss", "kd", "--set", "distill.losses.0.standardise=true"),
-    "dkd warmed up": ("--loss", "dkd", "--set", "distill.losses.0.weight={start=0.0,end=1.0,until=0.3}"),
-    "dkd beta=2": ("--loss", "dkd", "--set", "distill.losses.0.beta=2.0"),
+    "dkd warmed up": (
+        "--loss",
+        "dkd",
+        "--set",
+        "distill.losses.0.beta=8.0",
+        "--set",
+        "distill.losses.0.weight={start=0.0,end=1.0,until=0.3}",
+    ),
+    "dkd beta=8": ("--loss", "dkd", "--set", "distill.losses.0.beta=8.0"),
 }
 """Losses with other options than their defaults, to see what the defaults should be."""
 

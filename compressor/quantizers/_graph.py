@@ -92,7 +92,11 @@ def probabilities_at_the_end(file: Path, heavy: frozenset[str]) -> tuple[str, ..
     In 8 bits there is none between 0 and 1/255, so what is small becomes nothing and its logarithm infinite.
     """
     nodes = onnx.load(file).graph.node
-    readers = [[later for later in nodes if set(node.output) & set(later.input)] for node in nodes]
+    reading: dict[str, list[Any]] = {}
+    for node in nodes:
+        for tensor in node.input:
+            reading.setdefault(tensor, []).append(node)
+    readers = [[later for tensor in node.output for later in reading.get(tensor, ())] for node in nodes]
     tail: dict[str, bool] = {}  # node name -> whether nothing heavy comes after it; from the last node to the first
     for node, after in reversed(list(zip(nodes, readers, strict=True))):
         tail[node.name] = all(tail[each.name] and each.op_type not in heavy for each in after)

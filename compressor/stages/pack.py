@@ -57,6 +57,7 @@ CARRIED = (
     "tasks/__init__.py",
     "tasks/_calibration.py",
     "tasks/_contract.py",
+    "tasks/_smoothing.py",
 )
 """What of the package runs on a device, beside the file of the task."""
 

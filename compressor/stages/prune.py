@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, to_float
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.measure import accuracy
@@ -36,11 +36,10 @@ from compressor.surgery.criteria._contract import Criterion
 from compressor.surgery.cut import Prunable
 from compressor.surgery.latency import LatencyTable
 from compressor.surgery.record import Surgery
-from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training import batch_norm, engine, resume
 from compressor.training.keep import keep
-from compressor.training.material import Material
+from compressor.training.material import Material, OnMaterial
 from compressor.training.produce import job_for, require_keepable
 from compressor.training.rounds import Rounds
 from compressor.training.sources import losses_of
@@ -89,7 +88,7 @@ def prune(
 
 
 @dataclass
-class _Pruning:
+class _Pruning(OnMaterial):
     loaded: Loaded
     settings: PruneSettings
     teacher: Artifact
@@ -118,16 +117,6 @@ class _Pruning:
         self.interruptions = 0
         member = registry.find("criteria", self.settings.criterion)
         self.criterion: Criterion = member.load()(**self.settings.criterion_options)
-
-    @property
-    def dataset(self) -> Dataset:
-        """What it recovers on and is judged on."""
-        return self.material.dataset
-
-    @property
-    def task(self) -> Task:
-        """What outputs mean."""
-        return self.material.task
 
     def to_the_end(self) -> Artifact:
         whole = self.loaded

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Samples, SubsetSamples
 from compressor.errors import InputError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, predict
@@ -36,8 +36,7 @@ from compressor.quantizers._search import Found, search
 from compressor.quantizers._targets import cpu as cpu_of
 from compressor.recipe import ExportSettings, ProfileSettings, QuantizeSettings
 from compressor.runtimes.ort_cpu import OrtCpu
-from compressor.tasks._contract import Task
-from compressor.training.material import Material
+from compressor.training.material import Material, OnMaterial
 from compressor.training.quantized import Trained, discard, train_quantized
 
 MODEL = "model.onnx"
@@ -86,7 +85,7 @@ def quantize(
 
 
 @dataclass
-class _Quantizing:
+class _Quantizing(OnMaterial):
     source: Artifact
     settings: QuantizeSettings
     profile: ProfileSettings
@@ -104,16 +103,6 @@ class _Quantizing:
         self.search: Found | None = None
         self.layers: list[dict[str, Any]] = []
         self.training: dict[str, Any] = {}
-
-    @property
-    def dataset(self) -> Dataset:
-        """What it is made for and judged on."""
-        return self.material.dataset
-
-    @property
-    def task(self) -> Task:
-        """What outputs mean."""
-        return self.material.task
 
     def choose_layers(self, file: Path | None = None, *, method: str, options: Mapping[str, Any]) -> None:
         """Calibrate, and leave in float what costs time or accuracy.

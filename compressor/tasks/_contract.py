@@ -23,7 +23,7 @@ class Task(Protocol):
 
     @property
     def label_sets(self) -> bool:
-        """Whether a label is a set of classes (`compressor.label_sets`); without it, or with False, it is one class."""
+        """Whether a label is a set of classes (`compressor.label_sets`); a user's task without this takes one class."""
         ...
 
     def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

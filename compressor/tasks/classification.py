@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor.errors import DataError, InputError, ModelError
-from compressor.tasks import _calibration
+from compressor.errors import DataError, ModelError
+from compressor.tasks import _calibration, _smoothing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Classification:
     """One class for each sample; judged by accuracy."""
 
     primary = "accuracy"
+    label_sets = False
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.
@@ -36,13 +37,7 @@ class Classification:
         Raises:
             InputError: `label_smoothing` is not in 0–1 (1 excluded).
         """
-        if not 0.0 <= label_smoothing < 1.0:
-            raise InputError(
-                f"{label_smoothing} is no share of a label",
-                where="label_smoothing",
-                hint="write a number from 0 to below 1, usually 0.1",
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = _smoothing.checked(label_smoothing)
 
     def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with the labels.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor import label_sets
-from compressor.errors import DataError, InputError, ModelError
-from compressor.tasks import _calibration
+from compressor.errors import DataError, ModelError
+from compressor.tasks import _calibration, _smoothing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,13 +36,7 @@ class Multilabel:
         Raises:
             InputError: `label_smoothing` is not in 0–1 (1 excluded).
         """
-        if not 0.0 <= label_smoothing < 1.0:
-            raise InputError(
-                f"{label_smoothing} is no share of a label",
-                where="label_smoothing",
-                hint="write a number from 0 to below 1, usually 0.1",
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = _smoothing.checked(label_smoothing)
 
     def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Binary cross-entropy with the labels, a scalar: mean over samples and classes.
@@ -119,8 +113,7 @@ class Multilabel:
 
     def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether all classes of a sample are told right, `[N]`."""
-        decided_N, _ = self.answers(logits_NK)
-        right_N: NDArray[np.bool_] = decided_N == labels_N
+        right_N: NDArray[np.bool_] = _decided(logits_NK) == labels_N
         return right_N
 
     def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
@@ -132,9 +125,7 @@ class Multilabel:
 
     def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The set of classes that each row tells (-1 where it holds a NaN), and the probability of all its decisions."""
-        decided_N = label_sets.encode(logits_NK > 0)
-        decided_N[np.isnan(logits_NK).any(axis=1)] = -1
-        return decided_N, _sureness(logits_NK).prod(axis=1)
+        return _decided(logits_NK), _sureness(logits_NK).prod(axis=1)
 
     def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
         """Confidence against accuracy of the decisions on single classes, in the bins of `ece`; empty ones are left out."""
@@ -161,6 +152,13 @@ def _members(logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool
     if labels_N.min() < 0 or labels_N.max() >= 1 << logits_NK.shape[1]:
         raise DataError(f"a label has a class beyond the {logits_NK.shape[1]} outputs of the network")
     return label_sets.decode(labels_N, logits_NK.shape[1])
+
+
+def _decided(logits_NK: NDArray[Any]) -> NDArray[np.int64]:
+    """The set of classes with a logit above 0, `[N]`; -1 where a row holds a NaN."""
+    decided_N = label_sets.encode(logits_NK > 0)
+    decided_N[np.isnan(logits_NK).any(axis=1)] = -1
+    return decided_N
 
 
 def _average_precision(scores_N: NDArray[Any], there_N: NDArray[np.bool_]) -> float | None:

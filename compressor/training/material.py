@@ -22,3 +22,19 @@ class Material:
     dataset: Dataset
     data: DataSettings
     task: Task
+
+
+class OnMaterial:
+    """What works on one material all along, and names its parts as its own."""
+
+    material: Material
+
+    @property
+    def dataset(self) -> Dataset:
+        """The samples, in their splits."""
+        return self.material.dataset
+
+    @property
+    def task(self) -> Task:
+        """What outputs mean."""
+        return self.material.task
