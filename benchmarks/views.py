@@ -21,6 +21,7 @@ from benchmarks import result
 from benchmarks.result import Claim
 from compressor import api
 from compressor.data.open import open_dataset
+from compressor.files import replacing
 from compressor.recipe import DataSettings
 
 
@@ -77,14 +78,15 @@ def subset(folder: Path, source: str, number: int) -> str:
     """The first `number` training samples, and the whole test set, as a file of arrays."""
     whole = open_dataset(DataSettings(source=f"cifar:{source}", val_share=0.0))
     train, test = np.arange(number), np.arange(len(whole.test))
-    np.savez(
-        folder / "subset.npz",
-        x_train=whole.train.fetch(train),
-        y_train=whole.train.labels[train],
-        x_test=whole.test.fetch(test),
-        y_test=whole.test.labels[test],
-        classes=np.array(whole.classes),
-    )
+    with replacing(folder / "subset.npz") as written, written.open("wb") as stream:
+        np.savez(
+            stream,
+            x_train=whole.train.fetch(train),
+            y_train=whole.train.labels[train],
+            x_test=whole.test.fetch(test),
+            y_test=whole.test.labels[test],
+            classes=np.array(whole.classes),
+        )
     return f"npz:{folder / 'subset.npz'}"
 
 

@@ -18,6 +18,7 @@ from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
 from compressor.errors import InputError, ModelError, RecipeError
+from compressor.files import replacing
 from compressor.models import spec as specs
 from compressor.opening import PathLike
 from compressor.pipeline import Role, Run
@@ -398,9 +399,8 @@ def bench_on(
             content = there.fetch("device.json")
         kept = current.folder / "devices" / f"{recipes.safe_name(called)}.json"
         kept.parent.mkdir(exist_ok=True)
-        written = kept.with_suffix(".writing")
-        written.write_bytes(content)
-        written.replace(kept)
+        with replacing(kept) as written:
+            written.write_bytes(content)
         return kept
 
 

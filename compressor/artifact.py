@@ -262,7 +262,7 @@ def tidy(run_folder: Path) -> None:
         if what.startswith("replaced-") and not (run_folder / name).exists():
             left.rename(run_folder / name)
         elif what.startswith(("replaced-", "writing-")):
-            shutil.rmtree(left, ignore_errors=True)
+            left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
 
 
 def content_key(made: Artifact) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressor.errors import ArtifactError
+from compressor.files import replacing
 
 KINDS = ("teacher", "pixels")
 _SCHEMA = 1
@@ -118,7 +119,6 @@ def _make(folder: Path, about: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / _ABOUT
     if _described(file) is None:
-        temporary = folder / f".{_ABOUT}-{os.getpid()}"
         created = datetime.now(UTC).isoformat(timespec="seconds")
         content = {
             "schema": _SCHEMA,
@@ -127,8 +127,8 @@ def _make(folder: Path, about: Mapping[str, Any]) -> None:
             "created": created,
             "about": dict(about),
         }
-        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        temporary.replace(file)
+        with replacing(file) as written:
+            written.write_text(json.dumps(content, indent=2), encoding="utf-8")
     (folder / _USED).touch()
 
 

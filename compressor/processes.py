@@ -1,4 +1,4 @@
-"""Which of how many processes this is, as `torchrun` says in the environment; standard library only.
+"""Which of how many processes this is, as `torchrun` says in the environment.
 
 A job of several processes runs the same command in each. They share every training step; all else is done by the main
 one, while the others wait for what it leaves on the disk, which they must share.
@@ -10,6 +10,8 @@ import os
 import signal
 import time
 from pathlib import Path
+
+from compressor.files import replacing
 
 _JOB = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
 _POLL_S = 0.05
@@ -42,9 +44,8 @@ def open_to_others(folder: Path) -> None:
         OSError: The folder cannot be written.
     """
     if world_size() > 1:
-        temporary = folder / f".job.{os.getpid()}"
-        temporary.write_text(_job(), encoding="utf-8")
-        temporary.replace(folder / ".job")
+        with replacing(folder / ".job") as written:
+            written.write_text(_job(), encoding="utf-8")
 
 
 def await_opening(folder: Path, *, timeout_s: float) -> bool:

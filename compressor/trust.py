@@ -18,6 +18,7 @@ from pathlib import Path
 
 from compressor import artifact
 from compressor.errors import InputError, TrustError
+from compressor.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -173,8 +174,7 @@ def _read() -> dict[str, str]:
 def _write(known: dict[str, str]) -> None:
     file = home() / "trusted.json"
     try:
-        temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(known, indent=2, sort_keys=True), encoding="utf-8")
-        temporary.replace(file)
+        with replacing(file) as written:
+            written.write_text(json.dumps(known, indent=2, sort_keys=True), encoding="utf-8")
     except OSError as fault:
         raise InputError(f"the list of trusted files cannot be written: {fault.strerror}", where=str(file)) from fault

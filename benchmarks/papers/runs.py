@@ -18,6 +18,7 @@ from benchmarks import result
 from compressor import artifact
 from compressor.artifact import Artifact
 from compressor.data.open import open_dataset
+from compressor.files import replacing
 from compressor.measure.accuracy import predict
 from compressor.models import checkpoint
 from compressor.recipe import DataSettings
@@ -130,7 +131,8 @@ def arrays(source: str) -> Arrays:
 def kept(file: Path, held: Arrays) -> str:
     """The source of these arrays, written to a file unless it is there."""
     if not file.exists():
-        np.savez(file, **held)  # type: ignore[arg-type]
+        with replacing(file) as written, written.open("wb") as stream:
+            np.savez(stream, **held)  # type: ignore[arg-type]
     return f"npz:{file}"
 
 

@@ -2,8 +2,8 @@
 
 Attention itself is fused in today's networks and shows no map, so maps are calculated again from the output of the linear
 layer that makes Q, K and V: timm's `attn.qkv`, whose width is 3 × heads × numbers in a head. Where a network normalises or
-rotates Q and K afterwards, that is not in them. Not covered: `torch.nn.MultiheadAttention`, whose projection is no module of
-its own, and windowed attention, whose rows are windows rather than samples.
+rotates Q and K afterwards, that is not in them. `torch.nn.MultiheadAttention` has no such layer; `models.taps` gives what it
+would give. Not covered: attention between two sequences, and windowed attention, whose rows are windows rather than samples.
 
 Shape letters: B batch, L tokens, D width, h heads, d numbers in a head.
 """
@@ -21,8 +21,8 @@ from compressor.losses._features import FeatureLoss, Pair, Shapes
 
 _NAMES = frozenset({"qkv", "to_qkv", "Wqkv"})
 _HINT = (
-    "these losses read modules that give Q, K and V side by side (timm: blocks.N.attn.qkv); "
-    "torch.nn.MultiheadAttention keeps them to itself"
+    "these losses read what gives Q, K and V side by side: timm's blocks.N.attn.qkv, "
+    "and self_attn.qkv of a torch.nn.MultiheadAttention that attends to its own input"
 )
 
 

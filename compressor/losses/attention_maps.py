@@ -24,7 +24,7 @@ class AttentionMaps(AttentionLoss):
     pictures have no vocabulary. `auto` takes every block of the student: block m of M learns from block m · N / M of N, the
     paper's uniform mapping. Both sides must see the same number of tokens.
 
-    Reads timm's `blocks.N.attn.qkv` and calculates the maps from it; `torch.nn.MultiheadAttention` cannot be read.
+    Reads timm's `blocks.N.attn.qkv` and calculates the maps from it; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`.
 
     Args:
         pairs: auto, or a list of [student module, teacher module] that give Q, K and V side by side

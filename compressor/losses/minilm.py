@@ -25,7 +25,7 @@ class MiniLM(AttentionLoss):
     projected. `auto` compares the last blocks, as the authors do for teachers of base size; for large ones they take a
     block below the last (their section 4.4): state it. Both sides must see the same number of tokens.
 
-    Reads timm's `blocks.N.attn.qkv`; `torch.nn.MultiheadAttention` cannot be read.
+    Reads timm's `blocks.N.attn.qkv`; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`.
 
     Args:
         pairs: auto, or a list of [student module, teacher module] that give Q, K and V side by side

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from compressor.data.keys import content_keys
 from compressor.errors import InputError
+from compressor.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,13 +39,9 @@ def save(
         raise InputError("is no name of a NumPy archive", where=str(file), hint=f"write {file.with_suffix('.npz')}")
     logits_NK = np.concatenate([answers[split] for split in splits]).astype(np.float32)
     keys = np.concatenate([content_keys(samples) for samples in splits.values()])
-    temporary = file.with_name(f".{file.name}.writing-{os.getpid()}")
     try:
-        with temporary.open("wb") as stream:
+        with replacing(file) as written, written.open("wb") as stream:
             np.savez(stream, logits=logits_NK, keys=keys, classes=np.array(list(classes)))
-        temporary.replace(file)
     except OSError as fault:
         raise InputError(f"cannot be written: {fault.strerror}", where=str(file)) from fault
-    finally:
-        temporary.unlink(missing_ok=True)
     return len(logits_NK)

@@ -19,6 +19,7 @@ from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 
 FORM: Final = "combined"
+_SHOWN = 12
 
 
 class Combined(nn.Module):
@@ -81,6 +82,15 @@ def again(networks: Sequence[Network], builder: Builder) -> Network:
     return Network(teacher.network, Normalisation("none", (), ())).eval()
 
 
+def titles(details: Mapping[str, Any]) -> list[str]:
+    """What the members of a described combination are called, each with its classes where these differ."""
+    names = [str(member["title"]) for member in details["members"]]
+    known = details["options"]["known"]
+    if all(set(classes) == set(known[0]) for classes in known):
+        return names
+    return [f"{name}: {_listed(classes)}" for name, classes in zip(names, known, strict=True)]
+
+
 def sources_below(details: Mapping[str, Any], *, folder: Path = Path()) -> list[str]:
     """Every source file of a network and its members, relative to the artifact."""
     own = [(folder / name).as_posix() for name in details["sources"]]
@@ -92,3 +102,8 @@ def sources_below(details: Mapping[str, Any], *, folder: Path = Path()) -> list[
 def place_of(number: int) -> str:
     """Where a member lies in the artifact of its combination."""
     return f"members/{number + 1}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -1,16 +1,26 @@
-"""Read any module's output by its dotted path, without touching the user's code."""
+"""Read any module's output by its dotted path, without touching the user's code.
+
+`torch.nn.MultiheadAttention` makes queries, keys and values in no module of its own. Where it attends to what it is given
+itself, they can be read at `<its path>.qkv`, side by side as timm's attention gives them; they are calculated for that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from compressor.errors import ModelError
 from compressor.models.network import Network, logits_of
 from compressor.registry import nearest
+
+_QKV = ".qkv"
 
 
 @contextmanager
@@ -22,17 +32,18 @@ def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tenso
     Raises:
         ModelError: A path names no module of the network; the hint carries the nearest one.
     """
-    modules = dict((network.module if isinstance(network, Network) else network).named_modules())
+    modules = _by_path(network)
     outputs: dict[str, Tensor] = {}
     handles = []
     try:
         for path in paths:
-            if path not in modules:
+            handle = _listen(modules, path, _keep(outputs, path))
+            if handle is None:
                 known = [name for name in modules if name]
                 hint = nearest(path, known, "compress inspect lists them; some:") if len(known) < 9 else None
                 hint = hint or nearest(path, known, "").removesuffix(", ".join(known)).strip() or None
                 raise ModelError(f"no module at '{path}'", where="taps", hint=hint or "compress inspect lists them")
-            handles.append(modules[path].register_forward_hook(_keep(outputs, path)))
+            handles.append(handle)
         yield outputs
     finally:
         for handle in handles:
@@ -48,8 +59,9 @@ def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, .
         network: Run once, in evaluation mode and without gradients; its mode is put back.
         inputs: `[B, C, H, W]` or `[B, F]`.
     """
-    own = network.module if isinstance(network, Network) else network
     found: dict[str, tuple[int, ...]] = {}
+    modules = _by_path(network)
+    inside = [path + _QKV for path, module in modules.items() if isinstance(module, nn.MultiheadAttention)]
 
     def note(path: str, output: object) -> None:
         given = logits_of(output) if not isinstance(output, Tensor) else output
@@ -58,9 +70,9 @@ def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, .
             found[path] = tuple(given.shape)
 
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, path=path: note(path, output))
-        for path, module in own.named_modules()
-        if path
+        handle
+        for path in (*inside, *modules)
+        if path and (handle := _listen(modules, path, partial(note, path))) is not None
     ]
     was_training = network.training
     try:
@@ -68,15 +80,14 @@ def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, .
             network.eval()(inputs)
     finally:
         network.train(was_training)
-        for handle in handles:
-            handle.remove()
+        for each in handles:
+            each.remove()
     return found
 
 
 def attention_heads(network: nn.Module) -> dict[str, int]:
     """How many attention heads each module has that says so (`num_heads`, as in timm and torch), by dotted path."""
-    own = network.module if isinstance(network, Network) else network
-    counts = {path: getattr(module, "num_heads", None) for path, module in own.named_modules() if path}
+    counts = {path: getattr(module, "num_heads", None) for path, module in _by_path(network).items() if path}
     return {path: count for path, count in counts.items() if isinstance(count, int)}
 
 
@@ -84,5 +95,26 @@ class _keep:  # noqa: N801 -- reads as a verb where it is used
     def __init__(self, outputs: dict[str, Tensor], path: str) -> None:
         self.outputs, self.path = outputs, path
 
-    def __call__(self, _module: nn.Module, _inputs: object, output: object) -> None:
+    def __call__(self, output: object) -> None:
         self.outputs[self.path] = logits_of(output)
+
+
+def _by_path(network: nn.Module) -> dict[str, nn.Module]:
+    return dict((network.module if isinstance(network, Network) else network).named_modules())
+
+
+def _listen(modules: Mapping[str, nn.Module], path: str, hear: Callable[[object], None]) -> RemovableHandle | None:
+    """Hear what is given at `path`, until the handle is removed; None where there is nothing."""
+    if path in modules:
+        return modules[path].register_forward_hook(lambda _module, _inputs, output: hear(output))
+    attention = modules.get(path.removesuffix(_QKV)) if path.endswith(_QKV) else None
+    if not isinstance(attention, nn.MultiheadAttention) or attention.in_proj_weight is None:
+        return None
+
+    def project(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], _output: object) -> None:
+        query, key, value = (*inputs, *(named[name] for name in ("query", "key", "value")[len(inputs) :]))[:3]
+        if query is key is value:
+            qkv = F.linear(query, attention.in_proj_weight, attention.in_proj_bias)
+            hear(qkv if attention.batch_first or qkv.dim() == 2 else qkv.transpose(0, 1))
+
+    return attention.register_forward_hook(project, with_kwargs=True)

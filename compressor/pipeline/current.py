@@ -14,6 +14,7 @@ from compressor import __version__, artifact, console, processes, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
+from compressor.files import replacing
 from compressor.pipeline.keys import model_key, outside_sources, unchanged
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
@@ -117,10 +118,8 @@ class Run:
         """Keep the resolved recipe beside the artifacts."""
         if not processes.is_main():
             return
-        file = self.folder / "recipe.json"
-        temporary = file.with_suffix(".writing")
-        temporary.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
-        temporary.replace(file)
+        with replacing(self.folder / "recipe.json") as written:
+            written.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
 
     def role_of(self, stage: StageName) -> Role:
         """What a link of the chain leaves: the student, when it is the last one."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Any
 from compressor import console, processes, registry
 from compressor.artifact import Decision, Target
 from compressor.errors import ArtifactError, DivergenceError, InputError
+from compressor.files import replacing
 from compressor.recipe import SWEPT, DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
 from compressor.training import compiling, engine, resume
@@ -179,11 +179,10 @@ class _Records:
         if not processes.is_main():
             return
         file = self.folder / f"{_file_name(trial)}.json"
-        temporary = file.with_suffix(f".writing-{os.getpid()}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"key": self._key, "trial": trial, "score": score}), encoding="utf-8")
-            temporary.replace(file)
+            with replacing(file) as written:
+                written.write_text(json.dumps({"key": self._key, "trial": trial, "score": score}), encoding="utf-8")
         except OSError as fault:
             message = f"what a trial came to cannot be kept: {fault.strerror}"
             raise ArtifactError(message, where=str(self.folder), hint="is the disk full?") from fault

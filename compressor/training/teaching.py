@@ -16,7 +16,7 @@ from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
 from compressor.data.views import views
 from compressor.errors import ArtifactError
-from compressor.models import checkpoint, folding
+from compressor.models import checkpoint, combined, folding
 from compressor.models.network import Network
 from compressor.recipe import DistillSettings, ModelSettings, RecoverySettings
 from compressor.teachers._cache import CachedTeacher, choose_form
@@ -53,7 +53,7 @@ class Teaching:
             network = self.source.manifest.details["network"]
             kept["title"] = network["title"]
             if network.get("members"):
-                kept["members"] = [member["title"] for member in network["members"]]
+                kept["members"] = combined.titles(network)
         elif self.source is not None:
             kept["title"] = self.source.name
         elif self.peers:

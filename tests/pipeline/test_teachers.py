@@ -141,6 +141,8 @@ def test_a_union_knows_what_its_members_know_apart(project):
     assert whole.manifest.data["classes"] == [*halves[0], *halves[1]]
     assert accuracy(whole) > 0.5
     assert accuracy(student) > 0.5
+    told = student.manifest.details["teacher"]["members"]
+    assert [each.rpartition(": ")[2] for each in told] == ["north-west, north-east", "south-west, south-east"]
     assert api.export(whole.path).manifest.details["parity"]["agreement"] == 1.0
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from compressor.batch import Outputs
 from compressor.errors import InputError, ModelError
-from compressor.losses._attention import AttentionLoss, block_of
+from compressor.losses._attention import AttentionLoss, block_of, products, split
 from compressor.losses._contract import Context
 from compressor.losses.attention_maps import AttentionMaps
 from compressor.losses.minilm import MiniLM
@@ -186,9 +187,21 @@ def test_a_module_that_gives_no_q_k_and_v_is_refused() -> None:
         loss.settle({"a": (2, 17, 24)}, {"b": (2, 17, 25)})
 
 
+class Crossed(nn.Module):
+    """Attends from one sequence to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        given: Tensor = self.attention(tokens, tokens.flip(1), tokens.flip(1), need_weights=False)[0]
+        return given
+
+
 @pytest.mark.parametrize("loss", [AttentionMaps, MiniLM])
-def test_torchs_own_attention_is_refused_with_what_can_be_read(loss: type[AttentionLoss]) -> None:
-    network = nn.TransformerEncoderLayer(8, 2, batch_first=True)
+def test_attention_between_two_sequences_is_refused_with_what_can_be_read(loss: type[AttentionLoss]) -> None:
+    network = Crossed()
     made = loss()  # type: ignore[call-arg]
     made.prepare(Context(torch.zeros(2), 3, attention_heads(network), attention_heads(network)))
     shapes = feature_shapes(network, torch.zeros(2, 5, 8))
@@ -196,7 +209,7 @@ def test_torchs_own_attention_is_refused_with_what_can_be_read(loss: type[Attent
     with pytest.raises(ModelError, match="no attention layer of the student can be read") as told:
         made.settle(shapes, shapes)
 
-    assert "timm: blocks.N.attn.qkv" in (told.value.hint or "")
+    assert "timm's blocks.N.attn.qkv" in (told.value.hint or "")
 
 
 @pytest.mark.parametrize("option", [{"hidden": -1.0}])
@@ -234,6 +247,56 @@ def test_the_maps_of_timms_transformers_are_those_it_attends_with() -> None:
     query, key = (torch.tensor(np.array(cut(features[PATH].double().numpy(), 3)[part])) for part in (0, 1))
     softmax = (query @ key.transpose(-2, -1) / 8**0.5).softmax(-1)
     assert torch.allclose(softmax.float(), seen[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_maps_of_torchs_own_attention_are_those_it_attends_with(batch_first: bool, bias: bool) -> None:
+    attention = nn.MultiheadAttention(24, 3, bias=bias, batch_first=batch_first)
+    tokens_BLD = torch.randn(2, 5, 24)
+    given = tokens_BLD if batch_first else tokens_BLD.transpose(0, 1)
+
+    with torch.no_grad(), tapped(nn.ModuleDict({"attn": attention}), ["attn.qkv"]) as features:
+        _, seen = attention(given, given, value=given, average_attn_weights=False)
+
+    query, key, _ = split(features["attn.qkv"], 3)
+    torch.testing.assert_close(products(query, key).softmax(-1), seen)
+
+
+def test_torchs_own_transformer_shows_what_it_attends_with_though_it_has_a_shorter_way() -> None:
+    """In evaluation mode without gradients `nn.TransformerEncoderLayer` goes past its attention unless somebody listens."""
+    network = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    shapes = feature_shapes(network, torch.zeros(2, 5, 8))
+
+    assert shapes["layers.1.self_attn.qkv"] == (2, 5, 24)
+    assert attention_heads(network)["layers.1.self_attn"] == 2
+    with torch.inference_mode(), tapped(network, ["layers.1.self_attn.qkv"]) as features:
+        network(torch.randn(2, 5, 8))
+    assert features["layers.1.self_attn.qkv"].shape == (2, 5, 24)
+
+
+def torchs(*, depth: int, width: int, heads: int) -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=depth, num_heads=heads, hidden_dim=width, mlp_dim=width, num_classes=3
+    )
+
+
+@pytest.mark.parametrize("loss", [AttentionMaps(), MiniLM()], ids=["attention_maps", "minilm"])
+def test_torchvisions_transformer_learns_from_timms(loss: AttentionLoss) -> None:
+    torch.manual_seed(0)
+    student, teacher = torchs(depth=2, width=16, heads=2), transformer(depth=4, width=24, heads=3)
+    inputs = torch.randn(4, 3, 32, 32)
+    loss.prepare(Context(torch.zeros(4), 3, attention_heads(student), attention_heads(teacher)))
+    loss.settle(feature_shapes(student, inputs[:2]), feature_shapes(teacher, inputs[:2]))
+    with torch.no_grad(), tapped(teacher, [path for _, path in loss.reads]) as theirs:
+        teacher(inputs)
+    with tapped(student, [path for path, _ in loss.reads]) as mine:
+        logits = student(inputs)
+    loss(Outputs(logits, dict(mine)), Outputs(logits, dict(theirs)), batch(4)).backward()
+
+    last = "encoder.layers.encoder_layer_1.self_attention"
+    assert loss.pairs[-1] == (f"{last}.qkv", "blocks.3.attn.qkv")
+    assert student.get_submodule(last).in_proj_weight.grad.abs().sum() > 0  # type: ignore[union-attr, operator]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Files that are there as a whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A place beside a file to write what takes its place at the end.
+
+    Whoever fails, or is killed, before the end leaves the file as it was; whoever reads meanwhile finds the one before.
+
+    Yields:
+        The place, hidden, in the same folder.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    temporary = file.with_name(f".{file.name}.writing-{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
