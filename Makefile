@@ -32,7 +32,7 @@ imports: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
 tests: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) peers ## minutes rather than seconds: the wheel in an empty environment, the whole demo
 	$(BIN)/python -m pytest -m slow --timeout 1800

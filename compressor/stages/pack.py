@@ -31,6 +31,7 @@ CARRIED = (
     "__init__.py",
     "artifact.py",
     "errors.py",
+    "files.py",
     "label_sets.py",
     "registry.py",
     "trust.py",

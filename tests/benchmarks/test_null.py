@@ -38,6 +38,7 @@ def test_the_ends_of_an_interval_are_part_of_it(low, high, holds):
     assert null_test.holds_one({"low": low, "high": high}) is holds
 
 
+@pytest.mark.slow
 def test_the_whole_command_records_every_ratio_and_interval(tmp_path):
     shape = ("batch", 3, 8, 8)
     taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("images", "positive"))

@@ -106,6 +106,7 @@ def test_the_goal_is_that_of_the_student():
     assert (steady["resnet20"].holds, steady["resnet8"].holds) == (True, False)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_not_run_again_unless_something_else_is_asked(tmp_path):
     given = argparse.Namespace(data="nowhere", teacher="none")
     kept = tmp_path / "resnet8-usual_loop-0.json"
@@ -232,6 +233,7 @@ def _check_a_peer(module, flags, tmp_path):
     assert len(stopped["validations_s"]) == 1
 
 
+@pytest.mark.slow
 def test_the_usual_loop_trains_a_student_or_stops_after_so_many_steps(small, tmp_path):
     _check_a_peer("usual_loop", small, tmp_path)
 

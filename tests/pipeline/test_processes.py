@@ -181,6 +181,7 @@ def test_the_answers_that_two_processes_keep_are_all_that_later_runs_need(projec
     assert asked == {"one": seen, "two": seen, "whole": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole")
 def test_a_killed_process_ends_the_job_which_goes_on_from_the_last_epoch(project):
     job = project.start("killed", processes=2, **distilling(project))
