@@ -1,6 +1,7 @@
 """Named arrays to splits: what the formats that start from arrays share.
 
-The names are `x_train, y_train[, x_val, y_val][, x_test, y_test][, classes]`, or `x, y` for a set without splits.
+The names are `x_train, y_train[, x_val, y_val][, x_test, y_test][, classes]`, or `x, y` for a set without splits. Labels
+are whole numbers `[N]` (classes), zeros and ones `[N, K]` (sets of classes), or other floats `[N]` or `[N, K]` (numbers).
 """
 
 from __future__ import annotations
@@ -55,20 +56,28 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     inputs = {
         split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where) for split, (x, _) in names.items()
     }
-    sets = any(arrays[y].ndim == 2 and arrays[y].shape[1] > 1 for _, y in names.values())
-    read_labels = _label_sets if sets else _labels
-    found = {split: read_labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
+    numbers = any(_holds_numbers(arrays[y]) for _, y in names.values())
+    sets = not numbers and any(arrays[y].ndim == 2 and arrays[y].shape[1] > 1 for _, y in names.values())
+    targets_MK: NDArray[np.float32] | None = None
+    found: dict[str, NDArray[np.int64]]
+    if numbers:
+        targets_MK, found = _targets({split: arrays[y] for split, (_, y) in names.items()}, where=where)
+    else:
+        read_labels = _label_sets if sets else _labels
+        found = {split: read_labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
     for split, (x, y) in names.items():
         if len(inputs[split]) != len(found[split]):
             raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(found[split])} labels", where=where)
-    if sets:
+    if targets_MK is not None:
+        classes = _names_for(targets_MK.shape[1], arrays, what="targets of {} numbers", where=where)
+    elif sets:
         width = _one_width([arrays[y] for _, y in names.values()], where=where)
-        classes = _names_of(arrays, where=where) or tuple(str(number) for number in range(width))
-        if len(classes) != width:
-            raise DataError(f"{len(classes)} class names for label sets of {width} classes", where=where)
+        classes = _names_for(width, arrays, what="label sets of {} classes", where=where)
     else:
         classes = _classes(arrays, found, where=where)
     read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", found)) for split, array in of.items()}
+    if targets_MK is not None:
+        read["targets"] = targets_MK
     samples = {split: ArraySamples(inputs[split], found[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
@@ -81,6 +90,7 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         fingerprint=fingerprint(read, classes=classes),
         decisions=decisions,
         label_sets=sets,
+        targets=targets_MK,
     )
 
 
@@ -186,6 +196,44 @@ def _label_sets(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int
         message = f"{name} has {array.shape[1]} classes; sets are of {label_sets.MOST_CLASSES} at most"
         raise DataError(message, where=where)
     return label_sets.encode(array)
+
+
+def _holds_numbers(array: NDArray[Any]) -> bool:
+    """Whether labels are floats that are no zeros and ones of sets."""
+    if array.dtype.kind != "f":
+        return False
+    return array.ndim == 1 or array.shape[1] == 1 or not np.isin(array, (0, 1)).all()
+
+
+def _targets(
+    given: Mapping[str, NDArray[Any]], *, where: str
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.int64]]]:
+    """The table `[M, K]` of the targets of all splits, and for each split the rows of its samples.
+
+    A sample with a NaN has the label −1; its row is 0.
+    """
+    arrays = {split: array[:, None] if array.ndim == 1 else array for split, array in given.items()}
+    for split, array in arrays.items():
+        if array.ndim != 2 or array.dtype.kind not in "fiu" or np.isinf(array).any():
+            message = f"y of the {split} split is {array.dtype} of shape {array.shape}"
+            raise DataError(message, where=where, hint="give finite floats [N] or [N, K], NaN for a sample without")
+    widths = {array.shape[1] for array in arrays.values()}
+    if len(widths) > 1:
+        raise DataError(f"targets of {' and '.join(map(str, sorted(widths)))} numbers", where=where)
+    table_MK = np.concatenate(list(arrays.values())).astype(np.float32)
+    unknown_M = np.isnan(table_MK).any(axis=1)
+    table_MK[unknown_M] = 0.0
+    labels_M = np.where(unknown_M, -1, np.arange(len(table_MK)))
+    ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
+    return table_MK, dict(zip(arrays, np.split(labels_M, ends), strict=True))
+
+
+def _names_for(width: int, arrays: Mapping[str, NDArray[Any]], *, what: str, where: str) -> tuple[str, ...]:
+    """The names that are given, or numbers for names; as many as there is something to name."""
+    names = _names_of(arrays, where=where) or tuple(str(number) for number in range(width))
+    if len(names) != width:
+        raise DataError(f"{len(names)} class names for {what.format(width)}", where=where)
+    return names
 
 
 def _one_width(labels: Sequence[NDArray[Any]], *, where: str) -> int:

@@ -37,11 +37,10 @@ def open_dataset(settings: DataSettings) -> Dataset:
     digest = hashlib.sha256(splits.fingerprint.encode())
     train, val, test = splits.train, splits.val, splits.test
     if test is None:
-        train, test, positions = _set_apart(train, settings, share=settings.test_share, stream=_TEST_STREAM)
+        train, test, positions = _set_apart(train, splits, settings, share=settings.test_share, stream=_TEST_STREAM)
         digest.update(b"test" + positions.tobytes())
-        decisions.append(
-            _split_decision("test", positions, splits.train, "data.test_share", settings.test_share, settings)
-        )
+        how = "at random" if splits.targets is not None else "by label"
+        decisions.append(_split_decision("test", positions, splits.train, settings.test_share, settings, how=how))
     if val is None and settings.val_share == 0:
         decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
     elif val is None and not (train.labels >= 0).any():
@@ -50,9 +49,10 @@ def open_dataset(settings: DataSettings) -> Dataset:
         )
     elif val is None:
         whole = train
-        train, val, positions = _set_apart(whole, settings, share=settings.val_share, stream=_VAL_STREAM)
+        train, val, positions = _set_apart(whole, splits, settings, share=settings.val_share, stream=_VAL_STREAM)
         digest.update(b"val" + positions.tobytes())
-        decisions.append(_split_decision("val", positions, whole, "data.val_share", settings.val_share, settings))
+        how = "at random" if splits.targets is not None else "by label"
+        decisions.append(_split_decision("val", positions, whole, settings.val_share, settings, how=how))
     if settings.unlabelled is not None:
         train, added, why_added = unlabelled.append(train, settings)
         digest.update(b"unlabelled" + added.fingerprint.encode())
@@ -71,6 +71,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         fingerprint=digest.hexdigest(),
         decisions=tuple(decisions),
         label_sets=splits.label_sets,
+        targets=splits.targets,
     )
 
 
@@ -136,6 +137,11 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
             )
         low, high = int(samples.labels.min()), int(samples.labels.max())
         lowest = -1 if name == "train" else 0  # a training sample may have no label
+        if splits.targets is not None:
+            if low < lowest:
+                message = f"{name} has samples without a target"
+                raise DataError(message, where=settings.source, hint="a training sample alone may have NaN for one")
+            continue
         if low < lowest or high >= (1 << len(splits.classes) if splits.label_sets else len(splits.classes)):
             raise DataError(
                 f"{name} labels run from {low} to {high}, but there are {len(splits.classes)} classes",
@@ -146,13 +152,16 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
 
 
 def _set_apart(
-    samples: Samples, settings: DataSettings, *, share: float, stream: int
+    samples: Samples, splits: Splits, settings: DataSettings, *, share: float, stream: int
 ) -> tuple[Samples, Samples, NDArray[np.int64]]:
     """What stays, what was set apart, and the positions of the latter."""
     labelled = np.flatnonzero(samples.labels >= 0)
     if not len(labelled):
         raise DataError("no training sample has a label, so no test set can be set apart", where=settings.source)
-    drawn = stratified_positions(samples.labels[labelled], share=share, seed=settings.split_seed, stream=stream)
+    strata = samples.labels[labelled]
+    if splits.targets is not None:
+        strata = np.zeros_like(strata)  # every sample has numbers of its own
+    drawn = stratified_positions(strata, share=share, seed=settings.split_seed, stream=stream)
     held = labelled[drawn]
     if len(held) == 0:
         raise DataError(
@@ -165,17 +174,19 @@ def _set_apart(
 
 
 def _split_decision(
-    name: str, held: NDArray[np.int64], whole: Samples, setting: str, share: float, settings: DataSettings
+    name: str, held: NDArray[np.int64], whole: Samples, share: float, settings: DataSettings, *, how: str
 ) -> Decision:
     return Decision(
         f"{name} split",
         f"{len(held)} of {len(whole)} training samples",
-        f"the set has none of its own; {setting} is {share}, by label, data.split_seed {settings.split_seed}",
+        f"the set has none of its own; data.{name}_share is {share}, {how}, data.split_seed {settings.split_seed}",
     )
 
 
 def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decision]:
     """Classes without a labelled training sample: an error, unless samples without labels may be of them."""
+    if splits.targets is not None:
+        return []
     given = train.labels[train.labels >= 0]
     number = len(splits.classes)
     if splits.label_sets:

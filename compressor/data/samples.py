@@ -136,6 +136,8 @@ class Splits:
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
         label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
+        targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
+            the names of the K numbers.
     """
 
     classes: tuple[str, ...]
@@ -146,6 +148,7 @@ class Splits:
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
     label_sets: bool = False
+    targets: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ class Dataset:
         fingerprint: SHA-256 (hex) of the content and of how it was split.
         decisions: What was chosen automatically, and why.
         label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
+        targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
+            the names of the K numbers.
     """
 
     source: str
@@ -171,11 +176,20 @@ class Dataset:
     fingerprint: str
     decisions: tuple[Decision, ...]
     label_sets: bool = False
+    targets: NDArray[np.float32] | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """`(C, H, W)` for images, `(F,)` for vectors; the same in every split."""
         return self.train.sample_shape
+
+    @property
+    def target_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation `[K]` of the training targets; of all of them where labels are hidden."""
+        assert self.targets is not None, "the labels are no numbers"
+        labels = self.train.labels[self.train.labels >= 0]
+        seen_MK = (self.targets[labels] if len(labels) else self.targets).astype(np.float64)
+        return seen_MK.mean(axis=0), seen_MK.std(axis=0)
 
     @property
     def is_image(self) -> bool:

@@ -30,6 +30,8 @@ class DIST:
         InputError: An option out of range.
     """
 
+    of_classes = True
+
     def __init__(
         self,
         *,

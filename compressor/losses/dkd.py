@@ -33,6 +33,8 @@ class DKD:
         InputError: An option out of range, or a task without a single right class.
     """
 
+    of_classes = True
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class KD:
         InputError: temperature or alpha out of range.
     """
 
+    of_classes = True
+
     def __init__(self, *, temperature: float = 4.0, alpha: float = 0.9, standardise: bool = False) -> None:
         if not temperature > 0:
             raise InputError(f"temperature = {temperature} must be above 0", where="kd.temperature")

@@ -30,6 +30,8 @@ class NKD:
         InputError: An option out of range, or a task without a single right class.
     """
 
+    of_classes = True
+
     def __init__(
         self, *, temperature: float = 1.0, gamma: float = 1.5, hard: float = 1.0, standardise: bool = False
     ) -> None:

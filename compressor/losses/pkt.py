@@ -22,13 +22,14 @@ class PKT(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
-        scale: the loss times this; the default is RepDistiller's
+        scale: the loss times this; the default is RepDistiller's 30 000, which stands before a mean over B × B numbers, at
+            its B of 64
     """
 
     most_pairs = 1
     any_kind = True
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 30000.0) -> None:
+    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 470.0) -> None:
         super().__init__(pairs, scale=scale)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 
 from compressor.errors import MeasurementError
 from compressor.measure.statistics import wilson_interval
+from compressor.tasks._contract import NumberTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,8 +99,11 @@ def worst(
 
     Returns:
         Of each, the surest first: `position`, `label`, and the class and probability that each answers
-        (`base`, `base_probability`, `answer`, `probability`).
+        (`base`, `base_probability`, `answer`, `probability`). Where a task tells numbers the furthest from the target
+        comes first, and `numbers` holds the targets, the base's answer and the model's.
     """
+    if isinstance(task, NumberTask):
+        return _furthest(task, base_NK, other_NK, labels_N, most=most)
     base_answer_N, base_sure_N = task.answers(base_NK)
     answer_N, sure_N = task.answers(other_NK)
     lost_N = np.flatnonzero(task.correct(base_NK, labels_N) & ~task.correct(other_NK, labels_N))
@@ -112,6 +116,29 @@ def worst(
             "base_probability": float(base_sure_N[position]),
             "answer": int(answer_N[position]),
             "probability": float(np.nan_to_num(sure_N[position])),
+        }
+        for position in order.tolist()
+    ]
+
+
+def _furthest(
+    task: Any, base_NK: NDArray[Any], other_NK: NDArray[Any], labels_N: NDArray[Any], *, most: int
+) -> list[dict[str, Any]]:
+    lost_N = np.flatnonzero(task.correct(base_NK, labels_N) & ~task.correct(other_NK, labels_N))
+    order = lost_N[np.argsort(-np.nan_to_num(task.errors(other_NK, labels_N)[lost_N]), kind="stable")][:most]
+    targets_NK = task.targets(labels_N)
+    return [
+        {
+            "position": int(position),
+            "label": int(labels_N[position]),
+            "base": -1,
+            "base_probability": 0.0,
+            "answer": -1,
+            "probability": 0.0,
+            "numbers": [
+                [float(value) for value in np.nan_to_num(rows_NK[position])]
+                for rows_NK in (targets_NK, base_NK, other_NK)
+            ],
         }
         for position in order.tolist()
     ]

@@ -7,6 +7,7 @@ network without a word about it, the common ones are tried on training samples a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,9 +31,26 @@ _MOST_SAMPLES = 1000
 def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
     """Give `loaded.network` its input normalisation, and say why that one when nobody stated it.
 
+    What a network that is trained here gives for numbers is brought to the unit of the training targets, so that it begins
+    near them and no step depends on the unit.
+
     Raises:
         ModelError: The stated one does not fit the data's channels.
     """
+    decisions = _settle_inputs(loaded, settings, dataset=dataset, task=task)
+    if dataset.targets is None or loaded.trained:
+        return decisions
+    mean_K, std_K = (tuple(map(float, each)) for each in dataset.target_statistics)
+    scale = (mean_K, tuple(each or 1.0 for each in std_K))
+    loaded.network.set_normalisation(replace(loaded.network.normalisation, outputs=scale))
+    told = "; ".join(
+        f"{name} × {std:.4g} + {mean:.4g}" for name, mean, std in zip(dataset.classes, *scale, strict=True)
+    )
+    why = "mean and deviation of the training targets, since the network is trained here"
+    return (*decisions, Decision("scale of the outputs", told, why))
+
+
+def _settle_inputs(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
     channels = dataset.sample_shape[0]
     statistics = channel_statistics(dataset.train)
     wanted = settings.normalise

@@ -35,6 +35,7 @@ from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import compare
 from compressor.measure.statistics import paired_difference
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.tasks._contract import NumberTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +156,7 @@ def _judged(
     told: Mapping[str, Any], files: Mapping[str, Path], samples: Mapping[str, NDArray[Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How good each model's answers are here, and how they differ from those where the pack was made."""
-    task, labels = _task(told), samples["labels"]
+    task, labels = _task(told, samples), samples["labels"]
     here = {}
     for role, file in files.items():
         runtime = OrtCpu()
@@ -213,11 +214,15 @@ def _timed(
     return timed, interference
 
 
-def _task(told: Mapping[str, Any]) -> Task:
+def _task(told: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Task:
     from compressor import registry
 
-    task: Task = registry.find("tasks", told["task"]).load()()
-    return task
+    scale = told.get("scale")
+    made = registry.find("tasks", told["task"]).load()
+    task: Task = made() if scale is None else made(tolerance=scale["tolerance"])
+    if scale is None or not isinstance(task, NumberTask):
+        return task
+    return task.for_targets(samples["targets"], np.asarray(scale["spread"]))
 
 
 class _Packed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         "title": loaded.title,
         "num_classes": fit.num_classes,
         "sample_shape": list(fit.sample_shape or ()),
-        "normalisation": {"name": normalisation.name, "mean": normalisation.mean, "std": normalisation.std},
+        "normalisation": asdict(normalisation),
         "params": sum(parameter.numel() for parameter in loaded.network.parameters()),
     }
 
@@ -112,7 +113,8 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
             surgery.apply(module)
         _fill(module, folder / WEIGHTS)
     kept = details["normalisation"]
-    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"])))
+    scale = tuple(map(tuple, kept.get("outputs", ())))
+    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale))
     return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
 
 

@@ -12,7 +12,7 @@ from compressor.models.normalisation import Normalisation
 
 
 class Network(nn.Module):
-    """A user's module behind its input normalisation.
+    """A user's module behind its input normalisation, and before the scale of its outputs where it has one.
 
     Training, export and measurement all go through this one forward, so what is exported is what was trained.
 
@@ -23,6 +23,7 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    outputs: Tensor
 
     def __init__(self, module: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -34,6 +35,7 @@ class Network(nn.Module):
         self.normalisation = normalisation
         self.register_buffer("mean", torch.tensor(normalisation.mean), persistent=False)
         self.register_buffer("std", torch.tensor(normalisation.std), persistent=False)
+        self.register_buffer("outputs", torch.tensor(normalisation.outputs), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits of a batch.
@@ -47,7 +49,10 @@ class Network(nn.Module):
         if self.normalisation.name != "none":
             shape = (1, -1) + (1,) * (inputs.dim() - 2)
             inputs = (inputs - self.mean.view(shape)) / self.std.view(shape)
-        return logits_of(self.module(inputs))
+        logits = logits_of(self.module(inputs))
+        if self.normalisation.outputs:
+            logits = logits * self.outputs[1] + self.outputs[0]
+        return logits
 
 
 def logits_of(output: object) -> Tensor:

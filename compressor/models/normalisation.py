@@ -1,4 +1,7 @@
-"""What is subtracted from and divided into pixels before a network sees them; part of the network, in 0–1 units."""
+"""What is subtracted from and divided into pixels before a network sees them; part of the network, in 0–1 units.
+
+Where a network that is trained here tells numbers, what it gives is brought to their unit behind it.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,13 @@ class Normalisation:
         name: Where the numbers come from (`data`, `imagenet`, `half`, `none`, `stated`, `pretrained`).
         mean: One value per channel.
         std: One value per channel, positive.
+        outputs: Mean and standard deviation that answers are brought to, one value of each per output; empty: as they are.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    outputs: tuple[tuple[float, ...], ...] = ()
 
     def __str__(self) -> str:
         def numbers(values: Sequence[float]) -> str:

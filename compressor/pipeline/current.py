@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -71,11 +71,13 @@ class Run:
             InputError: Its labels are not what the task takes.
         """
         from compressor.data.open import open_dataset
-        from compressor.training.start import require_labels_of
+        from compressor.training.start import for_data, require_labels_of, task_of
 
         opened = open_dataset(given(self.recipe.data, "data"))
-        require_labels_of(self.task, opened)
-        return opened
+        task = task_of(self.recipe.task, label_smoothing=0.0)
+        require_labels_of(task, opened)
+        _, chosen = for_data(task, opened)
+        return replace(opened, decisions=(*opened.decisions, *chosen))
 
     @cached_property
     def task(self) -> Task:
@@ -253,9 +255,11 @@ class Run:
         return Material(dataset or self.dataset, data or given(self.recipe.data, "data"), task)
 
     def _task_with(self, *, label_smoothing: float) -> Task:
-        from compressor.training.start import task_of
+        from compressor.tasks._contract import NumberTask
+        from compressor.training.start import for_data, task_of
 
-        return task_of(self.recipe.task, label_smoothing=label_smoothing)
+        task = task_of(self.recipe.task, label_smoothing=label_smoothing)
+        return for_data(task, self.dataset)[0] if isinstance(task, NumberTask) else task
 
 
 def given(section: _T | None, name: str) -> _T:

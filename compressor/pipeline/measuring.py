@@ -90,7 +90,7 @@ def profile(current: Run, *, steps: int) -> list[Profile]:
             training = current.recipe.train or recipes.TrainSettings()
             return profile_training(teacher, training, material=current.material(training), target=target, steps=steps)
         data, _ = current.counted_views()
-        distill, _ = with_usual_loss(current.recipe.distillation, teacher.kind)
+        distill, _ = with_usual_loss(current.recipe.distillation, teacher.kind, current.task)
         return profile_distilling(
             given(current.recipe.student, "student"),
             distill,

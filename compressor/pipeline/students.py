@@ -11,6 +11,7 @@ from compressor.pipeline.current import Run, given
 from compressor.pipeline.keys import model_key
 from compressor.pipeline.networks import trained
 from compressor.recipe import ModelSettings, TeacherSettings
+from compressor.tasks._contract import NumberTask, Task
 
 
 def make_control(current: Run) -> Artifact:
@@ -74,7 +75,7 @@ def _distilled(
 ) -> Artifact:
     """One network, distilled from a teacher of this kind."""
     teacher = given(current.recipe.teacher, "teacher")
-    distill, why_losses = with_usual_loss(given(current.recipe.distillation, "distill"), kind)
+    distill, why_losses = with_usual_loss(given(current.recipe.distillation, "distill"), kind, current.task)
     data, why = current.counted_views()
     why = (*why, *why_losses)
     options = teacher.kind_options if kind == teacher.kind and kind != "onnx" else {}
@@ -117,11 +118,19 @@ def _distilled(
 
 
 def with_usual_loss(
-    distill: recipes.DistillSettings, kind: str
+    distill: recipes.DistillSettings, kind: str, task: Task
 ) -> tuple[recipes.DistillSettings, tuple[Decision, ...]]:
-    """The settings with the loss that suits the kind of teacher, where none is stated."""
+    """The settings with the loss that suits task and kind of teacher, where none is stated."""
     if distill.losses:
         return distill, ()
+    if isinstance(task, NumberTask):
+        from compressor.training.sources import usual_loss
+
+        loss = usual_loss(task)
+        why = Decision(
+            "distill.losses", loss.name, "none is stated; the task tells numbers, which are compared as they are"
+        )
+        return distill.model_copy(update={"losses": (loss,)}), (why,)
     usual = registry.find("teachers", kind).load().usual
     chosen = recipes.LossSettings(**usual)
     told = ", ".join(f"{name} = {value}" for name, value in usual.items() if name != "name")

@@ -7,6 +7,7 @@ from pathlib import Path
 from compressor import artifact, console, registry
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
+from compressor.data.samples import Dataset
 from compressor.errors import InputError
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.networks import adopted, combined, member, trained
@@ -18,9 +19,7 @@ def make_teacher(current: Run) -> Artifact | None:
     """Train the teacher, adopt it, take the artifact that it is, or make one of several; None when it is no network."""
     settings = given(current.recipe.teacher, "teacher")
     takes = recipes.takes_of(settings.kind)
-    if current.dataset.label_sets and registry.find("teachers", settings.kind).load().one_class:
-        message = f"'{settings.kind}' is for samples of one class each, and a label here is a set of classes"
-        raise InputError(message, where="teacher.kind", hint="use one network, or a kind that teaches itself")
+    _require_kind_for(current.dataset, settings.kind)
     if current.recipe.specialising is not None:
         current.artifacts["teacher"] = with_specialists(current, settings, current.recipe.specialising)
     elif current.recipe.train is not None:
@@ -36,6 +35,20 @@ def make_teacher(current: Run) -> Artifact | None:
     elif settings.model:
         current.artifacts["teacher"] = adopted(current, settings, name="teacher", role="teacher")
     return current.artifacts.get("teacher")
+
+
+def _require_kind_for(dataset: Dataset, name: str) -> None:
+    """Refuse a kind of teacher that cannot say what the labels are.
+
+    Raises:
+        InputError: It cannot.
+    """
+    kind = registry.find("teachers", name).load()
+    tells_numbers = dataset.targets is not None
+    if (kind.one_class and (dataset.label_sets or tells_numbers)) or (kind.needs_labels and tells_numbers):
+        label = "a row of numbers" if tells_numbers else "a set of classes"
+        message = f"'{name}' is for samples of one class each, and a label here is {label}"
+        raise InputError(message, where="teacher.kind", hint="use one network, or a kind that teaches itself")
 
 
 def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:

@@ -131,7 +131,7 @@ class RecoverySettings(TrainingSettings):
     lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
         "auto", description="peak learning rate; auto: 3e-4 (adamw), 0.02 (sgd)"
     )
-    losses: tuple[LossSettings, ...] = Field((LossSettings(),), min_length=1)
+    losses: tuple[LossSettings, ...] = Field((), description="empty: what suits the task, most often kd")
     cache_gb: float = Field(4.0, ge=0.0, description="disk for the teacher's kept answers; 0: keep none")
 
 

@@ -103,6 +103,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         folder=(Path(run_folder.parent.name) / run_folder.name).as_posix(),
         taught=taught,
         label_sets=bool(raw.get("label_sets", False)),
+        of_numbers=bool(raw.get("of_numbers", False)),
     )
 
 
@@ -275,7 +276,9 @@ def _interference(raw: Mapping[str, Any]) -> Interference:
 def _worst(raw: Mapping[str, Any] | None) -> Worst | None:
     if raw is None:
         return None
-    samples = tuple(WorstSample(**entry) for entry in raw["samples"])
+    samples = tuple(
+        WorstSample(**{**entry, "numbers": tuple(map(tuple, entry.get("numbers", ())))}) for entry in raw["samples"]
+    )
     return Worst(str(raw["role"]), str(raw["against"]), str(raw["runtime"]), samples)
 
 

@@ -247,7 +247,11 @@ class Interference:
 
 @dataclass(frozen=True)
 class WorstSample:
-    """A sample that the base answers rightly and the candidate does not; class numbers and probabilities in 0–1."""
+    """A sample that the base answers rightly and the candidate does not; class numbers and probabilities in 0–1.
+
+    Attributes:
+        numbers: Where numbers are told: the targets, the base's answer and the candidate's; empty otherwise.
+    """
 
     position: int
     label: int
@@ -255,6 +259,7 @@ class WorstSample:
     base_probability: float
     answer: int
     probability: float
+    numbers: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -447,6 +452,7 @@ class ReportData:
         folder: The run's, as a command would name it from where the run was made.
         taught: Who taught the student; None where none was distilled.
         label_sets: Whether a label is a set of classes, written as one number.
+        of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
     """
 
     run: str
@@ -477,6 +483,7 @@ class ReportData:
     folder: str = ""
     taught: Taught | None = None
     label_sets: bool = False
+    of_numbers: bool = False
 
     @property
     def timed_base(self) -> str:

@@ -280,16 +280,18 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
         traces = [trace | {"x": trace["y"], "y": [-position for position in trace["x"]]} for trace in traces]
     counts = [score.samples for score in measured[0][1].per_class]
     fewest, most = fmt.count(min(counts)), fmt.count(max(counts))
-    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} test samples in a class."
+    of_each = "for each number, right where it is within its tolerance" if data.of_numbers else "in a class"
+    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} test samples {of_each}."
     if len(order) < len(names):
-        caption += f" The {len(order)} of {len(names)} classes where the models differ most."
+        kind = "numbers" if data.of_numbers else "classes"
+        caption += f" The {len(order)} of {len(names)} {kind} where the models differ most."
     return Figure(
         name="accuracy-per-class",
-        title="Accuracy of each class",
+        title=f"Accuracy of each {'number' if data.of_numbers else 'class'}",
         caption=caption,
         traces=tuple(traces),
         layout=layout,
-        columns=("Class", "Samples", *(candidate.title for candidate, _ in measured)),
+        columns=("Number" if data.of_numbers else "Class", "Samples", *(candidate.title for candidate, _ in measured)),
         rows=tuple(
             (name, fmt.count(counts[index]), *(fmt.percent(_class_accuracy(entry, index)) for _, entry in measured))
             for index, name in enumerate(names)

@@ -21,7 +21,7 @@ from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, Candidate, ReportData, WorstSample, find_candidate, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
 from compressor.report.headline import deployed_runtime
-from compressor.report.tables import Table
+from compressor.report.tables import NO_SHARES, Table
 
 _MOST_CHANGES = 15
 _MOST_CLASSES = 40
@@ -156,12 +156,13 @@ def class_changes(data: ReportData) -> Figure | None:
     layout["yaxis"] |= names_axis(positions, [(name,) for name, *_ in kept])
     return Figure(
         name="class-changes",
-        title="Which classes lost",
-        caption=f"Accuracy of each class, student minus {data.base}, the largest loss first"
+        title=f"Which {'numbers' if data.of_numbers else 'classes'} lost",
+        caption=f"{'Share within the tolerance' if data.of_numbers else 'Accuracy'} of each, student minus {data.base}, the"
+        " largest loss first"
         + ("." if len(kept) == len(by_loss) else f"; the {len(kept)} of {len(by_loss)} that changed most."),
         traces=(trace,),
         layout=layout,
-        columns=("Class", "Samples", data.base.capitalize(), "Student", "Change"),
+        columns=("Number" if data.of_numbers else "Class", "Samples", data.base.capitalize(), "Student", "Change"),
         rows=tuple(
             (name, fmt.count(number), fmt.percent(before), fmt.percent(after), fmt.points((after or 0) - (before or 0)))
             for name, number, before, after in by_loss
@@ -266,11 +267,14 @@ def png(pixels_CHW: NDArray[np.uint8]) -> bytes:
 
 
 def _picture(sample: WorstSample, pixels: Any, name: Callable[[int], str]) -> Picture:
-    truth, before, after = (name(number) for number in (sample.label, sample.base, sample.answer))
     source = ""
     if pixels is not None:
         small = _reduced(np.asarray(pixels))
         source = "data:image/png;base64," + base64.b64encode(png(small)).decode("ascii")
+    if sample.numbers:
+        truth, before, after = (", ".join(map(fmt.significant, row)) for row in sample.numbers)
+        return Picture(source, f"test sample {sample.position}, which is {truth}", truth, before, after)
+    truth, before, after = (name(number) for number in (sample.label, sample.base, sample.answer))
     return Picture(
         source=source,
         alt=f"test sample {sample.position}, a {truth}",
@@ -310,4 +314,6 @@ def _base_and_student(data: ReportData) -> tuple[Accuracy, Accuracy] | None:
 
 
 def _metric(name: str, value: float | None) -> str:
-    return fmt.percent(value) if name != "loss" else fmt.ABSENT if value is None else fmt.significant(value)
+    if name not in NO_SHARES:
+        return fmt.percent(value)
+    return fmt.ABSENT if value is None else fmt.significant(value)

@@ -19,6 +19,8 @@ from compressor.report.facts import (
     runtime_title,
 )
 
+NO_SHARES = frozenset({"loss", "r2", "mae", "rmse"})
+"""Metrics that are shown as they are; all others are shares, shown in percent."""
 _HASH_DIGITS = 12
 _TRAINING_SETTINGS = ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "precision", "device")
 _NOTABLE_SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -140,7 +142,7 @@ def taught(data: ReportData) -> Table:
 
 
 def _own(name: str, value: float) -> str:
-    return fmt.significant(value) if name == "loss" else fmt.percent(value)
+    return fmt.significant(value) if name in NO_SHARES else fmt.percent(value)
 
 
 def decisions(data: ReportData) -> Table:

@@ -113,6 +113,7 @@ def bench(
             "metric": task.primary,
             "classes": list(dataset.classes),
             "label_sets": dataset.label_sets,
+            "of_numbers": dataset.targets is not None,
             "base": base,
             "candidates": measured,
             "timings": timing.timings,
@@ -239,7 +240,7 @@ def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: D
     against_base = None
     if reference is not None and role != base and shown:
         decided, _ = task.answers(reference)
-        against_base = task.confusion(logits_NK, np.maximum(decided, 0), classes).tolist()
+        against_base = _rows(task.confusion(logits_NK, np.maximum(decided, 0), classes))
     right = task.correct(logits_NK, labels)
     others = {other: answers.get((other, runtime)) for other in dict.fromkeys((base, "control")) if other != role}
     return {
@@ -247,7 +248,7 @@ def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: D
         "split": "test",
         **evaluate(task, logits_NK, labels, classes=dataset.classes),
         "agreement_with_teacher": None if reference is None else task.agreement(reference, logits_NK),
-        "confusion": task.confusion(logits_NK, labels, classes).tolist() if shown else None,
+        "confusion": _rows(task.confusion(logits_NK, labels, classes)) if shown else None,
         "confusion_with_base": against_base,
         "paired": [
             {"against": other, **asdict(paired_difference(task.correct(theirs, labels), right))}
@@ -255,6 +256,10 @@ def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: D
             if theirs is not None
         ],
     }
+
+
+def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
+    return None if counts_KK is None else counts_KK.tolist()
 
 
 def _worst(

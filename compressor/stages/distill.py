@@ -35,7 +35,7 @@ def distill(
         DivergenceError: Training met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
-    reads_features = read_features(losses_of(settings))
+    reads_features = read_features(losses_of(settings, material.task))
 
     def make_teacher() -> tuple[Teacher, tuple[Decision, ...]]:
         return teacher_of(
@@ -58,7 +58,7 @@ def distill(
         student,
         chosen,
         teacher=teacher,
-        losses=losses_of(chosen),
+        losses=losses_of(chosen, material.task),
         material=material,
         target=target,
         why_teacher=(*why_chosen, *why_teacher),

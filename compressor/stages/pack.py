@@ -24,7 +24,7 @@ from compressor.measure import machine
 from compressor.measure.accuracy import predict
 from compressor.recipe import BenchSettings
 from compressor.runtimes.ort_cpu import OrtCpu
-from compressor.tasks._contract import Task
+from compressor.tasks._contract import NumberTask, Task
 
 SCHEMA = 1
 CARRIED = (
@@ -120,6 +120,8 @@ def pack(
             _require_alone(model)
             answers[f"answers.{role}"] = _answers(file, dataset, positions)
             carried[role] = {"title": role.capitalize(), "sha256": artifact.sha256(file), "bytes": file.stat().st_size}
+        if isinstance(task, NumberTask):
+            answers["targets"], labels = task.targets(labels), np.arange(len(labels))
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, inputs=inputs, labels=labels, **answers)
         (folder / "pack.json").write_text(
             json.dumps(
@@ -128,6 +130,7 @@ def pack(
                     "run": target.folder.parent.name,
                     "key": target.key,
                     "task": task_name,
+                    "scale": _scale(task),
                     "classes": list(dataset.classes),
                     "base": base,
                     "models": carried,
@@ -151,6 +154,13 @@ def pack(
             elapsed_s=time.perf_counter() - started,
         )
         return artifact.seal(folder, target.folder, manifest)
+
+
+def _scale(task: Task) -> dict[str, Any] | None:
+    """What a task that tells numbers knows of the training data, which is not there."""
+    if not isinstance(task, NumberTask) or task.spreads is None:
+        return None
+    return {"tolerance": task.tolerance, "spread": task.spreads.tolist()}
 
 
 def _profiles(settings: BenchSettings) -> dict[str, dict[str, Any]]:

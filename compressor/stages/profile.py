@@ -74,7 +74,7 @@ def profile_distilling(
         loaded,
         settings,
         teacher=live,
-        losses=losses_of(settings),
+        losses=losses_of(settings, material.task),
         material=material,
         target=target,
     )

@@ -219,7 +219,7 @@ class _Pruning(OnMaterial):
             loaded,
             self.settings.model_copy(update={"epochs": epochs}),
             teacher=teacher,
-            losses=losses_of(self.settings),
+            losses=losses_of(self.settings, self.task),
             material=self.material,
             target=replace(self.target, role=title),
         )

@@ -5,7 +5,7 @@ Shape letters: N samples, B batch, K classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +56,8 @@ class Task(Protocol):
         """Whether each decision is right, `[N]`."""
         ...
 
-    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
-        """Counts `[true, predicted]`."""
+    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64] | None:
+        """Counts `[true, predicted]`; None where there are no classes."""
         ...
 
     def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -70,4 +70,28 @@ class Task(Protocol):
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Raise `ModelError` when a network that answers with `shape` cannot serve `num_classes` classes."""
+        ...
+
+
+@runtime_checkable
+class NumberTask(Protocol):
+    """A task of which the outputs are K numbers and no classes: a label is the row of a sample in a table of targets."""
+
+    tolerance: float
+    """How far an output may lie from its target, as it was stated; 0 where that follows from the data."""
+    tolerances: NDArray[np.float64] | None
+    """The same for each output, once the task is fitted."""
+    spreads: NDArray[np.float64] | None
+    """Standard deviation of the training targets, once the task is fitted."""
+
+    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> Task:
+        """The task on data with these targets, and with this standard deviation of each output in training."""
+        ...
+
+    def targets(self, labels_N: NDArray[Any]) -> NDArray[np.float32]:
+        """The targets `[N, K]` that labels stand for."""
+        ...
+
+    def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+        """How far the worst output of each sample lies from its target, in tolerances, `[N]`."""
         ...

@@ -90,7 +90,7 @@ def train_quantized(
         if teacher is None
         else teacher_of(Teaching(source=teacher), settings, material=material, seed=target.seed)
     )
-    losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings)
+    losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings, material.task)
     job, why_views = job_for(
         loaded.with_network(network),
         settings.model_copy(update={"compile": False}),

@@ -15,23 +15,33 @@ from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import attention_heads, feature_shapes
 from compressor.recipe import DistillSettings, LossSettings, RecoverySettings
+from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers._contract import Teacher
 from compressor.training.engine import WeightedLoss
 
 
-def losses_of(settings: DistillSettings | RecoverySettings) -> tuple[WeightedLoss, ...]:
+def usual_loss(task: Task) -> LossSettings:
+    """The loss where none is stated: kd, or the distance of the answers where they are numbers."""
+    return LossSettings(name="mse_logits") if isinstance(task, NumberTask) else LossSettings()
+
+
+def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple[WeightedLoss, ...]:
     """The losses with the names they have in logs: that of the member, numbered when it stands there more than once.
 
     Raises:
-        InputError: A loss refuses its options.
+        InputError: A loss refuses its options, or the task.
     """
     made: list[WeightedLoss] = []
-    for entry in settings.losses:
+    for entry in settings.losses or (usual_loss(task),):
         member = registry.find("losses", entry.name)
         name = member.attr if ":" in entry.name else member.name
         earlier = sum(each.name.partition("-")[0] == name for each in made)
         name = f"{name}-{earlier + 1}" if earlier else name
         made.append(WeightedLoss(name, entry.weight, _loss(member, entry), entry.ramps))
+    of_classes = [part.name for part in made if getattr(part.loss, "of_classes", False)]
+    if of_classes and isinstance(task, NumberTask):
+        message = f"'{of_classes[0]}' compares probabilities of classes, and this task tells numbers"
+        raise InputError(message, where="losses", hint="use mse_logits, which compares answers as they are")
     features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
     if features and isinstance(settings, RecoverySettings):
         raise InputError(

@@ -12,7 +12,14 @@ from compressor.measure import normalisation
 from compressor.models import load
 from compressor.models.build import Fit, Loaded
 from compressor.recipe import ModelSettings, TaskSettings
-from compressor.tasks._contract import Task
+from compressor.tasks._contract import NumberTask, Task
+
+_TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression"}
+_LABELS = {
+    "one class": "whole numbers [N] (of rows: y.argmax(axis=1))",
+    "a set of classes": "zeros and ones [N, K]",
+    "numbers": "floats [N] or [N, K]",
+}
 
 
 def fit_of(dataset: Dataset) -> Fit:
@@ -34,20 +41,38 @@ def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
 
 
 def require_labels_of(task: Task, dataset: Dataset) -> None:
-    """Refuse data whose labels are classes where the task takes sets of them, or the other way round.
+    """Refuse data whose labels are not of the kind that the task takes: a class, a set of classes, or numbers.
 
     Raises:
         InputError: They do not fit.
     """
-    takes_sets = getattr(task, "label_sets", False)
-    if takes_sets == dataset.label_sets:
+    takes = (
+        "numbers"
+        if isinstance(task, NumberTask)
+        else "a set of classes"
+        if getattr(task, "label_sets", False)
+        else "one class"
+    )
+    given = "numbers" if dataset.targets is not None else "a set of classes" if dataset.label_sets else "one class"
+    if takes == given:
         return
-    if takes_sets:
-        message, hint = "this task takes a set of classes for each sample", "give labels as zeros and ones [N, K]"
-    else:
-        message = "a label here is a set of classes, and this task takes one class for each sample"
-        hint = 'write name = "multilabel" in [task], or give class indices [N]: y.argmax(axis=1)'
-    raise InputError(message, where=dataset.source, hint=hint)
+    raise InputError(
+        f"this task takes {takes} for each sample, and the data has {given}",
+        where=dataset.source,
+        hint=f'write name = "{_TASKS[given]}" in [task], or give labels as {_LABELS[takes]}',
+    )
+
+
+def for_data(task: Task, dataset: Dataset) -> tuple[Task, tuple[Decision, ...]]:
+    """The task with what it must know of the data: for numbers, the targets and how they are spread."""
+    if dataset.targets is None or not isinstance(task, NumberTask):
+        return task, ()
+    fitted = task.for_targets(dataset.targets, dataset.target_statistics[1])
+    assert isinstance(fitted, NumberTask)
+    assert fitted.tolerances is not None
+    told = ", ".join(f"{name} {value:.4g}" for name, value in zip(dataset.classes, fitted.tolerances, strict=True))
+    by_data = "a quarter of the standard deviation of the training targets; task.options.tolerance states another"
+    return fitted, (Decision("tolerance", told, "it is stated" if task.tolerance else by_data),)
 
 
 def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> None:

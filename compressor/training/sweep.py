@@ -135,7 +135,7 @@ def _tried(
 ) -> float | None:
     """What a short run comes to on validation; None where it diverged."""
     loaded, _ = network_for(student, dataset=material.dataset, task=material.task, seed=target.seed)
-    losses = losses_of(settings)
+    losses = losses_of(settings, material.task)
     job, _ = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     try:
         trained = engine.fit(job)

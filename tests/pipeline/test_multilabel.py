@@ -96,7 +96,9 @@ def test_a_pack_judges_sets_of_classes_on_a_device(finished, tmp_path):
 
 
 def test_sets_of_classes_are_refused_to_a_task_of_one_class_each(project):
-    with pytest.raises(InputError, match="a label here is a set of classes") as caught:
+    with pytest.raises(
+        InputError, match="takes one class for each sample, and the data has a set of classes"
+    ) as caught:
         api.run(run_of(project, task={"name": "classification"}, name="wrong"))
     assert "multilabel" in caught.value.hint
 

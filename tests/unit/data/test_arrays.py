@@ -78,9 +78,46 @@ def test_rows_of_zeros_and_ones_are_sets_of_classes():
     assert splits.classes == ("a", "b", "c")
 
 
-def test_rows_of_anything_else_are_refused_with_the_way_out():
-    with pytest.raises(DataError, match=r"y_train is float64 of shape \(4, 3\).*argmax"):
-        _splits(np.zeros((4, 5)), np.full((4, 3), 0.3))
+def test_whole_numbers_in_rows_are_refused_with_the_way_out():
+    with pytest.raises(DataError, match=r"y_train is int64 of shape \(4, 3\).*argmax"):
+        _splits(np.zeros((4, 5)), np.full((4, 3), 2))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_floats_are_numbers_to_be_told_and_a_label_is_the_row_of_a_sample(shape):
+    y_test = np.array([0.5, 2.0]).reshape(2, *shape[1:])
+    splits = _splits(np.zeros((4, 5)), np.arange(4.0).reshape(shape), x_test=np.zeros((2, 5)), y_test=y_test)
+
+    assert splits.targets is not None
+    assert splits.targets.tolist() == [[0.0], [1.0], [2.0], [3.0], [0.5], [2.0]]
+    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert splits.classes == ("0",)
+
+
+def test_a_sample_with_a_nan_has_no_target():
+    splits = _splits(
+        np.zeros((3, 5)), np.array([[np.nan, 1.0], [2.0, 3.0], [4.0, np.nan]]), classes=np.array(["row", "column"])
+    )
+
+    assert splits.train.labels.tolist() == [-1, 1, -1]
+    assert splits.targets is not None
+    assert np.isfinite(splits.targets).all()
+    assert splits.classes == ("row", "column")
+
+
+def test_other_targets_are_another_data_set():
+    one, other = (_splits(np.zeros((3, 5)), np.array([0.0, 1.0, last])) for last in (2.0, 2.5))
+
+    assert one.fingerprint != other.fingerprint
+
+
+def test_targets_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match="targets of 1 and 2 numbers"):
+        _splits(np.zeros((4, 5)), np.full(4, 0.3), x_test=np.zeros((2, 5)), y_test=np.full((2, 2), 0.3))
+    with pytest.raises(DataError, match="give finite floats"):
+        _splits(np.zeros((2, 5)), np.array([0.5, np.inf]))
+    with pytest.raises(DataError, match="3 class names for targets of 2 numbers"):
+        _splits(np.zeros((2, 5)), np.full((2, 2), 0.3), classes=np.array(list("abc")))
 
 
 def test_sets_of_more_classes_than_a_number_has_bits_are_refused():

@@ -48,3 +48,9 @@ def test_normalisation_can_be_replaced_and_is_no_weight() -> None:
 
     assert list(network.state_dict()) == ["module.weight", "module.bias"]
     assert torch.equal(network(torch.full((1, 3), 0.5)), network.module(torch.zeros(1, 3)))
+
+
+def test_outputs_are_brought_to_their_unit_behind_the_network() -> None:
+    network = Network(nn.Identity(), Normalisation("none", (), (), ((10.0, -1.0), (2.0, 0.5))))
+
+    assert torch.equal(network(torch.tensor([[0.0, 0.0], [1.0, 2.0]])), torch.tensor([[10.0, -1.0], [12.0, 0.0]]))

@@ -1,0 +1,201 @@
+"""Numbers for each sample: an age, an angle, the places of landmarks.
+
+A label is the row of a sample in the table of targets, which comes with the data (docs/decisions/025). A row of outputs that
+holds a NaN is wrong and agrees with no other row.
+
+Shape letters: N samples, B batch, M rows of the table, K outputs.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from compressor.errors import DataError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_T = TypeVar("_T", bound=np.generic)
+
+_SHARE_OF_SPREAD = 0.25
+
+
+class Regression:
+    """One number or several for each sample; judged by the share of samples told within a tolerance.
+
+    Attributes:
+        tolerances: How far each output may lie from its target, in the data's units, `[K]`; None before `for_targets`.
+        spreads: Standard deviation of the training targets, 1 where they are all alike, `[K]`; None likewise.
+    """
+
+    primary = "within_tolerance"
+    label_sets = False
+
+    def __init__(self, *, tolerance: float = 0.0) -> None:
+        """Set up the task.
+
+        Args:
+            tolerance: how far an output may lie from its target to count as right, in the data's units; 0: a quarter of the
+                standard deviation of the training targets, for each output its own
+
+        Raises:
+            InputError: `tolerance` is negative or no number.
+        """
+        if not 0 <= tolerance < float("inf"):
+            raise InputError(f"tolerance = {tolerance} must be 0 or more", where="task.tolerance")
+        self.tolerance = tolerance
+        self.tolerances: NDArray[np.float64] | None = None
+        self.spreads: NDArray[np.float64] | None = None
+        self._targets_MK: NDArray[np.float32] | None = None
+        self._kept: dict[str, Tensor] = {}
+
+    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> Regression:
+        """The same task on data with these targets.
+
+        Args:
+            targets_MK: The table that labels are rows of.
+            spread_K: Standard deviation of the training targets, of each output.
+        """
+        fitted = copy.copy(self)
+        fitted._targets_MK, fitted._kept = targets_MK, {}
+        wide_K = np.asarray(spread_K, np.float64)
+        fitted.spreads = np.where(wide_K > 0, wide_K, 1.0)
+        stated_K = np.full(len(wide_K), self.tolerance, np.float64)
+        fitted.tolerances = stated_K if self.tolerance else _SHARE_OF_SPREAD * fitted.spreads
+        return fitted
+
+    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean squared error in units of the spread of the training targets, a scalar: mean over samples and outputs.
+
+        Args:
+            logits: Outputs `[B, K]`.
+            labels: `[B]`, rows of the table.
+        """
+        return self.hard_losses(logits, labels).mean()
+
+    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The same for each sample, `[B]`."""
+        wanted_BK = self._beside(logits, "targets", self._table())[labels]
+        return ((self.decisions(logits) - self.decisions(wanted_BK)) ** 2).mean(dim=1)
+
+    def decisions(self, logits: Tensor) -> Tensor:
+        """The outputs `[B, K]` in units of the spread of the training targets, so that each counts alike."""
+        return logits / self._beside(logits, "spread", self._fitted(self.spreads))
+
+    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+        """How near outputs come to their targets.
+
+        Returns:
+            `within_tolerance`, the share of samples of which every output is (0–1); `r2`, the share of the targets' variance
+            that is explained (1 at best, below 0 for worse than their mean), mean over outputs; `mae` and `rmse`, in the
+            data's units, mean over outputs; `loss`, as in training.
+
+        Raises:
+            DataError: Outputs and labels do not fit together, or there are none.
+        """
+        targets_NK = self._of(logits_NK, labels_N)
+        errors_NK = logits_NK.astype(np.float64) - targets_NK
+        squares_K = (errors_NK**2).mean(axis=0)
+        variance_K = targets_NK.var(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            unexplained_K = np.where(squares_K == 0, 0.0, np.where(variance_K > 0, squares_K / variance_K, 1.0))
+        return {
+            "within_tolerance": float(self.correct(logits_NK, labels_N).mean()),
+            "r2": float(1 - unexplained_K.mean()),
+            "mae": float(np.abs(errors_NK).mean()),
+            "rmse": float(np.sqrt(squares_K).mean()),
+            "loss": float((squares_K / self._fitted(self.spreads) ** 2).mean()),
+        }
+
+    def per_class(
+        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
+    ) -> list[dict[str, int | float | None]]:
+        """For each output: `samples`, and `accuracy`, the share of them that is within the tolerance."""
+        near_NK = self._near(logits_NK, self._of(logits_NK, labels_N))
+        return [{"samples": len(near_NK), "accuracy": float(near_N.mean())} for near_N in near_NK.T]
+
+    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
+        """Share of samples on which no output of the two sets `[N, K]` is further apart than the tolerance."""
+        return float(self._near(logits_a, logits_b).all(axis=1).mean())
+
+    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether every output of a sample is within the tolerance, `[N]`."""
+        return np.asarray(self._near(logits_NK, self._of(logits_NK, labels_N)).all(axis=1))
+
+    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> None:
+        """Nothing: numbers are not taken for one another."""
+
+    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """No class and no probability, `[N]` both."""
+        return np.full(len(logits_NK), -1, np.int64), np.full(len(logits_NK), np.nan)
+
+    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+        """Nothing: a number says not how sure it is."""
+        return []
+
+    def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+        """How far the worst output of each sample lies from its target, in tolerances, `[N]`."""
+        apart_NK = np.abs(logits_NK.astype(np.float64) - self._of(logits_NK, labels_N)) / self._fitted(self.tolerances)
+        found_N: NDArray[np.float64] = apart_NK.max(axis=1)
+        return found_N
+
+    def targets(self, labels_N: NDArray[Any]) -> NDArray[np.float32]:
+        """The targets `[N, K]` that labels stand for.
+
+        Raises:
+            DataError: The task is not fitted to data, or a label is none of its rows.
+        """
+        table_MK = self._table()
+        if labels_N.size and (labels_N.min() < 0 or labels_N.max() >= len(table_MK)):
+            raise DataError(f"a label is none of the {len(table_MK)} rows of targets")
+        found: NDArray[np.float32] = table_MK[labels_N]
+        return found
+
+    def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
+        """Refuse a network that does not give `num_classes` numbers for each sample.
+
+        Raises:
+            ModelError: `shape` is not `[B, num_classes]`.
+        """
+        if len(shape) != 2 or shape[1] != num_classes:
+            raise ModelError(
+                f"the network answers with shape {list(shape)}; {num_classes} numbers need [B, {num_classes}]",
+                hint="give num_classes numbers for each sample (outputs are called classes in a builder)",
+            )
+
+    def _of(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+        if not len(labels_N):
+            raise DataError("there is no sample to judge", hint="give a split with at least one sample")
+        targets_NK = self.targets(labels_N).astype(np.float64)
+        if logits_NK.shape != targets_NK.shape:
+            raise DataError(f"outputs {list(logits_NK.shape)} do not fit targets {list(targets_NK.shape)}")
+        return targets_NK
+
+    def _near(self, one_NK: NDArray[Any], other_NK: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(invalid="ignore"):
+            apart_NK = np.abs(one_NK.astype(np.float64) - other_NK)
+        return np.asarray(apart_NK <= self._fitted(self.tolerances))
+
+    def _table(self) -> NDArray[np.float32]:
+        return self._fitted(self._targets_MK)
+
+    def _beside(self, logits: Tensor, name: str, values: NDArray[Any]) -> Tensor:
+        """Numbers as a tensor where outputs are, and of their type."""
+        place = f"{name} {logits.device}"
+        if place not in self._kept:
+            import torch
+
+            self._kept[place] = torch.as_tensor(values, dtype=torch.float32, device=logits.device)
+        return self._kept[place].to(logits.dtype)
+
+    @staticmethod
+    def _fitted(values: NDArray[_T] | None) -> NDArray[_T]:
+        if values is None:
+            raise DataError(
+                "this task takes numbers, and the data has none", hint="give y_train as floats [N] or [N, K]"
+            )
+        return values

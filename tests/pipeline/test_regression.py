@@ -1,0 +1,158 @@
+"""A whole run over samples that have numbers for labels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from compressor import api
+from compressor.errors import InputError
+from tests.small import recipe, write_project
+
+NAMES = ("row", "column")
+PIXEL, CORNER = 700.0, 20_000.0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The small project with a bright spot somewhere, and where it is, in micrometres from somewhere else."""
+    folder = write_project(tmp_path_factory.mktemp("regression"))
+    generator = np.random.default_rng(11)
+    arrays = {}
+    for split, count in (("train", 320), ("test", 96)):
+        places = generator.uniform(1.0, 6.0, (count, 2)).astype(np.float32)
+        rows, columns = np.mgrid[:8, :8]
+        apart = (rows - places[:, 0, None, None]) ** 2 + (columns - places[:, 1, None, None]) ** 2
+        noise = generator.integers(0, 40, (count, 8, 8))
+        arrays |= {
+            f"x_{split}": np.clip(200 * np.exp(-apart / 2) + noise, 0, 255).astype(np.uint8)[:, None],
+            f"y_{split}": PIXEL * places + CORNER,
+        }
+    np.savez(folder / "data.npz", **arrays, classes=np.array(NAMES))
+    return folder
+
+
+def run_of(project, **sections):
+    budget = {"epochs": 12, "batch_size": 16, "lr": 0.01}
+    own = {
+        "train": budget,
+        "distill": {**budget, "control": True},
+        "task": {"name": "regression"},
+        "data": {"source": f"npz:{project / 'data.npz'}", "views": {"crop": 0, "flip": False}},
+    }
+    raw = recipe(project, **(own | sections))
+    return {name: section for name, section in raw.items() if section is not None}
+
+
+@pytest.fixture(scope="module")
+def finished(project):
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+    done = api.run(run_of(project, name="numbers"))
+    monkeypatch.undo()
+    return done
+
+
+@pytest.fixture(autouse=True)
+def at_home(project, monkeypatch):
+    monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+
+
+def test_teacher_and_student_tell_where_the_spot_is(finished):
+    for role in ("teacher", "student"):
+        judged = finished.artifacts[role].manifest.metrics["test"]
+        assert judged["primary"] == "within_tolerance"
+        assert judged["metrics"]["r2"] > 0.8
+        assert [each["name"] for each in judged["per_class"]] == list(NAMES)
+
+
+def test_where_nothing_is_stated_answers_are_compared_as_they_are(finished):
+    student = finished.artifacts["student"].manifest
+    told = {each.what: each.choice for each in student.decisions}
+
+    assert told["distill.losses"] == "mse_logits"
+    tolerance = float(told["tolerance"].partition(",")[0].removeprefix("row "))
+    assert tolerance == pytest.approx(PIXEL * 5 / 12**0.5 / 4, rel=0.05)  # of an even spread over 5 pixels
+    assert told["scale of the outputs"].startswith("row × ")
+
+
+def test_the_report_speaks_of_numbers(finished):
+    content = json.loads((finished.report.path / "report.json").read_text(encoding="utf-8"))
+    page = (finished.report.path / "report.html").read_text(encoding="utf-8")
+    student = next(each for each in content["candidates"] if each["role"] == "student")
+
+    assert (content["metric"], content["of_numbers"]) == ("within_tolerance", True)
+    assert all(0 <= each["metrics"]["rmse"] < PIXEL for each in student["accuracy"])
+    assert all(each["confusion"] is None for each in student["accuracy"])
+    assert [len(rows) for rows in content["worst"]["samples"][0]["numbers"]] == [2, 2, 2]
+    assert "Accuracy of each number" in page
+
+
+def test_a_pack_judges_numbers_on_a_device_as_they_are_judged_here(finished, tmp_path):
+    made = api.pack(finished.folder, samples=96)
+    pack = tmp_path / "pack"
+    shutil.copytree(made.folder.path, pack)
+    done = subprocess.run(
+        [sys.executable, str(pack / "run.py"), "--seconds", "0.05", "--profiles", "edge"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads((pack / "device.json").read_text(encoding="utf-8"))["accuracy"]["student"]["metrics"]
+    here = finished.artifacts["student"].manifest.metrics["test"]["metrics"]
+    assert told == pytest.approx(here, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_it_is_cut_recovered_and_quantized_like_any_other(finished):
+    budget = {"macs": 0.7, "epochs": 6, "rounds": 1, "batch_size": 16, "lr": 0.01, "round_to": 1}
+    cut = api.prune(finished.artifacts["teacher"].path, options=budget)
+    small = api.quantize(cut.path, options={"calibration": 64, "mixed": False})
+
+    assert cut.manifest.metrics["test"]["metrics"]["r2"] > 0.5
+    assert small.manifest.metrics["test"]["metrics"]["r2"] > 0.5
+
+
+def test_labels_that_are_hidden_leave_the_teacher_to_teach(project, finished):
+    teacher = {"model": str(finished.artifacts["teacher"].path)}
+    data = run_of(project)["data"] | {"labels": False}
+    alone = {"epochs": 6, "batch_size": 16, "lr": 0.01}
+    done = api.run(
+        run_of(project, train=None, teacher=teacher, data=data, distill=alone, stages=["distill"], name="hidden")
+    )
+
+    assert done.artifacts["student"].manifest.metrics["test"]["metrics"]["r2"] > 0.7
+
+
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "nkd", "wttm"])
+def test_losses_on_probabilities_are_refused_with_the_one_to_use(project, finished, name):
+    teacher = {"model": str(finished.artifacts["teacher"].path)}
+    with pytest.raises(InputError, match="compares probabilities of classes") as caught:
+        api.run(run_of(project, train=None, teacher=teacher, distill={"losses": [{"name": name}]}, name="wrong-loss"))
+    assert "mse_logits" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["same_class", "union"])
+def test_kinds_of_teachers_that_know_classes_are_refused(project, finished, kind):
+    path = str(finished.artifacts["teacher"].path)
+    teacher = {"kind": kind} | ({"model": path, "members": [{"model": path}]} if kind == "union" else {})
+    with pytest.raises(InputError, match="a label here is a row of numbers"):
+        api.run(run_of(project, train=None, teacher=teacher, name=f"wrong-{kind}"))
+
+
+def test_numbers_are_refused_to_a_task_of_classes_and_the_other_way_round(project, tmp_path):
+    with pytest.raises(InputError, match="takes one class for each sample, and the data has numbers") as caught:
+        api.run(run_of(project, task={"name": "classification"}, name="wrong-task"))
+    assert '"regression"' in caught.value.hint
+    write_project(tmp_path)
+    with pytest.raises(InputError, match="takes numbers for each sample, and the data has one class") as caught:
+        api.run(recipe(tmp_path, task={"name": "regression"}))
+    assert "floats [N] or [N, K]" in caught.value.hint
