@@ -122,7 +122,7 @@ def worst(
 
 
 def _furthest(
-    task: Any, base_NK: NDArray[Any], other_NK: NDArray[Any], labels_N: NDArray[Any], *, most: int
+    task: NumberTask, base_NK: NDArray[Any], other_NK: NDArray[Any], labels_N: NDArray[Any], *, most: int
 ) -> list[dict[str, Any]]:
     lost_N = np.flatnonzero(task.correct(base_NK, labels_N) & ~task.correct(other_NK, labels_N))
     order = lost_N[np.argsort(-np.nan_to_num(task.errors(other_NK, labels_N)[lost_N]), kind="stable")][:most]

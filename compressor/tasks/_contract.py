@@ -74,7 +74,7 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class NumberTask(Protocol):
+class NumberTask(Task, Protocol):
     """A task of which the outputs are K numbers and no classes: a label is the row of a sample in a table of targets."""
 
     tolerance: float
@@ -84,7 +84,7 @@ class NumberTask(Protocol):
     spreads: NDArray[np.float64] | None
     """Standard deviation of the training targets, once the task is fitted."""
 
-    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> Task:
+    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> NumberTask:
         """The task on data with these targets, and with this standard deviation of each output in training."""
         ...
 

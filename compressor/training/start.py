@@ -68,7 +68,6 @@ def for_data(task: Task, dataset: Dataset) -> tuple[Task, tuple[Decision, ...]]:
     if dataset.targets is None or not isinstance(task, NumberTask):
         return task, ()
     fitted = task.for_targets(dataset.targets, dataset.target_statistics[1])
-    assert isinstance(fitted, NumberTask)
     assert fitted.tolerances is not None
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(dataset.classes, fitted.tolerances, strict=True))
     by_data = "a quarter of the standard deviation of the training targets; task.options.tolerance states another"
