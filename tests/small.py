@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from compressor.artifact import Artifact
 
 TEACHER = """
 import torch
@@ -60,6 +66,16 @@ def recipe(folder: Path, **sections: Any) -> dict[str, Any]:
         },
     }
     return raw | sections
+
+
+def measured_elsewhere(pack: Artifact, folder: Path) -> dict[str, Any]:
+    """What a pack writes that was carried into `folder` and run there, for as short as it can."""
+    carried = Path(shutil.copytree(pack.path, folder / "pack"))
+    command = [sys.executable, str(carried / "run.py"), "--seconds", "0.05", "--profiles", "edge"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads((carried / "device.json").read_text(encoding="utf-8"))
+    return told
 
 
 def _pictures(generator: np.random.Generator, count: int) -> tuple[Any, Any]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from compressor import api
 from compressor.errors import InputError
-from tests.small import recipe, write_project
+from tests.small import measured_elsewhere, recipe, write_project
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +76,8 @@ def test_the_report_names_sets_of_classes(finished):
 
 
 def test_a_pack_judges_sets_of_classes_on_a_device(finished, tmp_path):
-    made = api.pack(finished.folder, samples=30)
-    pack = tmp_path / "pack"
-    shutil.copytree(made.folder.path, pack)
-    done = subprocess.run(
-        [sys.executable, str(pack / "run.py"), "--seconds", "0.05", "--profiles", "edge"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = measured_elsewhere(api.pack(finished.folder, samples=30).folder, tmp_path)
 
-    assert done.returncode == 0, done.stderr
-    told = json.loads((pack / "device.json").read_text(encoding="utf-8"))
     assert all(0 <= each["metrics"]["subset_accuracy"] <= 1 for each in told["accuracy"].values())
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from compressor import api
 from compressor.errors import InputError
-from tests.small import recipe, write_project
+from tests.small import measured_elsewhere, recipe, write_project
 
 NAMES = ("row", "column")
 PIXEL, CORNER = 700.0, 20_000.0
@@ -94,19 +91,7 @@ def test_the_report_speaks_of_numbers(finished):
 
 
 def test_a_pack_judges_numbers_on_a_device_as_they_are_judged_here(finished, tmp_path):
-    made = api.pack(finished.folder, samples=96)
-    pack = tmp_path / "pack"
-    shutil.copytree(made.folder.path, pack)
-    done = subprocess.run(
-        [sys.executable, str(pack / "run.py"), "--seconds", "0.05", "--profiles", "edge"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    told = json.loads((pack / "device.json").read_text(encoding="utf-8"))["accuracy"]["student"]["metrics"]
+    told = measured_elsewhere(api.pack(finished.folder, samples=96).folder, tmp_path)["accuracy"]["student"]["metrics"]
     here = finished.artifacts["student"].manifest.metrics["test"]["metrics"]
     assert told == pytest.approx(here, rel=1e-4)
 
