@@ -52,6 +52,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
         *("--loss", "kd", "--temperature", "2", "--alpha", "0.989"),
         *("--set", "distill.losses.0.standardise=true", "--set", "distill.losses.0.weight=9.1"),
     ),
+    "kd and fitnet": ("--loss", "kd", "--loss", "fitnet"),
     "dkd warmed up": (
         "--loss",
         "dkd",

@@ -53,6 +53,11 @@ class CpuQuota:
             (cgroups / "cpu", "cpu.cfs_quota_us", str(quota)),
         ):
             self._folder = parent / name
+            if not (
+                parent / "cgroup.procs"
+            ).exists():  # where version 1 is mounted below it, the root is a plain folder
+                faults.append(f"{parent} is no control group")
+                continue
             try:
                 self._folder.mkdir()
                 (self._folder / file).write_text(setting, encoding="ascii")

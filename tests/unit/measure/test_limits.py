@@ -41,6 +41,7 @@ def test_a_process_that_is_gone_cannot_be_limited() -> None:
 
 
 def test_a_quota_is_written_where_version_2_has_it_and_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").touch()
     quota = CpuQuota(0.5, name="ours", cgroups=tmp_path)
     folder = tmp_path / "ours"
 
@@ -51,6 +52,38 @@ def test_a_quota_is_written_where_version_2_has_it_and_taken_away(tmp_path: Path
         file.unlink()  # the kernel's files go with their folder
     quota.close()
     assert not folder.exists()
+
+
+def test_a_folder_that_is_no_control_group_is_passed_over(tmp_path: Path) -> None:
+    """A file of that name in any other folder would limit nothing, and nobody would hear of it."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cgroup.procs").touch()
+    CpuQuota(0.5, name="ours", cgroups=tmp_path)
+
+    assert not (tmp_path / "ours").exists()
+    assert (tmp_path / "cpu" / "ours" / "cpu.cfs_quota_us").read_text() == "50000"
+
+
+def test_a_process_gets_no_more_time_than_its_share_where_that_can_be_limited() -> None:
+    program = (
+        "import sys, time; input(); began = time.process_time(), time.perf_counter()\n"
+        "while time.perf_counter() < began[1] + 1: pass\n"
+        "print(time.process_time() - began[0])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        quota = CpuQuota(0.2, name=f"compress-test-{process.pid}")
+    except MeasurementError:  # no right to; the test below says what is told then
+        process.kill()
+        process.communicate()
+        return
+    quota.add(process.pid)
+    took = float(process.communicate("\n")[0])
+    quota.close()
+
+    assert took < 0.3
 
 
 def test_without_the_right_to_make_a_group_the_sentence_says_so(tmp_path: Path) -> None:
