@@ -662,7 +662,8 @@ def evaluate(
     found = accuracy.evaluate(current.task, logits_NK, labels_N, classes=dataset.classes)
     if save_outputs is not None:
         count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
-        console.note(f"{count} answers are in {save_outputs}: compress distill --teacher {save_outputs}")
+        then = f": compress distill --teacher {save_outputs}" if dataset.targets is None else ""
+        console.note(f"{count} answers are in {save_outputs}{then}")
     return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
 
 

@@ -56,7 +56,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Member:
-    """One member of a family: a class or function in a file of its own."""
+    """One member of a family: a class or function in a file of its own.
+
+    Attributes:
+        flags: What its class says of itself: the names of attributes that are written as `name = True` in its body.
+    """
 
     family: str
     name: str
@@ -65,6 +69,7 @@ class Member:
     options: tuple[Option, ...]
     file: Path
     attr: str
+    flags: frozenset[str] = frozenset()
 
     def load(self) -> Any:
         """Import the file and return the class or function."""
@@ -257,7 +262,13 @@ def _read(family: str, file: Path, attr: str | None = None) -> Member:
     doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
     positional, options = _signature(node, doc)
     summary = doc.strip().split("\n")[0]
-    return Member(family, file.stem, summary, positional, options, file, node.name)
+    return Member(family, file.stem, summary, positional, options, file, node.name, _flags(node))
+
+
+def _flags(node: ast.ClassDef | ast.FunctionDef) -> frozenset[str]:
+    stated = [each for each in node.body if isinstance(each, ast.Assign)]
+    on = [each for each in stated if isinstance(each.value, ast.Constant) and each.value.value is True]
+    return frozenset(target.id for each in on for target in each.targets if isinstance(target, ast.Name))
 
 
 def _signature(node: ast.ClassDef | ast.FunctionDef, doc: str) -> tuple[tuple[Option, ...], tuple[Option, ...]]:

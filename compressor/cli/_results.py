@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
         return
     teacher, control = made.parent("teacher"), _control_of(made)
     compared = [each for each in (teacher, control, made) if each is not None]
-    console.table(["", "parameters", "val accuracy", "test accuracy"], [_row(each) for each in compared])
+    metric = str(made.manifest.metrics.get("test", {}).get("primary", "accuracy")).replace("_", " ")
+    console.table(["", "parameters", f"val {metric}", f"test {metric}"], [_row(each) for each in compared])
     if control is not None:
         console.show(f"\n{_gain(control, made)}")
     console.show(f"\n{made.path}")
@@ -180,10 +182,16 @@ def _percent(share: float | None) -> str:
 
 def _missed_text(missed: list[dict[str, Any]]) -> str:
     return "; ".join(
-        f"{budget['budget']} = {budget['limit']:g} {budget['unit']}, "
-        + ("not measured" if budget["value"] is None else f"measured {budget['value']:.3g}")
-        for budget in missed
+        f"{budget['budget']} = {budget['limit']:g} {budget['unit']}, " + _measured_text(budget) for budget in missed
     )
+
+
+def _measured_text(budget: Mapping[str, Any]) -> str:
+    if budget["value"] is None:
+        return "not measured"
+    if budget["value"] <= budget["limit"]:
+        return "and nothing that was made keeps to it, so the model is as it was"
+    return f"measured {budget['value']:.3g}"
 
 
 def _budgets(made: Artifact) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +96,11 @@ def distill(
         unlabelled=unlabelled,
         labels=labels,
         control=control,
-        loss=_losses(loss or [], **options.given(**_numbers(temperature=temperature, alpha=alpha))),
+        loss=_losses(
+            loss or [],
+            usual=_usual(assignments or ()),
+            **options.given(**_numbers(temperature=temperature, alpha=alpha)),
+        ),
         name=name,
         runs=runs,
         seed=seed,
@@ -121,8 +126,18 @@ def _numbers(**stated: str | None) -> dict[str, float | str | None]:
     return found
 
 
-def _losses(names: list[str], **stated: float | str) -> list[dict[str, object]] | None:
-    """The losses with the stated options that they have; one on features alone gets kd beside it. None: nothing is stated.
+def _usual(assignments: Sequence[str]) -> str:
+    """The loss on answers where none is stated."""
+    from compressor import recipe as recipes
+
+    of_task = [each for each in assignments if each.startswith("task.")]
+    return "mse_logits" if recipes.tells_numbers(recipes.override({}, of_task)) else "kd"
+
+
+def _losses(names: list[str], *, usual: str, **stated: float | str) -> list[dict[str, object]] | None:
+    """The losses with the stated options that they have; None where nothing is stated.
+
+    One on features alone gets the usual one on answers beside it.
 
     Raises:
         InputError: An option is stated that none of them has.
@@ -131,11 +146,11 @@ def _losses(names: list[str], **stated: float | str) -> list[dict[str, object]] 
 
     if not names and not stated:
         return None
-    names = names or ["kd"]
+    names = names or [usual]
     takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
     if all("pairs" in options_of for options_of in takes.values()):
-        console.note(f"{', '.join(names)}: on features alone, so kd is added for the answers")
-        takes = {"kd": {"temperature", "alpha"}, **takes}
+        console.note(f"{', '.join(names)}: on features alone, so {usual} is added for the answers")
+        takes = {usual: {option.name for option in registry.find("losses", usual).options}, **takes}
     for option in stated:
         if not any(option in options_of for options_of in takes.values()):
             hint = "compress list losses shows what each takes"

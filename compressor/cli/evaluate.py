@@ -43,7 +43,13 @@ def evaluate(
         [each["name"], each["samples"], "–" if each["accuracy"] is None else f"{100 * each['accuracy']:.2f} %"]
         for each in found["per_class"]
     ]
-    console.table(["class", "samples", "accuracy"], rows)
+    near = found.get("tolerance")
+    if near is None:
+        console.table(["class", "samples", "accuracy"], rows)
+    else:
+        console.table(
+            ["number", "samples", "within", "of its target"], [[*row, f"± {near[row[0]]:.4g}"] for row in rows]
+        )
     low, high = found["interval"]
     value = found["metrics"][found["primary"]]
     others = ", ".join(f"{name} {number:.4f}" for name, number in found["metrics"].items() if name != found["primary"])

@@ -189,7 +189,7 @@ def _labels(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
 
 def _label_sets(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
     """`[N]` sets of classes from `[N, K]` zeros and ones."""
-    hint = f"give zeros and ones [N, K], or class indices [N] ({name}.argmax(axis=1))"
+    hint = f"give zeros and ones [N, K], class indices [N] ({name}.argmax(axis=1)), or floats for numbers to be told"
     if array.ndim != 2 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise DataError(f"{name} is {array.dtype} of shape {array.shape}, not zeros and ones", where=where, hint=hint)
     if array.shape[1] > label_sets.MOST_CLASSES:
@@ -214,12 +214,18 @@ def _targets(
     """
     arrays = {split: array[:, None] if array.ndim == 1 else array for split, array in given.items()}
     for split, array in arrays.items():
-        if array.ndim != 2 or array.dtype.kind not in "fiu" or np.isinf(array).any():
+        if array.ndim != 2 or array.dtype.kind not in "fiu":
             message = f"y of the {split} split is {array.dtype} of shape {array.shape}"
-            raise DataError(message, where=where, hint="give finite floats [N] or [N, K], NaN for a sample without")
+            raise DataError(message, where=where, hint="give floats [N] or [N, K], NaN for a sample without a target")
+        if np.isinf(array).any():
+            message = f"y of the {split} split holds an infinity"
+            raise DataError(message, where=where, hint="NaN stands for a training sample without a target")
     widths = {array.shape[1] for array in arrays.values()}
     if len(widths) > 1:
-        raise DataError(f"targets of {' and '.join(map(str, sorted(widths)))} numbers", where=where)
+        told = ", ".join(f"{split} {array.dtype} {list(array.shape)}" for split, array in given.items())
+        raise DataError(
+            f"targets differ in width: {told}", where=where, hint="give floats [N, K] with one K everywhere"
+        )
     table_MK = np.concatenate(list(arrays.values())).astype(np.float32)
     unknown_M = np.isnan(table_MK).any(axis=1)
     table_MK[unknown_M] = 0.0

@@ -185,11 +185,19 @@ class Dataset:
 
     @property
     def target_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation `[K]` of the training targets; of all of them where labels are hidden."""
+        """Mean and standard deviation `[K]` of the training targets; of the validation targets where those are hidden.
+
+        Raises:
+            DataError: Neither is known.
+        """
         assert self.targets is not None, "the labels are no numbers"
-        labels = self.train.labels[self.train.labels >= 0]
-        seen_MK = (self.targets[labels] if len(labels) else self.targets).astype(np.float64)
-        return seen_MK.mean(axis=0), seen_MK.std(axis=0)
+        for samples in (self.train, self.val):
+            labels = np.zeros(0, np.int64) if samples is None else samples.labels[samples.labels >= 0]
+            if len(labels):
+                seen_MK = self.targets[labels].astype(np.float64)
+                return seen_MK.mean(axis=0), seen_MK.std(axis=0)
+        hint = "give some training samples a target, or a validation set"
+        raise DataError("no sample for training or validation has a target", where=self.source, hint=hint)
 
     @property
     def is_image(self) -> bool:

@@ -75,7 +75,7 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
     Returns:
         `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: the 95 %
         Wilson interval of the share of right decisions; `per_class`: `name`, `samples` and `accuracy` of each class;
-        `reliability`: confidence against accuracy, by bin.
+        `reliability`: confidence against accuracy, by bin; `tolerance` of each number, where the task tells numbers.
 
     Raises:
         DataError: Outputs and labels do not fit together.
@@ -89,7 +89,14 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         "interval": list(wilson_interval(int(task.correct(logits_NK, labels_N).sum()), len(labels_N))),
         "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],
         "reliability": task.reliability(logits_NK, labels_N),
+        **_tolerance(task, classes),
     }
+
+
+def _tolerance(task: Task, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    if not isinstance(task, NumberTask) or task.tolerances is None:
+        return {}
+    return {"tolerance": dict(zip(classes, task.tolerances.tolist()))}
 
 
 def worst(

@@ -191,9 +191,11 @@ def check_forward(network: Network, *, fit: Fit, where: str) -> None:
     if fit.num_classes is not None and (output.dim() != 2 or output.shape[1] != fit.num_classes):
         raise ModelError(
             f"the network gives outputs {list(output.shape)} where [2, {fit.num_classes}] is needed, "
-            f"one per class of the data",
+            "one per class (or number) of the data",
             where=where,
-            hint="let its builder take num_classes, or set the option that fixes the number of outputs",
+            hint="return [B, 1], not [B]: outputs.unsqueeze(1)"
+            if output.dim() == 1
+            else "let its builder take num_classes, or set the option that fixes the number of outputs",
         )
 
 

@@ -155,7 +155,10 @@ def _likely_cause(
     if not missing and not unexpected and set(reshaped) <= set(list(expected)[-2:]):
         has, wants = given[reshaped[0]].shape[:1], expected[reshaped[0]].shape[:1]
         if has != wants and has and wants:
-            return f"the checkpoint knows {has[0]} classes and the data has {wants[0]}: is it the right data set?"
+            return (
+                f"the checkpoint has {has[0]} outputs and the network {wants[0]}, which follow from the data "
+                "unless its builder fixes them: is it the right data set?"
+            )
     if not missing and not unexpected:
         return "same layers, other widths: pass the width as the builder's option, or name the right architecture"
     if common == 0:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compressor import artifact, console, registry
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset
 from compressor.errors import InputError
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.networks import adopted, combined, member, trained
 from compressor.pipeline.specialists import with_specialists
 from compressor.recipe import TeacherSettings
+
+if TYPE_CHECKING:
+    from compressor.data.samples import Dataset
 
 
 def make_teacher(current: Run) -> Artifact | None:

@@ -50,6 +50,7 @@ from compressor.recipe.settings import (
     TeacherSettings,
     ViewSettings,
     kind_of,
+    tells_numbers,
 )
 
 __all__ = [
@@ -85,4 +86,5 @@ __all__ = [
     "safe_name",
     "split_source",
     "takes_of",
+    "tells_numbers",
 ]

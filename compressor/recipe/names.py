@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from compressor import registry
-from compressor.errors import CompressError, Fault
+from compressor.errors import CompressError, Fault, InputError
 from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
 from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
-from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of
+from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers
 
 
 def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
@@ -44,9 +44,12 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     found += _specialist_faults(raw, teacher)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
-        found += registry.option_faults(task_member, table_of(task, "options"), where="task.options")
+        faults = registry.option_faults(task_member, table_of(task, "options"), where="task.options")
+        found += faults or _refusal(task_member, table_of(task, "options"))
     for section in ("distill", "prune", "quantize"):
-        found += _loss_faults(table_of(raw, section).get("losses", ()), section)
+        losses = table_of(raw, section).get("losses", ())
+        found += _loss_faults(losses, section)
+        found += _faults_of_numbers(losses, section) if tells_numbers(raw) else []
     for family, table, key, given, where in (
         ("criteria", prune, "criterion", "criterion_options", "prune"),
         ("quantizers", quantize, "method", "options", "quantize"),
@@ -198,6 +201,37 @@ def _loss_faults(losses: object, section: str) -> list[Fault]:
                         options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
     return found
+
+
+def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:
+    """What a task of ours, which needs no torch, says against its options."""
+    if not task.file.is_relative_to(registry.PACKAGE):
+        return []
+    try:
+        task.load()(**options)
+    except InputError as refused:
+        return [Fault(refused.where or "task.options", refused.message, refused.hint)]
+    return []
+
+
+def _faults_of_numbers(losses: object, section: str) -> list[Fault]:
+    """Losses on probabilities of classes, where the task has none."""
+    named = (
+        [str(each.get("name", "kd")) for each in losses if isinstance(each, Mapping)]
+        if isinstance(losses, list | tuple)
+        else []
+    )
+    known = [_member("losses", name, "", []) for name in named]
+    hint = 'write name = "mse_logits", which compares answers as they are, or leave the losses out'
+    return [
+        Fault(
+            f"{section}.losses.{index}",
+            f"'{loss.name}' compares probabilities of classes, and this task tells numbers",
+            hint,
+        )
+        for index, loss in enumerate(known)
+        if loss is not None and "of_classes" in loss.flags
+    ]
 
 
 def _sweep_faults(loss: str, option: str, *, section: str, where: str) -> list[Fault]:

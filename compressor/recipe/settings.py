@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from compressor import registry
+from compressor.errors import CompressError
 from compressor.recipe._base import Settings, table_of
 from compressor.recipe.links import (
     LINKS,
@@ -265,7 +266,7 @@ def hides_labels(raw: Mapping[str, Any]) -> bool:
 def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe with `alpha` of `kd` at 1 where nothing is stated: all is the teacher's share where labels are hidden."""
     changed = dict(raw)
-    unstated: list[dict[str, Any]] = [] if _tells_numbers(raw) else [{}]
+    unstated: list[dict[str, Any]] = [] if tells_numbers(raw) else [{}]
     for section in ("distill", "prune", "quantize"):
         table = raw.get(section, {} if section == "distill" and raw.get("student") else None)
         losses = table.get("losses", unstated) if isinstance(table, Mapping) else None
@@ -280,8 +281,9 @@ def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _tells_numbers(raw: Mapping[str, Any]) -> bool:
-    """Whether the task is one of ours that has no classes, so that `kd` is not what is meant where no loss is stated."""
-    name = table_of(raw, "task").get("name", "classification")
-    known = {member.name: member for member in registry.members("tasks")}
-    return isinstance(name, str) and name in known and hasattr(known[name].load(), "for_targets")
+def tells_numbers(raw: Mapping[str, Any]) -> bool:
+    """Whether the task of a recipe has no classes, so that losses on their probabilities mean nothing."""
+    try:
+        return "of_numbers" in registry.find("tasks", str(table_of(raw, "task").get("name", "classification"))).flags
+    except CompressError:
+        return False  # a fault of its own

@@ -21,6 +21,7 @@ _WORST_CLASSES = 5
 
 def render(data: ReportData) -> str:
     """The whole card, ending in a newline."""
+    right = tables.right_within(data)
     blocks = [
         f"---\n{_front_matter(data)}---",
         f"# {text(data.run)}",
@@ -28,7 +29,9 @@ def render(data: ReportData) -> str:
         text(data.headline.gain_sentence),
         _intended(data),
         _use(data),
-        f"## How well it answers\n\n{grid(tables.accuracy(data))}",
+        "## How well it answers",
+        text(right[:1].upper() + right[1:]),
+        grid(tables.accuracy(data)),
         grid(quality.paired(data)),
         f"## How fast it is\n\n{_where_measured(data)}\n\n{grid(tables.latency(data))}",
         grid(speed.devices(data)),
@@ -80,6 +83,8 @@ def _dataset(data: ReportData) -> tuple[str, str]:
 def _intended(data: ReportData) -> str:
     name, _ = _dataset(data)
     many = f" into {len(data.classes)} classes" if data.classes else ""
+    if data.of_numbers:
+        many = f" of {', '.join(data.classes)}"
     like = "it was trained on" if name == "unknown" else f"of {name}"
     large = ", where the teacher is too slow or too large" if data.candidate("teacher") else ""
     said = f"{data.task.capitalize()}{many} of samples like those {like}{large}."
@@ -94,12 +99,23 @@ def _use(data: ReportData) -> str:
     dtype = str(contract.get("dtype", "float32"))
     numpy_type = dtype if dtype in ("uint8", "float32", "float16") else "float32"
     what = "pixels from 0 to 255" if dtype == "uint8" else f"numbers, {contract.get('range', '0-1')}"
+    row, answer = (
+        "logits",
+        "answer = logits.argmax(axis=1)  # class names are in the model's metadata: compress.classes",
+    )
+    if data.of_numbers:
+        row, answer = (
+            "numbers",
+            f"# one row for each sample: {', '.join(data.classes)}, in the unit of the training data",
+        )
+    elif data.label_sets:
+        answer = "there = logits > 0  # of each class, whose names are in the model's metadata: compress.classes"
     return "\n".join(
         [
             "## How to use it",
             "",
             f"Input: {text(dtype)} {text(str(contract.get('layout', '')))}, {text(what)}. "
-            "Output: one row of logits for each sample.",
+            f"Output: one row of {row} for each sample.",
             "",
             "```python",
             "import numpy as np",
@@ -107,8 +123,8 @@ def _use(data: ReportData) -> str:
             "",
             'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
             f"batch = np.zeros({tuple(shape)!r}, dtype=np.{numpy_type})",
-            "(logits,) = session.run(None, {session.get_inputs()[0].name: batch})",
-            "answer = logits.argmax(axis=1)  # class names are in the model's metadata: compress.classes",
+            f"({row},) = session.run(None, {{session.get_inputs()[0].name: batch}})",
+            text(answer) if data.of_numbers else answer,
             "```",
         ]
     )
@@ -129,7 +145,7 @@ def _limitations(data: ReportData) -> str:
     lost = [row for row in changes.rows if row[-1].startswith("−")][:_WORST_CLASSES] if changes else []
     if lost:
         said = ", ".join(f"{name} ({before} → {after})" for name, _, before, after, _ in lost)
-        found.append(f"Classes that lost most against the {data.base}: {said}.")
+        found.append(f"{'Numbers' if data.of_numbers else 'Classes'} that lost most against the {data.base}: {said}.")
     entry = _deployed(data)
     if entry is not None and "ece" in entry.metrics:
         found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")

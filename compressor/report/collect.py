@@ -203,6 +203,7 @@ def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
         paired=tuple(Paired(**entry) for entry in raw.get("paired", ())),
         confusion=_matrix(raw.get("confusion")),
         confusion_with_base=_matrix(raw.get("confusion_with_base")),
+        tolerance={str(name): float(value) for name, value in raw.get("tolerance", {}).items()},
     )
 
 

@@ -102,6 +102,7 @@ class Accuracy:
     Attributes:
         confusion: Counts `[true, answered]`; None for very many classes.
         confusion_with_base: Counts `[the base answered, this one answered]`.
+        tolerance: Where numbers are told: how near each must come to its target to be right, by name; empty otherwise.
     """
 
     runtime: str
@@ -115,6 +116,7 @@ class Accuracy:
     paired: tuple[Paired, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = None
     confusion_with_base: tuple[tuple[int, ...], ...] | None = None
+    tolerance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def half_width(self) -> float:

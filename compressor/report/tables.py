@@ -76,7 +76,7 @@ def accuracy(data: ReportData) -> Table:
     where = f"on the test split of {fmt.count(head.samples)} samples" if head.samples else "as measured"
     pairs = tuple(_pairs(data))
     return Table(
-        caption=f"Accuracy and size, {where}",
+        caption="; ".join(part for part in (f"Accuracy and size, {where}", right_within(data)) if part),
         columns=columns,
         rows=tuple(_accuracy_row(data, candidate, runtime) for candidate, runtime in pairs),
         numeric=frozenset(range(2, len(columns))),
@@ -139,6 +139,15 @@ def taught(data: ReportData) -> Table:
         rows += [(f"Its own {name.replace('_', ' ')}, test", _own(name, value)) for name, value in told.metrics.items()]
         rows += [("Samples it answered", fmt.count(told.asked))] if told.asked is not None else []
     return Table("Who taught the student", ("Property", "Value"), tuple(rows))
+
+
+def right_within(data: ReportData) -> str:
+    """What "right" means where numbers are told; empty otherwise."""
+    entry = next((each for candidate in data.candidates for each in candidate.accuracy if each.tolerance), None)
+    if entry is None:
+        return ""
+    named = ", ".join(f"{name} ± {fmt.significant(value)}" for name, value in entry.tolerance.items())
+    return f"right is {named}, and two that agree are as near to one another"
 
 
 def _own(name: str, value: float) -> str:
@@ -252,7 +261,8 @@ def settings(data: ReportData) -> tuple[Table, ...]:
 def notable_settings(link: Link) -> str:
     """The settings that decide a stage's result, in one line."""
     wanted = _NOTABLE_SETTINGS.get(link.stage, ())
-    found = {name.rpartition(".")[2]: value for name, value in flat(link.settings) if name.rpartition(".")[2] in wanted}
+    own = [(name, value) for name, value in flat(link.settings) if not name.startswith("task.")]
+    found = {name.rpartition(".")[2]: value for name, value in own if name.rpartition(".")[2] in wanted}
     parts = [f"{name.replace('_', ' ')} {fmt.anything(found[name])}" for name in wanted if found.get(name) is not None]
     network = [link.network] if link.network else []
     return " · ".join([*network, *_loss_words(link.settings), *parts]) or fmt.ABSENT

@@ -75,7 +75,10 @@ class Task(Protocol):
 
 @runtime_checkable
 class NumberTask(Task, Protocol):
-    """A task of which the outputs are K numbers and no classes: a label is the row of a sample in a table of targets."""
+    """A task of which the outputs are K numbers and no classes: a label is the row of a sample in a table of targets.
+
+    Its class says `of_numbers = True`, so that a recipe can be checked without running it.
+    """
 
     tolerance: float
     """How far an output may lie from its target, as it was stated; 0 where that follows from the data."""

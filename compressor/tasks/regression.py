@@ -34,19 +34,19 @@ class Regression:
 
     primary = "within_tolerance"
     label_sets = False
+    of_numbers = True
 
     def __init__(self, *, tolerance: float = 0.0) -> None:
         """Set up the task.
 
         Args:
-            tolerance: how far an output may lie from its target to count as right, in the data's units; 0: a quarter of the
-                standard deviation of the training targets, for each output its own
+            tolerance: an output so near to its target is right, in the data's unit; 0: a quarter of the targets' deviation
 
         Raises:
             InputError: `tolerance` is negative or no number.
         """
         if not 0 <= tolerance < float("inf"):
-            raise InputError(f"tolerance = {tolerance} must be 0 or more", where="task.tolerance")
+            raise InputError(f"tolerance = {tolerance} must be 0 or more", where="task.options.tolerance")
         self.tolerance = tolerance
         self.tolerances: NDArray[np.float64] | None = None
         self.spreads: NDArray[np.float64] | None = None

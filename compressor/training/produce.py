@@ -127,7 +127,11 @@ def job_for(
     target: Target,
 ) -> tuple[engine.Job, tuple[Decision, ...]]:
     """What the loop needs to train `loaded`, and why its views are what they are."""
-    shown, why_views = views.resolve(material.data.views, sample_shape=material.dataset.sample_shape)
+    shown, why_views = views.resolve(
+        material.data.views,
+        sample_shape=material.dataset.sample_shape,
+        of_numbers=material.dataset.targets is not None,
+    )
     taps, why_taps = settle(
         losses,
         student=loaded.network,

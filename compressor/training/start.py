@@ -35,6 +35,8 @@ def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
     """
     member = registry.find("tasks", settings.name)
     takes = {option.name for option in member.options}
+    if label_smoothing and "label_smoothing" not in takes:
+        raise InputError(f"'{member.name}' smooths no labels", where="label_smoothing", hint="leave it out")
     smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
     task: Task = member.load()(**(smoothing | settings.options))
     return task

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from compressor import api
-from compressor.errors import InputError
+from compressor import api, artifact, preflight
+from compressor.cli import main as command_line
+from compressor.errors import DataError, InputError, RecipeError
 from tests.small import measured_elsewhere, recipe, write_project
 
 NAMES = ("row", "column")
@@ -40,7 +42,7 @@ def run_of(project, **sections):
         "train": budget,
         "distill": {**budget, "control": True},
         "task": {"name": "regression"},
-        "data": {"source": f"npz:{project / 'data.npz'}", "views": {"crop": 0, "flip": False}},
+        "data": {"source": f"npz:{project / 'data.npz'}"},
     }
     raw = recipe(project, **(own | sections))
     return {name: section for name, section in raw.items() if section is not None}
@@ -76,6 +78,7 @@ def test_where_nothing_is_stated_answers_are_compared_as_they_are(finished):
     tolerance = float(told["tolerance"].partition(",")[0].removeprefix("row "))
     assert tolerance == pytest.approx(PIXEL * 5 / 12**0.5 / 4, rel=0.05)  # of an even spread over 5 pixels
     assert told["scale of the outputs"].startswith("row × ")
+    assert (told["data.views.crop"], told["data.views.flip"]) == ("0 px", "off")  # which would move the spot
 
 
 def test_the_report_speaks_of_numbers(finished):
@@ -106,23 +109,79 @@ def test_it_is_cut_recovered_and_quantized_like_any_other(finished):
     assert small.manifest.metrics["test"]["metrics"]["r2"] > 0.5
 
 
-def test_labels_that_are_hidden_leave_the_teacher_to_teach(project, finished):
+def test_labels_that_are_hidden_leave_the_teacher_to_teach_and_tests_say_nothing(project, finished):
+    """Where no training target may be seen, the scale is that of the validation targets, never that of the test."""
+    arrays = dict(np.load(project / "data.npz"))
+    arrays["y_test"] = arrays["y_test"] + 1e6
+    np.savez(project / "far.npz", **arrays)
     teacher = {"model": str(finished.artifacts["teacher"].path)}
-    data = run_of(project)["data"] | {"labels": False}
     alone = {"epochs": 6, "batch_size": 16, "lr": 0.01}
-    done = api.run(
-        run_of(project, train=None, teacher=teacher, data=data, distill=alone, stages=["distill"], name="hidden")
-    )
+    done = {
+        name: api.run(
+            run_of(
+                project,
+                train=None,
+                teacher=teacher,
+                data={"source": f"npz:{project / name}.npz", "labels": False},
+                distill=alone,
+                stages=["distill"],
+                name=f"hidden-{name}",
+            )
+        ).artifacts["student"]
+        for name in ("data", "far")
+    }
 
-    assert done.artifacts["student"].manifest.metrics["test"]["metrics"]["r2"] > 0.7
+    assert done["data"].manifest.metrics["test"]["metrics"]["r2"] > 0.7
+    scales = [made.manifest.details["network"]["normalisation"]["outputs"] for made in done.values()]
+    assert scales[0] == scales[1]
+    assert scales[0][0] == pytest.approx([CORNER + 3.5 * PIXEL] * 2, rel=0.05)
+
+
+def test_targets_that_nobody_knows_leave_no_scale(project, tmp_path):
+    arrays = dict(np.load(project / "data.npz"))
+    arrays["y_train"] = np.full_like(arrays["y_train"], np.nan)
+    np.savez(tmp_path / "unknown.npz", **arrays)
+    with pytest.raises(DataError, match="no sample for training or validation has a target"):
+        api.run(run_of(project, data={"source": f"npz:{tmp_path / 'unknown.npz'}"}, name="unknown"))
+
+
+def test_a_recipe_that_cannot_be_is_found_out_before_anything_is_trained(project):
+    raw = run_of(project, distill={"epochs": 1, "losses": [{"name": "kd"}]}, task={"name": "regression"})
+    raw["task"]["options"] = {"tolerance": -1.0}
+    told = {fault.where: fault.message for fault in preflight.check(raw)}
+
+    assert "compares probabilities of classes" in told["distill.losses.0"]
+    assert "must be 0 or more" in told["task.options.tolerance"]
+
+
+def test_a_loss_on_features_has_the_distance_of_the_answers_beside_it(project, finished, capsys, monkeypatch):
+    teacher = str(finished.artifacts["teacher"].path)
+    words = ["--teacher", teacher, "--student", str(project / "student.py"), "--data", f"npz:{project / 'data.npz'}"]
+    words += ["--loss", "fitnet", "--epochs", "1", "--name", "features", "--runs", str(project / "runs")]
+    monkeypatch.setattr(sys, "argv", ["compress", "distill", *words, "--set", "task.name=regression"])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert not ended.value.code
+
+    made = artifact.read(project / "runs" / "features" / "distill")
+    assert [each["name"] for each in made.manifest.settings["training"]["losses"]] == ["mse_logits", "fitnet"]
+    assert "test within tolerance" in capsys.readouterr().out
+
+
+def test_the_model_card_says_what_comes_out(finished):
+    card = (finished.report.path / "report.card.md").read_text(encoding="utf-8")
+
+    assert "Regression of row, column" in card
+    assert "argmax" not in card
+    assert "Right is row ± " in card
 
 
 @pytest.mark.parametrize("name", ["kd", "dkd", "dist", "nkd", "wttm"])
 def test_losses_on_probabilities_are_refused_with_the_one_to_use(project, finished, name):
     teacher = {"model": str(finished.artifacts["teacher"].path)}
-    with pytest.raises(InputError, match="compares probabilities of classes") as caught:
+    with pytest.raises(RecipeError, match="compares probabilities of classes") as caught:
         api.run(run_of(project, train=None, teacher=teacher, distill={"losses": [{"name": name}]}, name="wrong-loss"))
-    assert "mse_logits" in caught.value.hint
+    assert "mse_logits" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["same_class", "union"])

@@ -22,6 +22,8 @@ from compressor.data.views.stream import Draw
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 
+_MOVES = "a label is numbers, which may be places that this would move; state it if they are not"
+
 SCHEME = 1
 """Raised with any change of what a view shows, since a teacher's kept answers are answers to it."""
 
@@ -113,8 +115,15 @@ class Views:
         return inputs, Mixed(loaded.partners.labels, share_B, loaded.partners.sample_ids)
 
 
-def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:
+def resolve(
+    settings: ViewSettings, *, sample_shape: tuple[int, ...], of_numbers: bool = False
+) -> tuple[Views, tuple[Decision, ...]]:
     """The views that settings ask for, every `auto` decided for samples of this shape.
+
+    Args:
+        settings: What is asked for.
+        sample_shape: Of one sample.
+        of_numbers: Whether labels are numbers, which may be places: nothing is moved then that was not asked for.
 
     Raises:
         DataError: Vectors cannot be cropped, flipped, ..., or a crop is negative or as wide as the image.
@@ -126,9 +135,10 @@ def resolve(settings: ViewSettings, *, sample_shape: tuple[int, ...]) -> tuple[V
     pad, flip = settings.crop, settings.flip
     if pad == "auto":
         pad, reason = _auto_pad(side) if not settings.resized_crop else (0, "there is a resized crop")
+        pad, reason = (0, _MOVES) if of_numbers else (pad, reason)
         decisions.append(Decision("data.views.crop", f"{pad} px", reason))
     if flip == "auto":
-        flip, reason = _auto_flip(sample_shape[0])
+        flip, reason = (False, _MOVES) if of_numbers else _auto_flip(sample_shape[0])
         decisions.append(Decision("data.views.flip", "on" if flip else "off", reason))
     if not 0 <= pad < side:
         raise DataError(
