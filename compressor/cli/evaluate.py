@@ -47,9 +47,9 @@ def evaluate(
     if near is None:
         console.table(["class", "samples", "accuracy"], rows)
     else:
-        console.table(
-            ["number", "samples", "within", "of its target"], [[*row, f"± {near[row[0]]:.4g}"] for row in rows]
-        )
+        more = [[f"± {near[each['name']]:.4g}", f"{each['mae']:.4g}"] for each in found["per_class"]]
+        columns = ["number", "samples", "within", "of its target", "mean error"]
+        console.table(columns, [[*row, *own] for row, own in zip(rows, more, strict=True)])
     low, high = found["interval"]
     value = found["metrics"][found["primary"]]
     others = ", ".join(f"{name} {number:.4f}" for name, number in found["metrics"].items() if name != found["primary"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compressor.models.spec import ModelSpec
 
 _MOST_TAPS = 30
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def inspect(
@@ -73,11 +74,7 @@ def _network(
     every: bool = False,
 ) -> dict[str, Any]:
     if spec.kind == "state_dict" and arch is None:
-        raise ModelError(
-            "a state dict: weights without the network they belong to",
-            where=spec.text,
-            hint="add the code that builds it: --arch file.py:callable (or timm:NAME, torchvision:NAME, zoo:NAME)",
-        )
+        return _weights(spec, every=every)
     from compressor.models import inspection
     from compressor.models.load import load
 
@@ -106,6 +103,24 @@ def _network(
     if not every:
         facts["taps"], facts["taps_left_out"] = _most_telling(facts["taps"])
     return facts
+
+
+def _weights(spec: ModelSpec, *, every: bool) -> dict[str, Any]:
+    """What a state dict says without the network that it belongs to."""
+    from compressor.models.load import weights_of
+
+    assert spec.path is not None
+    state = weights_of(spec)
+    learnt = [tensor for name, tensor in state.tensors.items() if name.rpartition(".")[2] not in _STATISTICS]
+    tensors = [{"name": name, "shape": list(tensor.shape)} for name, tensor in state.tensors.items()]
+    half = _MOST_TAPS // 2
+    return {
+        "loading": list(state.steps),
+        "parameters": sum(tensor.numel() for tensor in learnt),
+        "size_bytes": spec.path.stat().st_size,
+        "weights": tensors if every or len(tensors) <= _MOST_TAPS else tensors[:half] + tensors[-half:],
+        "weights_left_out": 0 if every or len(tensors) <= _MOST_TAPS else len(tensors) - 2 * half,
+    }
 
 
 def _tap(point: TapPoint) -> dict[str, Any]:
@@ -185,6 +200,13 @@ def _show(facts: Mapping[str, Any]) -> None:
         console.table(columns, rows, title=title)
     if facts.get("taps_left_out"):
         console.note(f"{facts['taps_left_out']} more blocks are left out; --all lists every module")
+    if facts.get("weights_left_out"):
+        console.note(f"{facts['weights_left_out']} tensors between them are left out; --all lists every one")
+    if "weights" in facts:
+        console.note("a state dict: weights without the network they belong to")
+        console.note(
+            "next: add the code that builds it: --arch file.py:callable (or timm:NAME, torchvision:NAME, zoo:NAME)"
+        )
     if "taps" in facts and facts["input_shape"] is None:
         console.note("the shape of its input is not known, so nothing was run; state it: --shape 3,32,32")
     if "not_looked_into" in facts:
@@ -234,6 +256,7 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
     provenance = list(_tree(facts["provenance"])) if "provenance" in facts else []
     sections: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
         ("Inputs and outputs", ("", "name", "type", "shape"), tensors),
+        ("Weights", ("name", "shape"), [(each["name"], _shape(each["shape"])) for each in facts.get("weights", ())]),
         ("Operators", ("type", "count"), list(facts.get("operators", {}).items())),
         ("Metadata", ("key", "value"), list(facts.get("metadata", {}).items())),
         ("Modules to tap", ("path", "class", "output", ""), taps),

@@ -98,6 +98,15 @@ def _with_weights(spec: ModelSpec, *, arch: str | None, fit: Fit, options: Mappi
     return Loaded(Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=True)
 
 
+def weights_of(spec: ModelSpec) -> state_dicts.CleanState:
+    """The tensors of a checkpoint that has no architecture yet, by name, and where in the file they were.
+
+    Raises:
+        ModelError: The file is damaged, or holds no weights.
+    """
+    return state_dicts.unwrap(_tensors(spec), where=spec.text)
+
+
 def _architecture(arch: str) -> ModelSpec:
     spec = specs.parse(arch)
     if not spec.is_built:

@@ -51,7 +51,8 @@ def _require_kind_for(dataset: Dataset, name: str) -> None:
     if (kind.one_class and (dataset.label_sets or tells_numbers)) or (kind.needs_labels and tells_numbers):
         label = "a row of numbers" if tells_numbers else "a set of classes"
         message = f"'{name}' is for samples of one class each, and a label here is {label}"
-        raise InputError(message, where="teacher.kind", hint="use one network, or a kind that teaches itself")
+        hint = "use one PyTorch network (its checkpoint), or a kind that teaches itself"
+        raise InputError(message, where="teacher.kind", hint=hint)
 
 
 def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:

@@ -18,6 +18,7 @@ from compressor.report import format as fmt
 from compressor.report.facts import ReportData, Timing, find_candidate
 
 _WHERE = "--fail-if"
+_AS_THEY_ARE = ("r2", "mae", "rmse")
 
 NAMES: Mapping[str, str] = {
     "accuracy": "metric of the deployed student, percent",
@@ -27,6 +28,9 @@ NAMES: Mapping[str, str] = {
     "gain_over_control": "points above the same student trained alone",
     "agreement": "samples on which the student and what it is held against decide the same, percent",
     "ece": "calibration error of the student, percent",
+    "r2": "share of the targets' variance that the student explains, at most 1 (regression)",
+    "mae": "mean error of the student, in the unit of the data (regression)",
+    "rmse": "the same, root mean square (regression)",
     "latency_p50_ms": "of the student on its deployed runtime, first profile",
     "latency_p90_ms": "the same",
     "latency_p95_ms": "the same",
@@ -103,6 +107,7 @@ def values(data: ReportData) -> dict[str, float]:
         "gain_over_control": _percent(head.gain),
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),
+        **({name: entry.metrics.get(name) for name in _AS_THEY_ARE} if entry else {}),
         "speedup": head.speedup.ratio if head.speedup else None,
         "speedup_low": head.speedup.low if head.speedup else None,
         "speedup_high": head.speedup.high if head.speedup else None,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -80,7 +82,7 @@ class NumberTask(Task, Protocol):
     Its class says `of_numbers = True`, so that a recipe can be checked without running it.
     """
 
-    tolerance: float
+    tolerance: float | Sequence[float]
     """How far an output may lie from its target, as it was stated; 0 where that follows from the data."""
     tolerances: NDArray[np.float64] | None
     """The same for each output, once the task is fitted."""

@@ -16,12 +16,15 @@ import numpy as np
 from compressor.errors import DataError, InputError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
 _T = TypeVar("_T", bound=np.generic)
 
 _SHARE_OF_SPREAD = 0.25
+_WHERE = "task.options.tolerance"
 
 
 class Regression:
@@ -36,17 +39,22 @@ class Regression:
     label_sets = False
     of_numbers = True
 
-    def __init__(self, *, tolerance: float = 0.0) -> None:
+    def __init__(self, *, tolerance: float | Sequence[float] = 0.0) -> None:
         """Set up the task.
 
         Args:
-            tolerance: an output so near to its target is right, in the data's unit; 0: a quarter of the targets' deviation
+            tolerance: so near to its target an output is right, in the data's unit; 0: a quarter of the targets' deviation;
+                a list has one for each output
 
         Raises:
             InputError: `tolerance` is negative or no number.
         """
-        if not 0 <= tolerance < float("inf"):
-            raise InputError(f"tolerance = {tolerance} must be 0 or more", where="task.options.tolerance")
+        stated: list[Any] = [tolerance] if isinstance(tolerance, (int, float)) else list(tolerance)
+        for each in stated:
+            if isinstance(each, bool) or not isinstance(each, (int, float)) or not 0 <= each < float("inf"):
+                raise InputError(
+                    f"tolerance = {each} must be 0 or more", where=_WHERE, hint="write a number, or a list"
+                )
         self.tolerance = tolerance
         self.tolerances: NDArray[np.float64] | None = None
         self.spreads: NDArray[np.float64] | None = None
@@ -59,13 +67,19 @@ class Regression:
         Args:
             targets_MK: The table that labels are rows of.
             spread_K: Standard deviation of the training targets, of each output.
+
+        Raises:
+            InputError: The list of tolerances is not as long as there are outputs.
         """
         fitted = copy.copy(self)
         fitted._targets_MK, fitted._kept = targets_MK, {}
         wide_K = np.asarray(spread_K, np.float64)
         fitted.spreads = np.where(wide_K > 0, wide_K, 1.0)
-        stated_K = np.full(len(wide_K), self.tolerance, np.float64)
-        fitted.tolerances = stated_K if self.tolerance else _SHARE_OF_SPREAD * fitted.spreads
+        stated_K = np.asarray(self.tolerance, np.float64)
+        if stated_K.ndim and len(stated_K) != len(wide_K):
+            message = f"{len(stated_K)} tolerances for {len(wide_K)} numbers"
+            raise InputError(message, where=_WHERE, hint="write one for each, or one for all")
+        fitted.tolerances = np.where(stated_K > 0, stated_K, _SHARE_OF_SPREAD * fitted.spreads)
         return fitted
 
     def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -114,9 +128,14 @@ class Regression:
     def per_class(
         self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
     ) -> list[dict[str, int | float | None]]:
-        """For each output: `samples`, and `accuracy`, the share of them that is within the tolerance."""
-        near_NK = self._near(logits_NK, self._of(logits_NK, labels_N))
-        return [{"samples": len(near_NK), "accuracy": float(near_N.mean())} for near_N in near_NK.T]
+        """For each output: `samples`, `accuracy`, the share of them that is within the tolerance, and its own `mae`."""
+        targets_NK = self._of(logits_NK, labels_N)
+        apart_K = np.abs(logits_NK.astype(np.float64) - targets_NK).mean(axis=0)
+        near_K = self._near(logits_NK, targets_NK).mean(axis=0)
+        return [
+            {"samples": len(labels_N), "accuracy": float(near), "mae": float(apart)}
+            for near, apart in zip(near_K, apart_K)
+        ]
 
     def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
         """Share of samples on which no output of the two sets `[N, K]` is further apart than the tolerance."""

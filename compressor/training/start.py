@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from compressor import registry
@@ -73,7 +74,8 @@ def for_data(task: Task, dataset: Dataset) -> tuple[Task, tuple[Decision, ...]]:
     assert fitted.tolerances is not None
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(dataset.classes, fitted.tolerances, strict=True))
     by_data = "a quarter of the standard deviation of the training targets; task.options.tolerance states another"
-    return fitted, (Decision("tolerance", told, "it is stated" if task.tolerance else by_data),)
+    stated = bool(np.any(np.asarray(task.tolerance) > 0))
+    return fitted, (Decision("tolerance", told, "it is stated" if stated else by_data),)
 
 
 def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> None:

@@ -132,13 +132,19 @@ def test_many_blocks_are_cut_to_thirty_with_the_ends_of_stages_kept(tmp_path: Pa
     assert len(whole["taps"]) == 2 * 40 + 1
 
 
-def test_a_state_dict_needs_its_architecture(source: Path, tmp_path: Path) -> None:
+def test_a_state_dict_shows_its_weights_and_asks_for_its_architecture(source: Path, tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
-    torch.save(network.state_dict(), file)
+    torch.save({"epoch": 3, "state_dict": network.state_dict()}, file)
 
-    with pytest.raises(ModelError, match=r"a state dict.*--arch"):
-        run(str(file))
+    told = CliRunner().invoke(app, [str(file)]).output
+    alone = run_json(str(file))
+
+    assert "a state dict: weights without the network" in told
+    assert "--arch file.py:callable" in told
+    assert alone["parameters"] == sum(weight.numel() for weight in network.parameters())
+    assert alone["weights"][0] == {"name": "0.weight", "shape": [4, 3, 3, 3]}
+    assert alone["loading"] == ["taken from 'state_dict'"]
 
     facts = run_json(str(file), "--arch", str(source))
     assert facts["trained"] is True

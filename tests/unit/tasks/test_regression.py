@@ -21,7 +21,7 @@ LABELS = np.array([2, 0, 3])
 OUTPUTS = np.array([[4.1, 25.0], [0.3, 11.0], [2.0, 1.0]], np.float32)
 
 
-def fitted(**options: float) -> NumberTask:
+def fitted(**options: Any) -> NumberTask:
     task = Regression(**options).for_targets(TARGETS, SPREADS)
     assert isinstance(task, NumberTask)
     return task
@@ -58,6 +58,9 @@ def test_a_sample_is_right_when_every_output_is_within_the_tolerance() -> None:
 def test_the_tolerance_follows_from_the_spread_of_each_output_unless_it_is_stated() -> None:
     np.testing.assert_allclose(fitted().tolerances, SPREADS / 4)
     np.testing.assert_allclose(fitted(tolerance=3.0).tolerances, [3.0, 3.0])
+    np.testing.assert_allclose(fitted(tolerance=[0.5, 0.0]).tolerances, [0.5, SPREADS[1] / 4])
+    with pytest.raises(InputError, match="3 tolerances for 2 numbers"):
+        fitted(tolerance=[1.0, 2.0, 3.0])
 
 
 def test_the_error_of_a_sample_is_that_of_its_worst_output_in_tolerances() -> None:
@@ -145,6 +148,6 @@ def test_what_does_not_fit_is_refused() -> None:
         task.metrics(OUTPUTS[:0], LABELS[:0])
     with pytest.raises(ModelError, match="2 numbers need"):
         task.check_outputs((3,), 2)
-    for tolerance in (-1.0, float("nan"), float("inf")):
+    for tolerance in (-1.0, float("nan"), float("inf"), [1.0, -1.0], "wide", [True]):
         with pytest.raises(InputError, match="tolerance"):
-            Regression(tolerance=tolerance)
+            Regression(tolerance=tolerance)  # type: ignore[arg-type]
