@@ -204,8 +204,8 @@ def _loss_faults(losses: object, section: str) -> list[Fault]:
 
 
 def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:
-    """What a task of ours, which needs no torch, says against its options."""
-    if not task.file.is_relative_to(registry.PACKAGE):
+    """What a task of ours, which needs no torch, says against options that are stated."""
+    if not options or not task.file.is_relative_to(registry.PACKAGE):
         return []
     try:
         task.load()(**options)

@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,10 @@ from compressor import registry
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._contract import Context, Prepared
+from compressor.recipe import DistillSettings, LossSettings
+from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers.network import FrozenNetwork
+from compressor.training.sources import losses_of
 
 MEMBERS = [member for family in registry.FAMILIES for member in registry.members(family)]
 LOSSES, TASKS = (registry.members(family) for family in ("losses", "tasks"))
@@ -77,9 +81,16 @@ def small_network(seed: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, K))
 
 
-def small_batch(task: registry.Member) -> Batch:
+def fitted(task: registry.Member) -> Task:
+    made: Task = task.load()()
+    if isinstance(made, NumberTask):
+        return made.for_targets(np.random.default_rng(2).normal(size=(K, K)).astype(np.float32), np.ones(K))
+    return made
+
+
+def small_batch(task: Task) -> Batch:
     torch.manual_seed(2)
-    return Batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task.load()())
+    return Batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task)
 
 
 def reads_features(loss: registry.Member) -> bool:
@@ -95,9 +106,14 @@ ON_ANSWERS = [loss for loss in LOSSES if not reads_features(loss)]
 def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     loss: registry.Member, task: registry.Member
 ) -> None:
-    batch, student, frozen = small_batch(task), small_network(0), small_network(1)
+    meaning = fitted(task)
+    batch, student, frozen = small_batch(meaning), small_network(0), small_network(1)
     answer = FrozenNetwork(frozen).answer(batch)
 
+    if "of_classes" in loss.flags and isinstance(meaning, NumberTask):
+        with pytest.raises(InputError, match="compares probabilities of classes"):
+            losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
+        return
     made = loss.load()()
     if isinstance(made, Prepared):
         made.prepare(Context(batch.labels, K))
