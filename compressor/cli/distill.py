@@ -131,7 +131,7 @@ def _usual(assignments: Sequence[str]) -> str:
     from compressor import recipe as recipes
 
     of_task = [each for each in assignments if each.startswith("task.")]
-    return "mse_logits" if recipes.tells_numbers(recipes.override({}, of_task)) else "kd"
+    return recipes.usual_loss(of_numbers=recipes.tells_numbers(recipes.override({}, of_task))).name
 
 
 def _losses(names: list[str], *, usual: str, **stated: float | str) -> list[dict[str, object]] | None:

@@ -113,13 +113,15 @@ def _weights(spec: ModelSpec, *, every: bool) -> dict[str, Any]:
     state = weights_of(spec)
     learnt = [tensor for name, tensor in state.tensors.items() if name.rpartition(".")[2] not in _STATISTICS]
     tensors = [{"name": name, "shape": list(tensor.shape)} for name, tensor in state.tensors.items()]
-    half = _MOST_TAPS // 2
+    shown = tensors
+    if len(tensors) > _MOST_TAPS and not every:
+        shown = tensors[: _MOST_TAPS // 2] + tensors[-_MOST_TAPS // 2 :]
     return {
         "loading": list(state.steps),
         "parameters": sum(tensor.numel() for tensor in learnt),
         "size_bytes": spec.path.stat().st_size,
-        "weights": tensors if every or len(tensors) <= _MOST_TAPS else tensors[:half] + tensors[-half:],
-        "weights_left_out": 0 if every or len(tensors) <= _MOST_TAPS else len(tensors) - 2 * half,
+        "weights": shown,
+        "weights_left_out": len(tensors) - len(shown),
     }
 
 

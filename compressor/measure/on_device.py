@@ -29,6 +29,7 @@ import numpy as np
 
 from compressor import artifact
 from compressor.errors import CompressError, InputError
+from compressor.files import replacing
 from compressor.measure import machine, timings
 from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import Entry, hold
@@ -67,9 +68,8 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         where = f"{fault.where}: " if fault.where else ""
         sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
         return 2
-    written = given.out.with_suffix(".writing")
-    written.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
-    written.replace(given.out)
+    with replacing(given.out) as written:
+        written.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
     sys.stdout.write(summary(found) + f"\n{given.out}\n")
     return 0
 

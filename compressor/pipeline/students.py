@@ -124,9 +124,7 @@ def with_usual_loss(
     if distill.losses:
         return distill, ()
     if isinstance(task, NumberTask):
-        from compressor.training.sources import usual_loss
-
-        loss = usual_loss(task)
+        loss = recipes.usual_loss(of_numbers=True)
         why = Decision(
             "distill.losses", loss.name, "none is stated; the task tells numbers, which are compared as they are"
         )

@@ -34,6 +34,7 @@ from compressor.recipe.links import (
     StageName,
     TrainingSettings,
     TrainSettings,
+    usual_loss,
 )
 from compressor.recipe.names import split_source, takes_of
 from compressor.recipe.reading import override, read_file, safe_name
@@ -87,4 +88,5 @@ __all__ = [
     "split_source",
     "takes_of",
     "tells_numbers",
+    "usual_loss",
 ]

@@ -113,6 +113,11 @@ class TrainSettings(TrainingSettings):
     """`[train]`: train the teacher from the labels alone."""
 
 
+def usual_loss(*, of_numbers: bool) -> LossSettings:
+    """The loss on answers where none is stated: kd, or the distance of the answers where they are numbers."""
+    return LossSettings(name="mse_logits") if of_numbers else LossSettings()
+
+
 class DistillSettings(TrainingSettings):
     """`[distill]`: train the student from the teacher."""
 

@@ -47,9 +47,7 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         faults = registry.option_faults(task_member, table_of(task, "options"), where="task.options")
         found += faults or _refusal(task_member, table_of(task, "options"))
     for section in ("distill", "prune", "quantize"):
-        losses = table_of(raw, section).get("losses", ())
-        found += _loss_faults(losses, section)
-        found += _faults_of_numbers(losses, section) if tells_numbers(raw) else []
+        found += _loss_faults(table_of(raw, section).get("losses", ()), section, of_numbers=tells_numbers(raw))
     for family, table, key, given, where in (
         ("criteria", prune, "criterion", "criterion_options", "prune"),
         ("quantizers", quantize, "method", "options", "quantize"),
@@ -184,13 +182,17 @@ def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> li
     return []
 
 
-def _loss_faults(losses: object, section: str) -> list[Fault]:
+def _loss_faults(losses: object, section: str, *, of_numbers: bool) -> list[Fault]:
     found: list[Fault] = []
     for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
         if isinstance(entry, Mapping):
             where = f"{section}.losses.{index}"
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
+                if of_numbers and "of_classes" in member.flags:
+                    message = f"'{member.name}' compares probabilities of classes, and this task tells numbers"
+                    hint = 'write name = "mse_logits", which compares answers as they are, or leave the losses out'
+                    found.append(Fault(where, message, hint))
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
                 for key, value in list(options.items()):
                     if value == "auto" and key in SWEPT and key in {option.name for option in member.options}:
@@ -212,26 +214,6 @@ def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:
     except InputError as refused:
         return [Fault(refused.where or "task.options", refused.message, refused.hint)]
     return []
-
-
-def _faults_of_numbers(losses: object, section: str) -> list[Fault]:
-    """Losses on probabilities of classes, where the task has none."""
-    named = (
-        [str(each.get("name", "kd")) for each in losses if isinstance(each, Mapping)]
-        if isinstance(losses, list | tuple)
-        else []
-    )
-    known = [_member("losses", name, "", []) for name in named]
-    hint = 'write name = "mse_logits", which compares answers as they are, or leave the losses out'
-    return [
-        Fault(
-            f"{section}.losses.{index}",
-            f"'{loss.name}' compares probabilities of classes, and this task tells numbers",
-            hint,
-        )
-        for index, loss in enumerate(known)
-        if loss is not None and "of_classes" in loss.flags
-    ]
 
 
 def _sweep_faults(loss: str, option: str, *, section: str, where: str) -> list[Fault]:

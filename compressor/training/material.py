@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compressor.artifact import Decision
 from compressor.data.samples import Dataset
+from compressor.data.views import views
+from compressor.data.views.views import Views
 from compressor.recipe import DataSettings
 from compressor.tasks._contract import Task
 
@@ -22,6 +25,12 @@ class Material:
     dataset: Dataset
     data: DataSettings
     task: Task
+
+    def views(self) -> tuple[Views, tuple[Decision, ...]]:
+        """The views that are shown, and what was chosen of them; see `data.views.views.resolve`."""
+        return views.resolve(
+            self.data.views, sample_shape=self.dataset.sample_shape, of_numbers=self.dataset.targets is not None
+        )
 
 
 class OnMaterial:

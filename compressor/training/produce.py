@@ -15,7 +15,6 @@ from compressor import artifact, console, processes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
-from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
@@ -127,11 +126,7 @@ def job_for(
     target: Target,
 ) -> tuple[engine.Job, tuple[Decision, ...]]:
     """What the loop needs to train `loaded`, and why its views are what they are."""
-    shown, why_views = views.resolve(
-        material.data.views,
-        sample_shape=material.dataset.sample_shape,
-        of_numbers=material.dataset.targets is not None,
-    )
+    shown, why_views = material.views()
     taps, why_taps = settle(
         losses,
         student=loaded.network,

@@ -14,15 +14,10 @@ from compressor.losses._contract import Context, Loss, Prepared
 from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import attention_heads, feature_shapes
-from compressor.recipe import DistillSettings, LossSettings, RecoverySettings
+from compressor.recipe import DistillSettings, LossSettings, RecoverySettings, usual_loss
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers._contract import Teacher
 from compressor.training.engine import WeightedLoss
-
-
-def usual_loss(task: Task) -> LossSettings:
-    """The loss where none is stated: kd, or the distance of the answers where they are numbers."""
-    return LossSettings(name="mse_logits") if isinstance(task, NumberTask) else LossSettings()
 
 
 def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple[WeightedLoss, ...]:
@@ -32,7 +27,7 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
         InputError: A loss refuses its options, or the task.
     """
     made: list[WeightedLoss] = []
-    for entry in settings.losses or (usual_loss(task),):
+    for entry in settings.losses or (usual_loss(of_numbers=isinstance(task, NumberTask)),):
         member = registry.find("losses", entry.name)
         name = member.attr if ":" in entry.name else member.name
         earlier = sum(each.name.partition("-")[0] == name for each in made)

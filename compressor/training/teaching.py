@@ -158,11 +158,7 @@ def _kept(
         num_views=count,
         budget_bytes=round(settings.cache_gb * 1e9),
     )
-    shown, _ = views.resolve(
-        material.data.views,
-        sample_shape=material.dataset.sample_shape,
-        of_numbers=material.dataset.targets is not None,
-    )
+    shown, _ = material.views()
     computed = "32-true"
     if network is not None:
         computed = precision.choose(settings, network, sample_shape=material.dataset.sample_shape).precision
