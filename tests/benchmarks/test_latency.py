@@ -31,7 +31,7 @@ def _rounds(*, ours=1.0, drift=(1.0, 1.5, 0.7)):
     return [
         {
             "ours": scaled(ours * slower) | {"samples_per_s": 900 / (ours * slower)},
-            "single_stream": scaled(slower),
+            "single_stream": scaled(slower) | {f"inside_{name}": value for name, value in scaled(slower).items()},
             "loop": scaled(slower),
             "offline": {"samples_per_s": 900 / slower},
         }
@@ -58,7 +58,7 @@ def _relu(file, *, shape=("batch", 3, 8, 8), kind=TensorProto.FLOAT):
 @pytest.mark.parametrize(("ours", "holds"), [(1.0, True), (1.02, True), (0.98, True), (1.05, False), (0.95, False)])
 def test_our_times_may_be_three_percent_off_either_way_and_drift_does_not_count(ours, holds):
     claims = latency.claims("resnet8", {"rounds": _rounds(ours=ours)})
-    assert len(claims) == 5
+    assert len(claims) == 7
     assert {claim.holds for claim in claims} == {holds}
     assert claims[0].value == pytest.approx(100 * abs(ours - 1))
 
@@ -71,8 +71,8 @@ def test_one_round_that_was_disturbed_does_not_count():
 
 def test_the_table_has_a_line_for_each_contestant():
     lines = latency.table("resnet8", {"rounds": _rounds(ours=1.5)}).splitlines()
-    assert [line.split()[0] for line in lines] == ["resnet8", "ours", *latency.PEERS]
-    assert all("1.500 (1.500-1.500)" in line for line in lines[2:4])
+    assert [line.split()[0] for line in lines] == ["resnet8", "ours", "single_stream", "inside", "loop", "offline"]
+    assert all("1.500 (1.500-1.500)" in line for line in lines[2:5])
 
 
 def test_the_bare_session_has_the_options_of_ours():
@@ -128,7 +128,7 @@ def test_the_whole_command_writes_a_result_for_each_network(tmp_path):
     written = [json.loads(file.read_text()) for file in sorted(tmp_path.iterdir())]
     assert [each["benchmark"] for each in written] == ["latency_resnet20", "latency_resnet8"]
     for each in written:
-        assert len(each["claims"]) == 5
+        assert len(each["claims"]) == 7
         assert all(set(found) == {"ours", *latency.PEERS} for found in each["samples"]["rounds"])
 
 
