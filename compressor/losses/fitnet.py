@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.losses._features import FeatureLoss, projector, to_size_of
+from compressor.errors import ModelError
+from compressor.losses._features import FeatureLoss, projector, to_size_of, width_of
 
 
 class FitNet(FeatureLoss):
@@ -21,17 +22,33 @@ class FitNet(FeatureLoss):
     Args:
         pairs: auto, or a list of [student module, teacher module]
         scale: the loss times this; the default is RepDistiller's
+        projected: false compares features as they are, for a student that was cut from its teacher and kept these widths
     """
 
     most_pairs = 1
 
-    def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 100.0) -> None:
+    def __init__(
+        self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 100.0, projected: bool = True
+    ) -> None:
         super().__init__(pairs, scale=scale)
+        self.projected = projected
         self.projectors = nn.ModuleList()
 
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-        """A projector for each pair."""
-        self.projectors = nn.ModuleList(projector(mine, theirs) for mine, theirs in shapes)
+        """A projector for each pair.
+
+        Raises:
+            ModelError: There is to be none, and the widths of a pair differ.
+        """
+        if self.projected:
+            self.projectors = nn.ModuleList(projector(mine, theirs) for mine, theirs in shapes)
+            return
+        for (mine, theirs), sizes in zip(self.pairs, shapes, strict=True):
+            ours, others = (width_of(shape) for shape in sizes)
+            if ours != others:
+                message = f"'{mine}' of the student is {ours} wide and '{theirs}' of the teacher {others}"
+                raise ModelError(message, where="projected", hint="leave out projected = false: a projector is learned")
+        self.projectors = nn.ModuleList(nn.Identity() for _ in shapes)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""

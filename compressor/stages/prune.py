@@ -42,7 +42,7 @@ from compressor.training.keep import keep
 from compressor.training.material import Material, OnMaterial
 from compressor.training.produce import job_for, require_keepable
 from compressor.training.rounds import Rounds
-from compressor.training.sources import losses_of
+from compressor.training.sources import losses_of, read_features
 from compressor.training.start import require_same_classes
 from compressor.training.teaching import Teaching, teacher_of
 
@@ -245,6 +245,7 @@ class _Pruning(OnMaterial):
             self.settings,
             material=self.material,
             seed=self.target.seed,
+            reads_features=read_features(losses_of(self.settings, self.task)),
         )
 
     def _prunable(self, network: Network) -> Prunable:

@@ -23,7 +23,7 @@ from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
 from compressor.training.material import Material
 from compressor.training.produce import job_for
-from compressor.training.sources import losses_of
+from compressor.training.sources import losses_of, read_features
 from compressor.training.teaching import Teaching, teacher_of
 
 _COMPARED = 32
@@ -85,12 +85,18 @@ def train_quantized(
     network = copy.deepcopy(folded).requires_grad_(True)
     if not method.attach(network, cpu=cpu):
         raise ModelError("has no convolution or fully connected layer to quantize", where=str(source.path))
+    losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings, material.task)
     answers, why_teacher = (
         (NoTeacher(), ())
         if teacher is None
-        else teacher_of(Teaching(source=teacher), settings, material=material, seed=target.seed)
+        else teacher_of(
+            Teaching(source=teacher),
+            settings,
+            material=material,
+            seed=target.seed,
+            reads_features=read_features(losses),
+        )
     )
-    losses = (engine.WeightedLoss("hard", 1.0, Hard()),) if teacher is None else losses_of(settings, material.task)
     job, why_views = job_for(
         loaded.with_network(network),
         settings.model_copy(update={"compile": False}),

@@ -38,15 +38,11 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
         message = f"'{of_classes[0]}' compares probabilities of classes, and this task tells numbers"
         raise InputError(message, where="losses", hint="use mse_logits, which compares answers as they are")
     features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
-    if features and isinstance(settings, RecoverySettings):
-        raise InputError(
-            f"'{features[0]}' reads features, and recovery compares answers alone", where="losses", hint="use kd here"
-        )
     if len(features) == len(made):
         raise InputError(
             f"'{features[0]}' looks at features alone, which leaves the last layer untaught",
-            where="distill.losses",
-            hint='add kd (or hard) beside it: a second [[distill.losses]] with name = "kd"',
+            where="losses",
+            hint='add kd (or hard) beside it: a second entry with name = "kd"',
         )
     return tuple(made)
 

@@ -126,12 +126,9 @@ def test_recovery_may_learn_from_a_discriminator_of_answers(project):
 def test_pairs_are_chosen_and_told_and_the_projector_stays_behind(project):
     made = distilled(project, "hint", {"name": "kd"}, {"name": "fitnet", "weight": 10.0})
 
-    (told,) = [decision.reason for decision in made.manifest.decisions if decision.what == "features of fitnet"]
-    assert "2 16×4×4 ← 2 24×4×4" in told
+    assert "2 16×4×4 ← 2 24×4×4" in _told(made, "features of fitnet")
     assert not [name for name in load_file(made.file("weights.safetensors")) if "projector" in name]
-    assert [d.reason for d in made.manifest.decisions if d.what == "teacher cache"] == [
-        "a loss reads features, which are too large to keep"
-    ]
+    assert _told(made, "teacher cache") == "a loss reads features, which are too large to keep"
 
 
 def test_the_same_run_twice_gives_the_same_weights(project):
@@ -149,11 +146,32 @@ def test_features_alone_are_refused_since_they_leave_the_last_layer_untaught(pro
     assert "add kd" in (told.value.hint or "")
 
 
-def test_recovery_compares_answers_alone(project):
-    teacher = distilled(project, "to-prune", {"name": "kd"})
+def test_recovery_may_compare_features_with_the_network_that_was_cut(project):
+    whole = distilled(project, "to-prune", {"name": "kd"})
+    losses = [{"name": "kd"}, {"name": "fitnet", "pairs": [["2", "2"]], "projected": False}]
 
-    with pytest.raises(InputError, match="recovery compares answers alone"):
-        api.prune(teacher.path, loss={"name": "pkt"}, options={"epochs": 1})
+    options = {"epochs": 2, "rounds": 1, "losses": losses, "ignore": ["2"]}
+    made = api.prune(whole.path, teacher=whole.path, options=options)
+
+    curve = made.manifest.details["curve"]
+    assert curve[-1]["losses"]["fitnet"] < curve[0]["losses"]["fitnet"]
+    assert "2 16×4×4 ← 2 16×4×4" in _told(made, "features of fitnet")
+    assert _told(made, "teacher cache") == "a loss reads features, which are too large to keep"
+
+
+def test_training_with_rounding_may_compare_features(project):
+    source = distilled(project, "to-round", {"name": "kd"})
+    losses = [{"name": "kd"}, {"name": "fitnet", "projected": False}]
+
+    options = {"method": "qat", "epochs": 1, "losses": losses}
+    made = api.quantize(source.path, teacher=source.path, options=options)
+
+    assert "fitnet" in made.manifest.details["curve"][0]["losses"]
+
+
+def _told(made, what):
+    (told,) = [decision.reason for decision in made.manifest.decisions if decision.what == what]
+    return told
 
 
 def test_the_command_takes_several_losses_and_gives_each_the_options_it_has(project, monkeypatch, capsys):
