@@ -38,6 +38,9 @@ Teacher = Annotated[
 TeacherArch = Annotated[
     str | None, typer.Option("--teacher-arch", help="The architecture of a teacher that is a state dict.")
 ]
+Loss = Annotated[
+    list[str] | None, typer.Option("--loss", help="compress list losses shows them; kd by default (repeatable).")
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 TensorBoard = Annotated[

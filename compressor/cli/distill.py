@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compressor.cli import _options as options
-from compressor.errors import InputError
 
 
 def distill(
@@ -51,9 +49,7 @@ def distill(
     control: Annotated[
         bool, typer.Option("--control", help="Also train the same student without the teacher, with the same budget.")
     ] = False,
-    loss: Annotated[
-        list[str] | None, typer.Option("--loss", help="compress list losses shows them; kd by default (repeatable).")
-    ] = None,
+    loss: options.Loss = None,
     temperature: Annotated[
         str | None, typer.Option("--temperature", help="Softness of the targets; auto: by a short sweep on validation.")
     ] = None,
@@ -82,7 +78,7 @@ def distill(
     Example: compress distill --teacher t.pt --teacher-arch net.py:build --student s.py --data images:photos --control
     """
     from compressor import api
-    from compressor.cli import _results
+    from compressor.cli import _losses, _results
 
     options.event_files(tensorboard)
     options.trusted((*(teacher or ()), *(via or ()), student), trust=trust)
@@ -96,11 +92,7 @@ def distill(
         unlabelled=unlabelled,
         labels=labels,
         control=control,
-        loss=_losses(
-            loss or [],
-            usual=_usual(assignments or ()),
-            **options.given(**_numbers(temperature=temperature, alpha=alpha)),
-        ),
+        loss=_losses.stated(loss or (), assignments or (), temperature=temperature, alpha=alpha),
         name=name,
         runs=runs,
         seed=seed,
@@ -109,53 +101,3 @@ def distill(
         command=options.command_line(),
     )
     _results.show_artifact(made, as_json=as_json, then=f"compress export {made.path}, then compress bench")
-
-
-def _numbers(**stated: str | None) -> dict[str, float | str | None]:
-    """What was typed as numbers; `auto` stays a word.
-
-    Raises:
-        InputError: One of them is neither.
-    """
-    found: dict[str, float | str | None] = {}
-    for name, text in stated.items():
-        try:
-            found[name] = text if text in (None, "auto") else float(text or "")
-        except ValueError as fault:
-            raise InputError(f"'{text}' is no number", where=f"--{name}", hint="write a number, or auto") from fault
-    return found
-
-
-def _usual(assignments: Sequence[str]) -> str:
-    """The loss on answers where none is stated."""
-    from compressor import recipe as recipes
-
-    of_task = [each for each in assignments if each.startswith("task.")]
-    return recipes.usual_loss(of_numbers=recipes.tells_numbers(recipes.override({}, of_task))).name
-
-
-def _losses(names: list[str], *, usual: str, **stated: float | str) -> list[dict[str, object]] | None:
-    """The losses with the stated options that they have; None where nothing is stated.
-
-    One on features alone gets the usual one on answers beside it.
-
-    Raises:
-        InputError: An option is stated that none of them has.
-    """
-    from compressor import console, registry
-
-    if not names and not stated:
-        return None
-    names = names or [usual]
-    takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
-    if all("pairs" in options_of for options_of in takes.values()):
-        console.note(f"{', '.join(names)}: on features alone, so {usual} is added for the answers")
-        takes = {usual: {option.name for option in registry.find("losses", usual).options}, **takes}
-    for option in stated:
-        if not any(option in options_of for options_of in takes.values()):
-            hint = "compress list losses shows what each takes"
-            raise InputError(f"{', '.join(takes)} has no {option}", where=f"--{option}", hint=hint)
-    return [
-        {"name": name, **{option: value for option, value in stated.items() if option in options_of}}
-        for name, options_of in takes.items()
-    ]

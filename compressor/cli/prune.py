@@ -39,6 +39,7 @@ def prune(
     arch: options.Arch = None,
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
+    loss: options.Loss = None,
     batch_size: options.BatchSize = None,
     lr: options.LearningRate = None,
     optimizer: options.Optimizer = None,
@@ -55,7 +56,7 @@ def prune(
     Example: compress prune runs/s/distill --latency 0.5 --profile edge
     """
     from compressor import api
-    from compressor.cli import _results
+    from compressor.cli import _losses, _results
 
     options.event_files(tensorboard)
     options.trusted((source, teacher), trust=trust)
@@ -78,6 +79,7 @@ def prune(
             ignore=options.listed(ignore),
             rounds=rounds,
             epochs=epochs,
+            losses=_losses.stated(loss or (), assignments or ()),
             max_drop=max_drop,
             batch_size=batch_size,
             lr=lr,

@@ -39,6 +39,7 @@ def quantize(
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
     epochs: Annotated[int | None, typer.Option("--epochs", help="Of quantization-aware training (qat).", min=1)] = None,
+    loss: options.Loss = None,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
     tensorboard: options.TensorBoard = False,
@@ -53,7 +54,7 @@ def quantize(
     Example: compress quantize runs/s/distill --max-drop 0.5
     """
     from compressor import api
-    from compressor.cli import _results
+    from compressor.cli import _losses, _results
 
     options.event_files(tensorboard)
     options.trusted((source, teacher), trust=trust)
@@ -73,6 +74,7 @@ def quantize(
             max_drop=max_drop,
             max_latency_ms=max_latency_ms,
             epochs=epochs,
+            losses=_losses.stated(loss or (), assignments or ()),
         ),
         assignments=assignments or (),
         command=options.command_line(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from safetensors.torch import load_file
 
@@ -209,3 +212,18 @@ def test_an_option_that_no_loss_has_is_refused(project, monkeypatch, capsys):
 
     assert end.value.code == 2
     assert "dist has no alpha" in capsys.readouterr().err
+
+
+def test_the_commands_that_recover_take_losses_too(project, monkeypatch, capsys):
+    source = distilled(project, "to-recover", {"name": "kd"})
+    words = ["prune", str(source.path), "--loss", "similarity_preserving", "--macs", "0.8", "--rounds", "1"]
+    words += ["--epochs", "1", "--runs", str(project / "runs"), "--json"]
+    monkeypatch.setattr("sys.argv", ["compress", *words])
+    try:
+        command_line.main()
+    except SystemExit as end:
+        assert not end.code  # noqa: PT017
+
+    made = api.artifact.read(Path(json.loads(capsys.readouterr().out)["path"]))
+    kept = made.manifest.settings["training"]["losses"]
+    assert [entry["name"] for entry in kept] == ["kd", "similarity_preserving"]
