@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from compressor.artifact import Decision
 from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.models import onnx_fusible
 from compressor.models.network import Network, logits_of
 from compressor.recipe import ExportSettings
 
@@ -40,14 +41,14 @@ def write(
         pixels: Two samples of the data, `[2, ...]`, as they are stored; their shape and type are what counts.
 
     Returns:
-        The operator set, and why it is that one.
+        The operator set, and what was chosen.
 
     Raises:
         ModelError: The network cannot be exported, or not in this form.
     """
     opset, why = _opset(settings)
     _write_onnx(_front(network, settings), file, example=_example(pixels, settings), opset=opset)
-    return opset, why
+    return opset, (*why, *_made_fusible(file))
 
 
 class _FromCamera(nn.Module):
@@ -101,6 +102,13 @@ def _opset(settings: ExportSettings) -> tuple[int, tuple[Decision, ...]]:
         return settings.opset, ()
     reason = "the exporter's own set, so nothing is converted; ONNX Runtime 1.14 (2023) and later run it"
     return _NATIVE_OPSET, (Decision("opset", str(_NATIVE_OPSET), reason),)
+
+
+def _made_fusible(file: Path) -> tuple[Decision, ...]:
+    found = onnx_fusible.rewrite(file)
+    told = ", ".join(f"{name} ({times})" for name, times in found.items())
+    reason = "the same operators in an order that ONNX Runtime fuses, unlike the exporter's"
+    return (Decision("written for ONNX Runtime", told, reason),) if found else ()
 
 
 def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) -> None:
