@@ -102,7 +102,8 @@ def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict
     sums: dict[str, Any] = dict.fromkeys(wanted, 0.0)
     count = 0
     for batch in calibration.batches():
-        found = dict(zip(asked, session.run(asked, {fed: batch}), strict=True)) | {fed: batch}
+        given = session.run(asked, {fed: batch}) if asked else []  # none asked for would mean all
+        found = dict(zip(asked, given, strict=True)) | {fed: batch}
         for name in wanted:
             values = found[name].astype(np.float64)
             channel = values.reshape(*values.shape[:2], -1).mean(axis=2)

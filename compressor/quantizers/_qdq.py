@@ -23,6 +23,9 @@ _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 OPERATORS = frozenset({*QDQRegistry, *QLinearOpsRegistry})
 """Kinds of nodes that have a quantized form."""
 
+LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+"""Those of them that have weights."""
+
 
 @dataclass(frozen=True)
 class Qdq:
@@ -37,6 +40,7 @@ class Qdq:
         decisions: What was chosen on the way.
         shifts: Node -> what is subtracted from its bias where it is quantized.
         per_channel: A scale for each output channel of weights.
+        float_between: Whether layers round what they read alone and give float on.
     """
 
     float_model: Path
@@ -47,11 +51,13 @@ class Qdq:
     decisions: tuple[Decision, ...] = ()
     shifts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     per_channel: bool = True
+    float_between: bool = False
 
     def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
         """Write the QDQ model."""
         model = onnx.load(self.float_model)
         _move_biases(model, self.shifts, keep_float=keep_float)
+        operators = sorted(LAYERS if self.float_between else OPERATORS)
         with _graph.kept_quiet():
             quantizer = QDQQuantizer(
                 model,
@@ -62,8 +68,12 @@ class Qdq:
                 self.ranges,
                 [],
                 [*keep_float, *self.in_float],
-                list(OPERATORS),
-                {"WeightSymmetric": True, "ActivationSymmetric": self.cpu.activations == "int8"},
+                operators,
+                {
+                    "WeightSymmetric": True,
+                    "ActivationSymmetric": self.cpu.activations == "int8",
+                    "OpTypesToExcludeOutputQuantization": operators if self.float_between else [],
+                },
             )
             quantizer.quantize_model()
         _graph.save(quantizer.model.model, destination, source=self.float_model)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
 
+from compressor.artifact import Decision
 from compressor.errors import InputError, ModelError
 from compressor.quantizers import _bias, _graph, _qdq
 from compressor.quantizers._contract import Calibration, Cpu, Prepared
@@ -25,7 +26,8 @@ _METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
-_HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
+_FUSED_IN_FLOAT = frozenset({"LayerNormalization", "Softmax", "Erf", "Gelu"})
 
 
 class Static:
@@ -36,6 +38,8 @@ class Static:
         percentile: Share of the values inside the range, in percent (percentile).
         per_channel: A scale for each output channel of weights.
         correct_bias: Move biases by the mean error of quantized weights (Nagel et al. 2019); auto: where that helps.
+        between: What lies between layers with weights: int8, or float, where only what they read is rounded; auto: float in
+            transformers, whose softmax, GELU and normalisation have no fast form in int8.
 
     Raises:
         InputError: An option is out of range.
@@ -50,6 +54,7 @@ class Static:
         percentile: float = 99.99,
         per_channel: bool = True,
         correct_bias: bool | Literal["auto"] = "auto",
+        between: Literal["auto", "int8", "float"] = "auto",
     ) -> None:
         if calibration not in _METHODS:
             raise InputError(
@@ -61,18 +66,38 @@ class Static:
         self.percentile = percentile
         self.per_channel = per_channel
         self.correct_bias = correct_bias
+        self.between = between
 
     def prepare(self, source: Path, *, calibration: Calibration, cpu: Cpu, scratch: Path) -> Prepared:
         """See `_contract.PostTraining`."""
         file = _graph.prepared(source, scratch)
-        in_float = _graph.probabilities_at_the_end(file, _HEAVY)
-        nodes = tuple(name for name in _graph.nodes_of(file, _qdq.OPERATORS) if name not in in_float)
-        if not _graph.nodes_of(file, _HEAVY):
+        if not _graph.nodes_of(file, _qdq.LAYERS):
             raise ModelError("there is no convolution or matrix product to quantize", where=str(source))
+        float_between, why = self._between(file)
+        if float_between:
+            nodes = _graph.weighted_nodes(file, _qdq.LAYERS)
+            in_float = tuple(name for name in _graph.nodes_of(file, _qdq.LAYERS) if name not in nodes)
+        else:
+            in_float = _graph.probabilities_at_the_end(file, _qdq.LAYERS)
+            nodes = tuple(name for name in _graph.nodes_of(file, _qdq.OPERATORS) if name not in in_float)
         with _graph.kept_quiet():
             ranges = self._ranges(file, calibration, scratch)
-        made = _qdq.Qdq(file, nodes, in_float, cpu, ranges, per_channel=self.per_channel)
+        made = _qdq.Qdq(
+            file, nodes, in_float, cpu, ranges, why, per_channel=self.per_channel, float_between=float_between
+        )
         return _bias.settle(made, calibration, wanted=self.correct_bias, scratch=scratch)
+
+    def _between(self, file: Path) -> tuple[bool, tuple[Decision, ...]]:
+        """Whether layers give float on, and why where that was decided."""
+        if self.between != "auto":
+            return self.between == "float", ()
+        products = len(_graph.weighted_nodes(file, _PRODUCTS))
+        others = len(_graph.weighted_nodes(file, _qdq.LAYERS - _PRODUCTS))
+        at_the_end = _graph.probabilities_at_the_end(file, _qdq.LAYERS)
+        if products <= others or set(_graph.nodes_of(file, _FUSED_IN_FLOAT)) <= set(at_the_end):
+            return False, ()
+        reason = f"{products} matrix products and {others} convolutions; what lies between has no fast form in int8"
+        return True, (Decision("between layers", "float", reason),)
 
     def _ranges(self, file: Path, calibration: Calibration, scratch: Path) -> Any:
         options: dict[str, Any] = {"symmetric": False}

@@ -188,3 +188,41 @@ def test_a_softmax_between_products_is_quantized_like_the_rest(tmp_path):
     source = write(between, tmp_path / "between.onnx")
 
     assert _graph.probabilities_at_the_end(source, frozenset({"MatMul", "Gemm"})) == ()
+
+
+@pytest.fixture
+def transformer(tmp_path):
+    block = nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", batch_first=True)
+    return write(
+        nn.Sequential(nn.Flatten(2), nn.Linear(64, 16), block, nn.Flatten(), nn.Linear(48, 5)), tmp_path / "t.onnx"
+    )
+
+
+def test_in_a_transformer_only_what_layers_read_is_rounded_and_what_lies_between_stays_float(
+    transformer, pictures, tmp_path
+):
+    ready = prepared(transformer, pictures, tmp_path, target="x86-avx2")
+    ready.write(tmp_path / "out.onnx")
+
+    nodes = onnx.load(tmp_path / "out.onnx").graph.node
+    rounded = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
+    given = {output for node in nodes if node.op_type in ("MatMul", "Gemm") for output in node.output}
+    assert [(each.what, each.choice) for each in ready.decisions if each.what == "between layers"] == [
+        ("between layers", "float")
+    ]
+    assert len(ready.nodes) == 6
+    assert rounded
+    assert not rounded & given
+    pixels = next(pictures.batches())
+    np.testing.assert_allclose(answers(tmp_path / "out.onnx", pixels), answers(transformer, pixels), atol=0.1)
+
+
+def test_int8_may_be_asked_for_between_the_layers_of_a_transformer(transformer, pictures, tmp_path):
+    ready = prepared(transformer, pictures, tmp_path, between="int8")
+
+    assert "between layers" not in [each.what for each in ready.decisions]
+    assert len(ready.nodes) > 6
+
+
+def test_a_softmax_at_the_end_makes_no_transformer_of_layers(products, pictures, tmp_path):
+    assert "between layers" not in [each.what for each in prepared(products, pictures, tmp_path).decisions]
