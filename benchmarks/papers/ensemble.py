@@ -1,10 +1,10 @@
 """Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), section 4: an ensemble of ten distilled into one network of the same size.
 
     python -m benchmarks.papers.ensemble --data data/fashion-mnist --runs runs/ensemble
-    python -m benchmarks.papers.ensemble --on cifar --samples 5000 --epochs 16 --data data/cifar-10-batches-py --runs runs/ensemble-cifar
+    python -m benchmarks.papers.ensemble --on cifar --data D --runs runs/ensemble-cifar --samples 5000 --epochs 16
 
-Ten networks (two layers of 400 on Fashion-MNIST, ResNet-8 on CIFAR-10; the paper: speech) differ by their seeds alone. One more
-of the same architecture, with as many epochs, learns from all ten together. Started again it goes on.
+Ten networks (two layers of 400 on Fashion-MNIST, ResNet-8 on CIFAR-10; the paper: speech) differ by their seeds alone. One
+more of the same architecture, with as many epochs, learns from all ten together. Started again it goes on.
 """
 
 from __future__ import annotations
