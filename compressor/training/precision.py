@@ -56,7 +56,7 @@ def choose(
         InputError: A stated device does not exist here, or cannot compute in the stated precision.
     """
     accelerator, index, why_device = _device(settings.device)
-    precision, why_precision = _precision(settings.precision, accelerator, sample_shape)
+    precision, why_precision = _precision(settings.precision, accelerator, network, sample_shape)
     last, why_layout = _channels_last(settings.channels_last, network, teacher, sample_shape)
     decisions = []
     if settings.device == "auto":
@@ -92,7 +92,9 @@ def _device(wanted: str) -> tuple[str, int, str]:
     )
 
 
-def _precision(wanted: str, accelerator: str, sample_shape: tuple[int, ...]) -> tuple[FabricPrecision, str]:
+def _precision(
+    wanted: str, accelerator: str, network: nn.Module, sample_shape: tuple[int, ...]
+) -> tuple[FabricPrecision, str]:
     if wanted == "32":
         return "32-true", ""
     if wanted == "bf16":
@@ -107,16 +109,27 @@ def _precision(wanted: str, accelerator: str, sample_shape: tuple[int, ...]) -> 
         return "32-true", "this GPU has no bfloat16 in hardware"
     if accelerator == "mps":
         return "32-true", "mixed precision on Apple GPUs is not measured yet"
-    if not cpu_multiplies_bf16():
-        return "32-true", "this CPU has no bfloat16 matrix unit (AMX)"
+    unit = bf16_unit_of_cpu()
+    if unit is None:
+        return "32-true", "this CPU has no instructions for bfloat16 products (AMX or AVX-512 BF16)"
     if len(sample_shape) != 3 or min(sample_shape[1:]) < _SMALLEST_SIDE_FOR_BF16:
         return "32-true", f"inputs of shape {list(sample_shape)} are too small to gain from bfloat16"
-    return "bf16-mixed", "this CPU multiplies bfloat16 in hardware (AMX)"
+    if any(isinstance(module, nn.Conv2d) and _is_depthwise(module) for module in network.modules()):
+        return "32-true", "depthwise convolutions are slower in bfloat16 on a CPU"
+    return "bf16-mixed", f"this CPU multiplies bfloat16 in hardware ({unit})"
 
 
-def cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has a bfloat16 matrix unit that torch uses."""
-    return bool(torch.cpu._is_amx_tile_supported())
+def bf16_unit_of_cpu() -> str | None:
+    """What of the CPU multiplies bfloat16 and is used by torch; None where nothing does."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    if torch.cpu._is_avx512_bf16_supported():
+        return "AVX-512 BF16"
+    return None
+
+
+def _is_depthwise(convolution: nn.Conv2d) -> bool:
+    return convolution.groups > 1 and convolution.groups == convolution.in_channels
 
 
 def _channels_last(

@@ -31,6 +31,34 @@ def test_tiny_images_are_not_worth_bfloat16():
     assert chosen.precision == "32-true"
 
 
+@pytest.fixture(params=["AMX", "AVX-512 BF16"])
+def bf16_unit(request, monkeypatch):
+    """A CPU that multiplies bfloat16, whichever runs this."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: request.param == "AMX")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    return request.param
+
+
+def test_convolutions_on_pictures_take_bfloat16_where_the_cpu_has_it(bf16_unit):
+    chosen = precision.choose(TrainingSettings(device="cpu"), CONVOLUTION, sample_shape=(3, 32, 32))
+    assert chosen.precision == "bf16-mixed"
+    assert f"({bf16_unit})" in " ".join(decision.reason for decision in chosen.decisions)
+
+
+def test_depthwise_convolutions_stay_in_single_precision(bf16_unit):
+    network = nn.Sequential(CONVOLUTION, nn.Conv2d(4, 4, 3, groups=4))
+    chosen = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=(3, 32, 32))
+    assert chosen.precision == "32-true"
+    assert "depthwise" in " ".join(decision.reason for decision in chosen.decisions)
+
+
+def test_a_cpu_without_bfloat16_computes_in_single_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    chosen = precision.choose(TrainingSettings(device="cpu"), CONVOLUTION, sample_shape=(3, 32, 32))
+    assert chosen.precision == "32-true"
+
+
 def test_vectors_have_no_channels_last():
     chosen = precision.choose(TrainingSettings(device="cpu"), nn.Linear(4, 2), sample_shape=(4,))
     assert chosen.memory_format is torch.contiguous_format
