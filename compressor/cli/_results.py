@@ -134,7 +134,8 @@ def show_pruned(made: Artifact, *, as_json: bool) -> None:
     for entry in cut["rounds"]:
         name = f"round {entry['round']}" + ("" if entry["kept"] else " (not kept)")
         rows.append([name, f"{100 * entry['share']:.1f} %", _percent(entry["before"]), _percent(entry["after"])])
-    console.table(["", cut["target"], "val before recovery", "val after recovery"], rows)
+    form = " in int8" if cut.get("measured_as") == "int8" else ""
+    console.table(["", cut["target"] + form, "val before recovery", "val after recovery"], rows)
     for what in ("macs", "params"):
         before, after = cut[what]
         if before and after:

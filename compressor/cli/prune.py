@@ -21,6 +21,10 @@ def prune(
     profile: Annotated[
         str | None, typer.Option("--profile", help="Run conditions of --latency: edge, server or your own.")
     ] = None,
+    measured_as: Annotated[
+        str | None,
+        typer.Option("--measured-as", help="float or int8: the form that --latency and --size-mb are measured in."),
+    ] = None,
     criterion: Annotated[
         str | None, typer.Option("--criterion", help="How much a channel matters: compress list criteria.")
     ] = None,
@@ -73,6 +77,7 @@ def prune(
             latency=latency,
             size_mb=size_mb,
             profile=profile,
+            measured_as=measured_as,
             criterion=criterion,
             ranking=ranking,
             round_to=round_to,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ class Costs:
         profile: Run conditions of latency.
         pixels: Real samples as the data gives them, at least two.
         scratch: A folder for files.
+        shrink: Changes a float file into the one that ships, as quantization does; None where the float file ships.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Costs:
         profile: ProfileSettings,
         pixels: NDArray[Any],
         scratch: Path,
+        shrink: Callable[[Path], None] | None = None,
     ) -> None:
         self._network = whole
         self._export = export
         self._profile = profile
         self._pixels = pixels
         self._scratch = scratch
+        self._shrink = shrink
 
     def of(self, module: nn.Module, what: str) -> float:
         """One cost of a variant: multiply-adds, parameters, milliseconds, or 10^6 bytes.
@@ -90,4 +93,6 @@ class Costs:
         file = self._scratch / f"{name}.onnx"
         network = Network(module, self._network.normalisation).eval()
         onnx_file.write(network, file, settings=self._export, pixels=self._pixels[:2])
+        if self._shrink is not None:
+            self._shrink(file)
         return file

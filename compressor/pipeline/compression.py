@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compressor import recipe as recipes
-from compressor.artifact import Artifact, Target
+from compressor.artifact import Artifact, Decision, Target
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.exports import export
 from compressor.pipeline.keys import libraries, this_machine
@@ -13,7 +13,7 @@ from compressor.pipeline.keys import libraries, this_machine
 
 def prune(current: Run) -> Artifact:
     """Cut the latest network, and recover it from the teacher."""
-    pruning = current.recipe.prune or recipes.PruneSettings()
+    pruning, why_form = measured_as_shipped(current.recipe)
     source = current.artifacts[current.latest]
     teacher = current.artifacts.get("teacher", source)
     data, why = current.counted_views(pruning)
@@ -38,9 +38,22 @@ def prune(current: Run) -> Artifact:
     )
     parents = {"source": source, "teacher": teacher}
     name = _another_name("prune", current.folder, source=source)
-    made = current.link(name, "prune", "student", settings, make, parents=parents, why=why)
+    made = current.link(name, "prune", "student", settings, make, parents=parents, why=(*why_form, *why))
     current.artifacts[current.role_of("prune")] = made
     return made
+
+
+def measured_as_shipped(recipe: recipes.Recipe) -> tuple[recipes.PruneSettings, tuple[Decision, ...]]:
+    """How to prune, with the form that is measured settled: a layer that is worth cutting in float may not be in int8."""
+    pruning = recipe.prune or recipes.PruneSettings()
+    if pruning.target[0] not in ("latency", "size_mb") or pruning.measured_as != "auto":
+        return pruning, ()
+    quantizing = recipe.quantize or recipes.QuantizeSettings()
+    is_int8 = "quantize" in recipe.stage_order() and quantizing.method in ("static", "qat")
+    form, reason = (
+        ("int8", f"it is quantized afterwards ({quantizing.method})") if is_int8 else ("float", "it ships so")
+    )
+    return pruning.model_copy(update={"measured_as": form}), (Decision("prune.measured_as", form, reason),)
 
 
 def quantize(current: Run) -> Artifact:

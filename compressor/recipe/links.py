@@ -171,6 +171,9 @@ class PruneSettings(RecoverySettings):
     latency: float | None = Field(None, gt=0.0, lt=1.0, description="measured time to keep, as a share")
     size_mb: float | None = Field(None, gt=0.0, description="size of the ONNX file in MB (10^6 bytes)")
     profile: str = Field("edge", description="run conditions that latency is measured under")
+    measured_as: Literal["auto", "float", "int8"] = Field(
+        "auto", description="the form that latency and size_mb are measured in; auto: int8 where quantize makes it so"
+    )
     criterion: str = Field("l1", description="how much a channel matters: compress list criteria")
     criterion_options: dict[str, Any] = Field(default_factory=dict)
     ranking: Literal["global", "local", "isomorphic"] = Field(

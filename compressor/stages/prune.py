@@ -29,6 +29,8 @@ from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
 from compressor.models.network import Network
+from compressor.quantizers._quick import make_int8
+from compressor.quantizers._targets import cpu
 from compressor.recipe import ExportSettings, ProfileSettings, PruneSettings
 from compressor.runtimes.torch import TorchEager
 from compressor.surgery import aim, gradients, sensitivity
@@ -102,13 +104,17 @@ class _Pruning(OnMaterial):
         self.started = time.perf_counter()
         self.what, self.wanted = self.settings.target
         few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
+        pixels = self.dataset.train.fetch(few)
         self.costs = Costs(
             self.loaded.network,
             export=self.export,
             profile=self.profile,
-            pixels=self.dataset.train.fetch(few),
+            pixels=pixels,
             scratch=self.scratch,
+            shrink=partial(make_int8, pixels=pixels, cpu=cpu("this")) if self.settings.measured_as == "int8" else None,
         )
+        is_int8 = self.what in ("latency", "size_mb") and self.settings.measured_as == "int8"
+        self.measured = f"{self.what} in int8" if is_int8 else self.what
         self.table: LatencyTable | None = None
         self.rounds = Rounds(self.target.state, key=self.target.key)
         self.decisions: list[Decision] = []
@@ -129,7 +135,7 @@ class _Pruning(OnMaterial):
                 where="prune.size_mb",
             )
         first = self.metric(whole.network)
-        console.note(f"prune  {self.what} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
+        console.note(f"prune  {self.measured} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
         scanned = kept[1] if kept else self._scan(whole, start=start)
         best, reached = whole, start
         for number in range(1, self.settings.rounds + 1):
@@ -167,7 +173,7 @@ class _Pruning(OnMaterial):
         else:
             loaded, record = half
         console.note(
-            f"{title}: {self.what} at {record['cost'] / start:.1%} of the start; "
+            f"{title}: {self.measured} at {record['cost'] / start:.1%} of the start; "
             f"{self._score_text(record['before'])} before recovery"
         )
         loaded, training = self._recover(number, loaded, title=title)
@@ -328,6 +334,7 @@ class _Pruning(OnMaterial):
         details = {
             "pruning": {
                 "target": self.what,
+                "measured_as": self.settings.measured_as,
                 "wanted": self.wanted,
                 "reached": reached,
                 "met": met,

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from compressor import api, artifact, processes
+from compressor import recipe as recipes
 from compressor.errors import InputError, RecipeError
 from compressor.measure.statistics import Interval
 from compressor.models import checkpoint
+from compressor.pipeline import compression
 from compressor.report import write as reports
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.stages import quantize as quantizing
@@ -171,19 +173,6 @@ def test_the_pruned_teacher_can_be_the_student(tmp_path):
     assert done.artifacts["student"].parent("student").path == done.artifacts["pruned"].path
 
 
-def test_latency_is_measured_and_the_table_is_in_milliseconds_that_were(tmp_path):
-    project = write_project(tmp_path)
-    (project / "wide.py").write_text(WIDE, encoding="utf-8")
-    trained = api.train(project / "wide.py", data=f"npz:{project / 'data.npz'}", runs=project / "runs", options=BRIEF)
-
-    pruned = api.prune(trained.path, options={"latency": 0.6, "epochs": 0, "rounds": 1, "round_to": 24})
-
-    told = pruned.manifest.details["pruning"]
-    assert told["target"] == "latency"
-    assert told["reached"] < 0.75 * told["start"]
-    assert told["macs"][1] < told["macs"][0]
-
-
 BRIEF = {"epochs": 1, "batch_size": 32}
 WIDE = """
 from torch import nn
@@ -195,6 +184,53 @@ def build(num_classes: int, in_channels: int = 1) -> nn.Module:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, num_classes),
     )
 """
+UNRECOVERED = {"epochs": 0, "rounds": 1, "round_to": 24}
+
+
+@pytest.fixture(scope="module")
+def wide(chained) -> artifact.Artifact:
+    """A network whose weights outweigh everything else in its file."""
+    project, _ = chained
+    (project / "wide.py").write_text(WIDE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+        return api.train(project / "wide.py", data=f"npz:{project / 'data.npz'}", runs=project / "wide", options=BRIEF)
+
+
+def test_latency_is_measured_and_the_table_is_in_milliseconds_that_were(wide):
+    pruned = api.prune(wide.path, options={"latency": 0.6, **UNRECOVERED})
+
+    told = pruned.manifest.details["pruning"]
+    assert told["target"] == "latency"
+    assert told["reached"] < 0.75 * told["start"]
+    assert told["macs"][1] < told["macs"][0]
+
+
+@pytest.mark.parametrize(("form", "bytes_each"), [("float", 4), ("int8", 1)])
+def test_size_is_that_of_the_form_that_ships(wide, form, bytes_each):
+    pruned = api.prune(wide.path, options={"size_mb": 0.05, "measured_as": form, **UNRECOVERED})
+
+    told = pruned.manifest.details["pruning"]
+    assert told["measured_as"] == form
+    assert told["start"] == pytest.approx(bytes_each * told["params"][0] / 1e6, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("stages", "method", "form"),
+    [
+        (["distill", "prune", "quantize"], "static", "int8"),
+        (["distill", "prune", "quantize"], "float16", "float"),
+        (["distill", "prune"], "static", "float"),
+    ],
+)
+def test_a_cut_is_measured_in_the_form_that_the_recipe_ends_with(tmp_path, stages, method, form):
+    planned = recipes.parse(
+        recipe(tmp_path, stages=stages, prune={"latency": 0.5}, quantize={"method": method}), source="a test"
+    )
+
+    settled, (decision,) = compression.measured_as_shipped(planned)
+
+    assert settled.measured_as == decision.choice == form
 
 
 def test_a_budget_that_a_round_breaks_keeps_the_round_before(chained):
