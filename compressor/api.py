@@ -524,14 +524,14 @@ def report(
         devices: `device.json` files that packs of the run wrote elsewhere; they are kept with the run from now on.
 
     Raises:
-        InputError: There are no measurements, or a device's file is not one.
+        InputError: There are no measurements, or a device's file is not one, or is that of other models.
     """
     from compressor.report import write as reports
 
     measured = measurements(source, runs=runs)
     folder = measured.path.parent / "devices"
     for file in map(Path, devices):
-        name = reports.device_name(file)
+        name = reports.device_name(file, of=measured)
         folder.mkdir(exist_ok=True)
         kept = folder / f"{recipes.safe_name(name)}.json"
         if kept.resolve() != file.resolve():

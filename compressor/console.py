@@ -5,15 +5,14 @@ Results go to standard output; progress, notes and errors to standard error, so 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from compressor import processes
+from compressor import plain_json, processes
 from compressor.errors import CompressError, InterruptedRunError, ProcessLostError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def as_json(result: object) -> None:
     """A result as JSON on standard output; NaN and infinities become null, as JSON knows none."""
     if not processes.is_main():
         return
-    sys.stdout.write(json.dumps(_plain(result), indent=2, default=str) + "\n")
+    sys.stdout.write(plain_json.text(result, indent=2, default=str) + "\n")
 
 
 def error(fault: CompressError) -> None:
@@ -195,13 +194,3 @@ def _stderr() -> Console:
 def _looks_numeric(cell: object) -> bool:
     text = str(cell).strip()
     return not text or text[0] in "0123456789-+−–×<>.±"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact
+from compressor import artifact, plain_json
 from compressor.errors import CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, timings
@@ -69,7 +69,7 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
         return 2
     with replacing(given.out) as written:
-        written.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+        written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
     sys.stdout.write(summary(found) + f"\n{given.out}\n")
     return 0
 

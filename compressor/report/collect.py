@@ -44,7 +44,10 @@ from compressor.report.facts import (
 
 MEASUREMENTS_SCHEMA = 2
 
+DEVICE_SCHEMA = 1
+
 _AGAIN = "run compress bench again"
+_RUN_IT_AGAIN = "run the pack's run.py there again"
 
 
 def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
@@ -72,6 +75,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
     candidates = tuple(_named(candidate, taught) for candidate in measured.candidates)
     run_folder = bench.path.resolve().parent
     command, recipe = _reproduce(run_folder)
+    there, elsewhere = _devices(bench, devices)
     return ReportData(
         run=measured.run,
         task=measured.task,
@@ -81,7 +85,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         candidates=candidates,
         timings=measured.timings,
         budgets=measured.budgets,
-        missing=measured.missing + _unstated(measured, taught) + gone,
+        missing=measured.missing + _unstated(measured, taught) + gone + elsewhere,
         headline=headline.judge(
             candidates, measured.timings, measured.budgets, metric=measured.metric, base=measured.base, taught=taught
         ),
@@ -99,7 +103,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         interference=measured.interference,
         energy_source=raw.get("energy_source"),
         worst=None if measured.worst is None else replace(measured.worst, pictures=pictures),
-        devices=tuple(read_device(file) for file in devices),
+        devices=there,
         folder=(Path(run_folder.parent.name) / run_folder.name).as_posix(),
         taught=taught,
         label_sets=bool(raw.get("label_sets", False)),
@@ -283,15 +287,42 @@ def _worst(raw: Mapping[str, Any] | None) -> Worst | None:
     return Worst(str(raw["role"]), str(raw["against"]), str(raw["runtime"]), samples)
 
 
+def _devices(bench: Artifact, files: Sequence[Path]) -> tuple[tuple[Device, ...], tuple[Missing, ...]]:
+    """What was measured elsewhere on the models of this run, and which devices measured others."""
+    there, missing = [], []
+    for file in files:
+        device = read_device(file)
+        others = other_models(bench, file)
+        if others:
+            why = f"it measured another {' and '.join(others)} than this run has now; pack it and measure there again"
+            missing.append(Missing(f"the device {device.name}", why))
+        else:
+            there.append(device)
+    return tuple(there), tuple(missing)
+
+
+def other_models(bench: Artifact, file: Path) -> tuple[str, ...]:
+    """Roles of which a device measured another file than the run holds, or that the run does not have.
+
+    Raises:
+        InputError: The device's file cannot be read, or is not one of ours.
+    """
+    found = []
+    for role, sha256 in _told_by(file)["models"].items():
+        model = bench.standing_for(f"{role}-onnx")
+        if model is None or model.manifest.files.get("model.onnx") != sha256:
+            found.append(str(role))
+    return tuple(found)
+
+
 def read_device(file: Path) -> Device:
     """What a pack wrote on another machine.
 
     Raises:
         InputError: It cannot be read, or is not one of ours.
     """
-    again = "run the pack's run.py there again"
+    raw = _told_by(file)
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
         return Device(
             name=str(raw["name"]),
             created=str(raw["created"]),
@@ -302,10 +333,23 @@ def read_device(file: Path) -> Device:
             parity=raw["parity"],
             interference=tuple(_interference(entry) for entry in raw.get("interference", ())),
         )
-    except OSError as fault:
-        raise InputError(f"cannot be read: {fault.strerror}", where=str(file), hint=again) from fault
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=again) from fault
+        raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=_RUN_IT_AGAIN) from fault
+
+
+def _told_by(file: Path) -> Mapping[str, Any]:
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        schema, _ = raw["schema"], raw["models"].items()
+    except OSError as fault:
+        raise InputError(f"cannot be read: {fault.strerror}", where=str(file), hint=_RUN_IT_AGAIN) from fault
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=_RUN_IT_AGAIN) from fault
+    if schema != DEVICE_SCHEMA:
+        sentence = f"written in form {schema} by another version; this one reads form {DEVICE_SCHEMA}"
+        raise InputError(sentence, where=str(file), hint="make the pack again with compress pack, and run it there")
+    told: Mapping[str, Any] = raw
+    return told
 
 
 def _arrays(bench: Artifact, name: str) -> Mapping[str, NDArray[Any]]:

@@ -413,7 +413,7 @@ class Headline:
         profile: The profile that the speed-up was measured under.
         base: What it is held against: `teacher`, `control` where there is no teacher, or `student` where there is nothing.
         change: Student minus base; negative is a loss.
-        gain: Student minus control on a runtime that both were judged on: what the teacher was worth.
+        gain: Student, as it was distilled, minus control on a runtime that both were judged on: what the teacher was worth.
         *_within_noise: Whether the difference is no larger than half of the wider interval.
         teacher, teacher_*: Of the base.
         size_ratio: The base's size over the student's, both in the form named by `size_payload`.

@@ -18,6 +18,7 @@ from compressor.report import format as fmt
 from compressor.report.facts import ReportData, Timing, find_candidate
 
 _WHERE = "--fail-if"
+_DECIMALS = 9  # a drop of exactly one point is computed as 1.0000000000000009
 _AS_THEY_ARE = ("r2", "mae", "rmse")
 
 NAMES: Mapping[str, str] = {
@@ -25,7 +26,7 @@ NAMES: Mapping[str, str] = {
     "teacher_accuracy": "the same of the teacher",
     "control_accuracy": "the same of the control",
     "accuracy_drop": "points below the teacher, or below the control where there is no teacher",
-    "gain_over_control": "points above the same student trained alone",
+    "gain_over_control": "points of the student, as it was distilled, above the same one trained alone",
     "agreement": "samples on which the student and what it is held against decide the same, percent",
     "ece": "calibration error of the student, percent",
     "r2": "share of the targets' variance that the student explains, at most 1 (regression)",
@@ -119,7 +120,8 @@ def values(data: ReportData) -> dict[str, float]:
         "restless": sum(not each.calm for each in data.interference),
         **_of_timing(timing),
     }
-    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+    measured = {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+    return {name: round(value, _DECIMALS) for name, value in measured.items()}
 
 
 def _of_timing(timing: Timing | None) -> dict[str, float | None]:

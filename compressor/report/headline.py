@@ -100,7 +100,8 @@ def judge(
     reference = _reference(candidates, runtime, metric, base=base, taught=taught)
     teacher = reference.accuracy
     change = _change(own, reference, metric)
-    shared, control = _shared(student, find_candidate(candidates, "control"), runtime)
+    taught_one = _as_it_was_taught(candidates, student)
+    shared, control = _shared(taught_one, find_candidate(candidates, "control"), runtime)
     gain = _difference(shared, control, metric, "control")
     speed = _speed(timings, runtime, base)
     other = find_candidate(candidates, reference.role) if reference.role != "student" else None
@@ -109,7 +110,9 @@ def judge(
         sentence=_sentence(own, reference, metric, change, speed, sizes, taught),
         verdict=verdict,
         verdict_sentence=verdict_sentence,
-        gain_sentence=_gain_sentence(gain, alone=_has_no_teacher(candidates, taught)),
+        gain_sentence=_gain_sentence(
+            gain, alone=_has_no_teacher(candidates, taught), before_more=taught_one is not student
+        ),
         base=reference.role,
         runtime=runtime,
         profile=speed.student.profile if speed else None,
@@ -135,7 +138,7 @@ def judge(
 
 def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
-    return _gain_sentence(_difference(student, control, metric, "control"), alone=False)
+    return _gain_sentence(_difference(student, control, metric, "control"), alone=False, before_more=False)
 
 
 def deployed_runtime(candidate: Candidate) -> str:
@@ -178,6 +181,12 @@ def _comparable(candidate: Candidate | None, runtime: str) -> Accuracy | None:
     if candidate is None or not candidate.accuracy:
         return None
     return candidate.accuracy_on(runtime) or candidate.accuracy[0]
+
+
+def _as_it_was_taught(candidates: tuple[Candidate, ...], student: Candidate) -> Candidate:
+    """What the teacher made, before it was cut or quantized: only that is the control's like."""
+    distilled = find_candidate(candidates, "distilled")
+    return distilled if distilled is not None and distilled.accuracy else student
 
 
 def _shared(student: Candidate, control: Candidate | None, runtime: str) -> tuple[Accuracy, Accuracy | None]:
@@ -278,10 +287,10 @@ def _size_words(sizes: _Sizes) -> str:
     return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
 
 
-def _gain_sentence(gain: _Difference | None, *, alone: bool) -> str:
-    """Whether teaching paid; `alone` says that nobody but the student itself taught."""
+def _gain_sentence(gain: _Difference | None, *, alone: bool, before_more: bool) -> str:
+    """Whether teaching paid; `alone`: nobody but the student itself taught; `before_more`: later links are left out."""
     who, against = ("this", "trained on the labels alone") if alone else ("the teacher", "trained without the teacher")
-    against = f"the same student {against}"
+    against = f"the same student {against}" + (", both before any further link" if before_more else "")
     if gain is None:
         return f"Whether {who} helped is not known: no control was measured."
     if gain.within_noise:

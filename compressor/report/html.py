@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from compressor import __version__
+from compressor import __version__, plain_json
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
 from compressor.report import links, quality, speed, tables, words
@@ -115,7 +112,7 @@ def all_figures(data: ReportData) -> tuple[drawing.Figure, ...]:
 
 def embedded_json(value: object) -> Markup:
     """JSON that is safe inside a script element, whatever its strings hold; NaN and infinities become null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = plain_json.text(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.translate(str.maketrans(_UNSAFE_IN_SCRIPT)))
 
 
@@ -204,13 +201,3 @@ def _drawn(figure: drawing.Figure) -> dict[str, Any]:
 
 def _digest(code: str) -> str:
     return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from compressor import __version__, artifact, registry
 from compressor.artifact import Artifact, Manifest
-from compressor.errors import UnknownNameError
+from compressor.errors import InputError, UnknownNameError
 from compressor.report import card, html, markdown
 from compressor.report import data as json_format
-from compressor.report.collect import collect, read_device
+from compressor.report.collect import collect, other_models, read_device
 from compressor.report.facts import ReportData
 from compressor.report.tables import summary_rows
 
@@ -65,12 +65,16 @@ def write(
         return artifact.seal(folder, destination, manifest)
 
 
-def device_name(file: Path) -> str:
-    """What a device's file calls it.
+def device_name(file: Path, *, of: Artifact) -> str:
+    """What a file of a device calls it, when it measured the models of these measurements.
 
     Raises:
-        InputError: It cannot be read, or is not one of ours.
+        InputError: It cannot be read, is not one of ours, or measured other models.
     """
+    others = other_models(of, file)
+    if others:
+        sentence = f"measured another {' and '.join(others)} than {of.path.parent} holds"
+        raise InputError(sentence, where=str(file), hint=f"compress pack {of.path.parent}, and measure there again")
     return read_device(file).name
 
 

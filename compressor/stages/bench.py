@@ -6,7 +6,6 @@ blocks, and the speed-up is the median of their paired ratios, so a machine that
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import artifact, console, registry
+from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
@@ -31,6 +30,7 @@ from compressor.tasks._contract import Task
 from compressor.training.start import require_same_classes
 
 SCHEMA = 2
+_ROUNDING = 1e-9  # a drop of exactly one point comes out as 1.0000000000000009
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
@@ -125,7 +125,7 @@ def bench(
             "budgets": budgets,
             "missing": [*_missing(candidates, runtimes), *absent, *_without_energy(timing)],
         }
-        (folder / "measurements.json").write_text(json.dumps(results, indent=1, allow_nan=False), encoding="utf-8")
+        (folder / "measurements.json").write_text(plain_json.text(results, indent=1), encoding="utf-8")
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, **timing.samples)
         if pictures is not None:
             np.savez_compressed(folder / "pictures.npz", allow_pickle=False, worst=pictures)
@@ -419,7 +419,7 @@ def _budgets(
 
     def judge(budget: str, limit: float | None, value: float | None, unit: str) -> None:
         if limit is not None:
-            met = value is not None and value <= limit
+            met = value is not None and value <= limit + _ROUNDING
             found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
 
     drop = None

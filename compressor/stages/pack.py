@@ -33,6 +33,7 @@ CARRIED = (
     "errors.py",
     "files.py",
     "label_sets.py",
+    "plain_json.py",
     "registry.py",
     "trust.py",
     "measure/__init__.py",

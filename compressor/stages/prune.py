@@ -53,6 +53,7 @@ _SAMPLES_FOR_STATISTICS = 2048
 _SAMPLES_FOR_SENSITIVITY = 512
 _SECONDS_FOR_SENSITIVITY = 120.0
 _INPUTS_KEPT = 64
+_ROUNDING = 1e-9  # a drop of exactly one point is computed as 1.0000000000000009
 
 
 def prune(
@@ -319,7 +320,7 @@ class _Pruning(OnMaterial):
 
     def _is_too_far_below(self, first: float | None, after: float | None) -> bool:
         limit = self.settings.max_drop
-        return limit is not None and first is not None and after is not None and 100 * (first - after) > limit
+        return limit is not None and first is not None and after is not None and 100 * (first - after) > limit + _ROUNDING
 
     def _score_text(self, score: float | None) -> str:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"

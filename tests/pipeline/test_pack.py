@@ -132,6 +132,33 @@ def test_a_file_that_no_pack_wrote_is_no_device(finished, at_home, tmp_path):
         api.report(finished[0] / "runs" / "small", devices=[tmp_path / "device.json"])
 
 
+def test_a_device_that_measured_another_student_is_not_added(finished, packed, measured, at_home, tmp_path):
+    told = json.loads((packed[1] / "device.json").read_text())
+    told["models"]["student"] = 64 * "0"
+    (tmp_path / "device.json").write_text(json.dumps(told))
+
+    with pytest.raises(InputError, match="measured another student than"):
+        api.report(finished[0] / "runs" / "small", devices=[tmp_path / "device.json"])
+
+
+def test_a_device_whose_models_were_made_again_since_is_named_and_left_out(
+    finished, packed, measured, at_home, tmp_path
+):
+    project, _ = finished
+    told = json.loads((packed[1] / "device.json").read_text())
+    told["models"]["teacher"], told["name"] = 64 * "0", "an old pi"
+    kept = project / "runs" / "small" / "devices" / "an-old-pi.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(told))
+
+    made = api.report(project / "runs" / "small", destination=tmp_path / "report")
+    kept.unlink()
+
+    content = json.loads(made.file("report.json").read_text())
+    assert "an old pi" not in [device["name"] for device in content["devices"]]
+    assert "the device an old pi" in [missing["what"] for missing in content["missing"]]
+
+
 def test_the_student_alone_can_be_carried(finished, at_home):
     made = api.pack(finished[0] / "runs" / "small", teacher=False, samples=10)
 

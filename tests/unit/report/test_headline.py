@@ -71,6 +71,20 @@ def test_the_control_tells_what_the_teacher_gave(data: ReportData, control: floa
     assert words in _with_accuracy(data, "control", control).gain_sentence
 
 
+def test_what_a_cut_lost_is_not_the_teachers_fault(make_run: MakeRun) -> None:
+    def cut_to_little(measurements: dict[str, Any]) -> None:
+        for candidate in measurements["candidates"]:
+            for entry in candidate["accuracy"] if candidate["role"] == "student" else ():
+                entry["metrics"]["accuracy"] = 0.80
+
+    head = collect(make_run(roles=("teacher", "control", "distilled", "student"), change=cut_to_little)).headline
+
+    assert head.gain == pytest.approx(0.9777 - 0.9519)
+    assert head.gain_sentence == (
+        "The teacher helped: +2.58 points over the same student trained without the teacher, both before any further link."
+    )
+
+
 def test_a_slower_student_is_called_slower(data: ReportData) -> None:
     head = _with_speedup(data, Speedup(0.8, 0.78, 0.83, "teacher"))
     assert "is slower than the teacher on ONNX Runtime CPU: 0.800× (0.780–0.830) its speed" in head.sentence
