@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compressor.cli import _options as options
+
+if TYPE_CHECKING:
+    from compressor.api import Finished
 
 
 def run(
@@ -19,7 +23,7 @@ def run(
 ) -> None:
     """Run a recipe: teacher, control, student, ONNX, measurements, report. What is unchanged is skipped.
 
-    Ends with 1 when a budget is stated and missed.
+    Ends with 1 when a budget, or the target of a cut, is stated and missed.
 
     Example: compress run recipe.toml --set distill.epochs=60
     """
@@ -31,8 +35,7 @@ def run(
         from compressor import recipe as recipes
 
         raw = recipes.override(recipes.read_file(recipe), assignments or ())
-        tables = [table for role in ("teacher", "student") if isinstance(table := raw.get(role), dict)]
-        options.trusted((str(table.get("model")) for table in tables), trust=True)
+        options.trusted(_models_in(raw), trust=True)
     done = api.run(recipe, assignments=assignments or (), command=options.command_line())
     if done.measurements is None:
         made = {f"{role} network": str(each.path) for role, each in done.artifacts.items()}
@@ -41,7 +44,27 @@ def run(
             console.as_json(made)
         else:
             console.table(["made", "in"], list(made.items()))
+        _raise_missed_by_a_link(done)
         return
     page = done.report.file("report.html") if done.report else None
     _results.show_measurements(done.measurements, report=page, as_json=as_json)
     _results.raise_missed_budgets(done.measurements)
+    _raise_missed_by_a_link(done)
+
+
+def _models_in(raw: object) -> Iterator[str]:
+    """What stands as `model` anywhere in a recipe: teacher and its members, assistants, student."""
+    if isinstance(raw, Mapping):
+        if isinstance(raw.get("model"), str):
+            yield raw["model"]
+        raw = list(raw.values())
+    for part in raw if isinstance(raw, list) else ():
+        yield from _models_in(part)
+
+
+def _raise_missed_by_a_link(done: Finished) -> None:
+    """End with exit code 1 when a cut or a quantization did not reach what its section asks for."""
+    from compressor.cli import _results
+
+    for made in (*done.artifacts.values(), *done.onnx.values()):
+        _results.raise_missed_target(made)

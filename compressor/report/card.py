@@ -15,7 +15,11 @@ from compressor.report.facts import Accuracy, ReportData
 from compressor.report.figures import Figure
 from compressor.report.markdown import grid, text
 
-_PIPELINE_TAGS = {"classification": "image-classification"}
+_PIPELINE_TAGS = {
+    ("classification", "pictures"): "image-classification",
+    ("classification", "vectors"): "tabular-classification",
+    ("regression", "vectors"): "tabular-regression",
+}
 _WORST_CLASSES = 5
 
 
@@ -47,11 +51,18 @@ def _front_matter(data: ReportData) -> str:
     entry = _deployed(data)
     tags = ["compress", "knowledge-distillation", *_link_tags(data)]
     lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
-    if data.task in _PIPELINE_TAGS:
-        lines.append(f"pipeline_tag: {_PIPELINE_TAGS[data.task]}")
+    if (tag := _pipeline_tag(data)) is not None:
+        lines.append(f"pipeline_tag: {tag}")
     if entry is not None:
         lines += _model_index(data, entry)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _pipeline_tag(data: ReportData) -> str | None:
+    """What Hugging Face calls the task, by what a sample is; pictures where no contract says."""
+    contract = tables.contract_of(data)
+    kind = "vectors" if contract is not None and len(contract.get("shape", ())) == 2 else "pictures"
+    return _PIPELINE_TAGS.get((data.task, kind))
 
 
 def _model_index(data: ReportData, entry: Accuracy) -> list[str]:
@@ -61,7 +72,7 @@ def _model_index(data: ReportData, entry: Accuracy) -> list[str]:
         f"- name: {_quoted(data.run)}",
         "  results:",
         "  - task:",
-        f"      type: {_quoted(_PIPELINE_TAGS.get(data.task, data.task))}",
+        f"      type: {_quoted(_pipeline_tag(data) or data.task)}",
         "    dataset:",
         f"      name: {_quoted(name)}",
         f"      type: {_quoted(kind)}",
@@ -150,7 +161,7 @@ def _limitations(data: ReportData) -> str:
     if entry is not None and "ece" in entry.metrics:
         found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")
     quantized = next((link.quantization for link in data.links if link.quantization), None)
-    if quantized is not None:
+    if quantized is not None and quantized["ships"]:
         isa = ", ".join(quantized.get("checked_on_isa", ())) or "unknown features"
         found.append(
             f"Quantized for {quantized['target']['name']}; "
@@ -169,8 +180,8 @@ def _reproduce(data: ReportData) -> str:
 
 
 def _link_tags(data: ReportData) -> list[str]:
-    stages = {link.stage for link in data.links}
-    return [tag for stage, tag in (("prune", "pruned"), ("quantize", "quantized")) if stage in stages]
+    ships = {link.stage for link in data.links if link.quantization is None or link.quantization["ships"]}
+    return [tag for stage, tag in (("prune", "pruned"), ("quantize", "quantized")) if stage in ships]
 
 
 def _deployed(data: ReportData) -> Accuracy | None:

@@ -347,7 +347,7 @@ class Link:
 
     Attributes:
         pruning: What a pruning stage cut (`details.pruning` of its manifest).
-        quantization: What a quantizing stage found (`details.quantization` of its manifest).
+        quantization: What a quantizing stage found (`details.quantization` of its manifest), and whether it `ships`.
     """
 
     stage: str

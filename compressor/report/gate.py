@@ -104,7 +104,7 @@ def values(data: ReportData) -> dict[str, float]:
         "accuracy": _percent(head.student),
         "teacher_accuracy": _percent(head.teacher if head.base == "teacher" else None),
         "control_accuracy": _percent(head.control),
-        "accuracy_drop": None if head.change is None else -100 * head.change,
+        "accuracy_drop": None if head.change is None else round(-100 * head.change, _DECIMALS),
         "gain_over_control": _percent(head.gain),
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),
@@ -120,8 +120,7 @@ def values(data: ReportData) -> dict[str, float]:
         "restless": sum(not each.calm for each in data.interference),
         **_of_timing(timing),
     }
-    measured = {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
-    return {name: round(value, _DECIMALS) for name, value in measured.items()}
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def _of_timing(timing: Timing | None) -> dict[str, float | None]:

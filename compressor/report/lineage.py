@@ -57,8 +57,14 @@ def link(artifact: Artifact, *, run_folder: Path) -> Link:
         parity=manifest.details.get("parity"),
         input_contract=manifest.details.get("input_contract"),
         pruning=manifest.details.get("pruning"),
-        quantization=manifest.details.get("quantization"),
+        quantization=_quantization(manifest.details),
     )
+
+
+def _quantization(details: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a quantizing stage found, and whether that is what ships."""
+    found = details.get("quantization")
+    return None if found is None else {**found, "ships": details.get("result") != "float"}
 
 
 def taught(artifacts: tuple[Artifact, ...]) -> Taught | None:

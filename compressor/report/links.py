@@ -41,6 +41,7 @@ class Step:
     faster: Speedup | None = None
     points: float | None = None
     smaller: float | None = None
+    more_accurate: bool = False
 
 
 def steps(data: ReportData) -> tuple[Step, ...]:
@@ -222,7 +223,7 @@ def quantized_layers(data: ReportData) -> Table:
     """Each layer of the quantized model: what int8 saves there, what it harms, and whether it stayed in float."""
     told = _quantization(data)
     return Table(
-        "Layers of the quantized model",
+        "Layers of the quantized model" + ("" if _ships(data) else ", which does not ship"),
         ("Layer", "Operator", "Kept in float", "Saves", "Harm (fall of the error in float)"),
         tuple(
             (
@@ -244,9 +245,10 @@ def quantization(data: ReportData) -> Table:
     if not told:
         return Table("Quantization", ("Property", "Value"), ())
     target = told["target"]
+    tried = "" if _ships(data) else " (tried; what ships is the float model, the decisions say why)"
     types = f"{target['activations']} activations, {target['weights']} weights"
     rows = (
-        ("Method", told["method"]),
+        ("Method", told["method"] + tried),
         ("Made for", f"{target['name']}: {types}{' in 7 bits' if target['reduce_range'] else ''}"),
         ("Why", target["reason"]),
         (
@@ -257,6 +259,10 @@ def quantization(data: ReportData) -> Table:
         ("Calibrated with", f"{told['calibration_samples']} training samples"),
     )
     return Table("Quantization", ("Property", "Value"), rows)
+
+
+def _ships(data: ReportData) -> bool:
+    return bool(_quantization(data).get("ships", True))
 
 
 def _quantization(data: ReportData) -> Mapping[str, Any]:
@@ -274,7 +280,16 @@ def _against(step: Step, before: Step, metric: str) -> Step:
     if step.accuracy and before.accuracy and metric in step.accuracy.metrics and metric in before.accuracy.metrics:
         points = step.accuracy.metrics[metric] - before.accuracy.metrics[metric]
     smaller = before.size / step.size if before.size and step.size else None
-    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller)
+    more_accurate = points is not None and points > 0 and _is_real(step, before, points)
+    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller, more_accurate)
+
+
+def _is_real(step: Step, before: Step, points: float) -> bool:
+    """Whether a change of the metric is more than chance: by the paired test where there is one, else by the intervals."""
+    if step.accuracy is None or before.accuracy is None:
+        return False
+    test = step.accuracy.paired_with(before.candidate.role)
+    return test.real if test is not None else points > max(step.accuracy.half_width, before.accuracy.half_width)
 
 
 def _blocks(timing: Timing) -> list[np.ndarray]:
@@ -283,7 +298,9 @@ def _blocks(timing: Timing) -> list[np.ndarray]:
 
 
 def _verdict(step: Step) -> str:
-    """Whether the link paid in time or size, in a word or two."""
+    """Whether the link paid in time, size or accuracy, in a word or two."""
+    if step.faster is None and step.smaller is None:
+        return "not compared with the row above"
     if step.faster is not None and step.faster.conclusive and step.faster.ratio < 1:
         return "slower: drop this link" if (step.smaller or 1) <= 1 else "smaller, but slower"
     gains = []
@@ -291,6 +308,8 @@ def _verdict(step: Step) -> str:
         gains.append("faster")
     if step.smaller is not None and step.smaller > 1.02:
         gains.append("smaller")
+    if step.more_accurate:
+        gains.append("more accurate")
     return " and ".join(gains) if gains else "no gain: drop this link"
 
 

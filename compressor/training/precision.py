@@ -104,7 +104,7 @@ def _precision(
             raise InputError("precision 16 needs a GPU", where="precision", hint="write bf16, 32 or auto")
         return "16-mixed", ""
     if accelerator == "cuda":
-        if torch.cuda.is_bf16_supported():
+        if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16-mixed", "this GPU computes bfloat16 in hardware"
         return "32-true", "this GPU has no bfloat16 in hardware"
     if accelerator == "mps":

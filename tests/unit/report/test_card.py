@@ -75,3 +75,16 @@ def test_it_says_what_was_lost_and_where_it_was_measured(data: ReportData) -> No
     assert "Classes that lost most against the teacher" in text
     assert "Measured on Example CPU @ 2.00GHz (avx2)" in text
     assert "## Limitations" in text
+
+
+def test_a_float_model_is_not_called_quantized(data: ReportData) -> None:
+    told = {"target": {"name": "x86-avx2"}, "checked_on_cpu": "Example CPU", "checked_on_isa": ["avx2"]}
+
+    def told_by(*, ships: bool) -> str:
+        link = replace(data.links[-1], stage="quantize", quantization={**told, "ships": ships})
+        return card.render(replace(data, links=(*data.links, link)))
+
+    assert "quantized" in front_matter(told_by(ships=True))["tags"]  # type: ignore[operator]
+    assert "Quantized for x86-avx2" in told_by(ships=True)
+    assert "quantized" not in front_matter(told_by(ships=False))["tags"]  # type: ignore[operator]
+    assert "Quantized for" not in told_by(ships=False)

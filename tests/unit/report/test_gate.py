@@ -46,6 +46,13 @@ def test_conditions_mean_what_they_say(data: ReportData, expression: str, failed
     assert gate.check(expression, data).failed is failed
 
 
+def test_a_drop_of_exactly_the_limit_is_not_above_it(data: ReportData) -> None:
+    one_of_a_hundred = replace(data, headline=replace(data.headline, change=0.94 - 0.95))
+
+    assert not gate.check("accuracy_drop > 1.0", one_of_a_hundred).failed
+    assert gate.check("accuracy_drop > 0.99", one_of_a_hundred).failed
+
+
 def test_the_sentence_names_the_numbers_that_decided(data: ReportData) -> None:
     drop = known(data, "accuracy_drop")
 

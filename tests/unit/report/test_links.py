@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compressor.report import links
+from compressor.report.collect import collect
 from compressor.report.facts import Candidate, ReportData
 
 
@@ -113,3 +114,27 @@ def test_the_report_says_for_which_cpu_a_model_is_and_where_its_accuracy_was_che
 def test_a_run_without_quantization_says_nothing_of_it(data):
     assert links.quantization(data).rows == ()
     assert links.quantized_layers(data).rows == ()
+
+
+def test_what_was_tried_and_does_not_ship_is_called_that(data):
+    tried = {**QUANTIZATION, "ships": False}
+    quantized = replace(data, links=(*data.links, replace(data.links[0], quantization=tried)))
+
+    assert dict(links.quantization(quantized).rows)["Method"].startswith("static (tried; what ships is the float model")
+    assert links.quantized_layers(quantized).caption == "Layers of the quantized model, which does not ship"
+
+
+def test_a_link_that_nothing_was_measured_of_is_not_judged(make_run):
+    told = collect(make_run(exported=("control", "student")))
+
+    assert links.table(told).rows[-1][-1] == "not compared with the row above"
+
+
+def test_a_link_that_only_makes_it_more_accurate_says_so(data):
+    student = data.candidate("student")
+    alike = with_a_link_between(data, role="distilled", ms=1.0, size=student.size_bytes["onnx"])
+    (worse,) = (each for each in alike.candidates if each.role == "distilled")
+    accuracy = tuple(replace(entry, metrics={**entry.metrics, "accuracy": 0.5}) for entry in worse.accuracy)
+    candidates = [replace(each, accuracy=accuracy) if each is worse else each for each in alike.candidates]
+
+    assert links.table(replace(alike, candidates=tuple(candidates))).rows[-1][-1] == "more accurate"

@@ -1,0 +1,58 @@
+"""`compress run`: what it trusts, and its exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from compressor.cli import main as command_line
+from compressor.cli import run as command
+from tests.small import write_project
+
+RECIPE = """
+runs = "{runs}"
+stages = ["train", "prune"]
+
+[data]
+source = "npz:{folder}/data.npz"
+
+[teacher]
+model = "{folder}/teacher.py"
+
+[train]
+epochs = 1
+batch_size = 32
+
+[prune]
+macs = {share}
+epochs = 0
+rounds = 1
+round_to = 1
+"""
+
+
+def typed(monkeypatch, *words: str) -> int:
+    """The exit code of a command line."""
+    monkeypatch.setattr("sys.argv", ["compress", *words])
+    try:
+        command_line.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.6, 0), (0.001, 1)])
+def test_a_cut_that_misses_its_target_ends_with_one_without_a_bench_too(tmp_path, monkeypatch, capsys, share, code):
+    project = write_project(tmp_path)
+    file = tmp_path / "recipe.toml"
+    file.write_text(RECIPE.format(folder=project, runs=project / "runs", share=share))
+
+    assert typed(monkeypatch, "run", str(file)) == code
+
+    assert ("macs = 0.001, reached" in capsys.readouterr().err) is (code == 1)
+
+
+def test_trust_covers_every_network_that_a_recipe_names():
+    teacher = {"model": "a.pt", "members": [{"model": "b.pt"}, {"model": "c.pt"}]}
+    raw = {"teacher": teacher, "student": {"model": "d.py"}, "assistants": [{"model": "e.pt"}]}
+
+    assert list(command._models_in(raw)) == ["a.pt", "b.pt", "c.pt", "d.py", "e.pt"]
