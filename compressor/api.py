@@ -279,6 +279,7 @@ def bench(
     name: str = "bench",
     runs: PathLike = "runs",
     options: Mapping[str, Any] | None = None,
+    again: bool = False,
     assignments: Sequence[str] = (),
     command: str = "",
 ) -> Artifact:
@@ -291,6 +292,7 @@ def bench(
         name: Folder below `runs` for a comparison.
         runs: Where to look, and where to write.
         options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ...
+        again: Measure even where the same was measured before, as after a restless run.
         assignments: `a.b=value` overrides of any recipe setting.
         command: What the user types to do this again.
 
@@ -300,8 +302,9 @@ def bench(
     section = {"bench": dict(options or {})}
     of_a_run = opening.network_of_run(sources)
     if len(sources) > 1 or (sources and of_a_run is None):
-        return opening.compare(sources, section, data, name, Path(runs), assignments, command)
+        return opening.compare(sources, section, data, name, Path(runs), assignments, command, again=again)
     current = _exported_run(of_a_run, section, data, Path(runs), assignments, command)
+    current.again = frozenset({"bench"} if again else ())
     with current.working():
         return pipeline.bench(current)
 

@@ -158,6 +158,8 @@ def compare(
     runs: Path,
     assignments: Sequence[str],
     command: str,
+    *,
+    again: bool = False,
 ) -> Artifact:
     """Measure models as they are, against the first of them."""
     models = {Path(source).stem if Path(source).is_file() else str(source): _as_it_is(source) for source in sources}
@@ -173,6 +175,7 @@ def compare(
     }
     raw |= {"data": {"source": data}} if data is not None else {}
     current = Run(pipeline.settings_for(raw, assignments, made_with=made_with), command)
+    current.again = frozenset({"bench"} if again else ())
     with current.working():
         return pipeline.compare(current, models)
 

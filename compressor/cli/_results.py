@@ -111,6 +111,23 @@ def show_device(file: Path, *, as_json: bool) -> None:
     console.note(f"next: compress report {file.parent.parent}")
 
 
+def raise_too_slow_there(file: Path, max_latency_ms: float | None) -> None:
+    """End with exit code 1 when the student was slower on another machine than the user accepts.
+
+    Raises:
+        BudgetMissedError: Its p50 there, under the first profile, lies above the budget.
+    """
+    import json
+
+    from compressor.errors import BudgetMissedError
+
+    timed = json.loads(file.read_text(encoding="utf-8"))["timings"]
+    p50_ms = next(each["p50_ms"] for each in timed if each["role"] == "student")
+    if max_latency_ms is not None and p50_ms > max_latency_ms:
+        said = f"max_latency_ms = {max_latency_ms:g} ms, measured {p50_ms:.3g} there"
+        raise BudgetMissedError(said, where="budget", hint="the table above says under which profile")
+
+
 def raise_missed_budgets(made: Artifact) -> None:
     """End with exit code 1 when a budget that the user stated was missed.
 

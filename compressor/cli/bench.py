@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,12 @@ def bench(
         list[str] | None, typer.Option("--ssh-option", help="A word for ssh: --ssh-option=-p --ssh-option=2222.")
     ] = None,
     data: options.OtherData = None,
-    name: Annotated[str, typer.Option("--name", help="Folder of a comparison.")] = "bench",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Folder of a comparison, or what to call the device of --host.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what has been measured, as after a restless run.")
+    ] = False,
     runs: options.Runs = Path("runs"),
     assignments: options.Assignments = None,
     as_json: options.AsJson = False,
@@ -51,7 +57,9 @@ def bench(
     from compressor import api
     from compressor.cli import _results
 
+    budgets = {"--max-drop": max_drop, "--max-latency-ms": max_latency_ms, "--max-size-mb": max_size_mb}
     if training:
+        _refuse_beside("--training", {**budgets, "--runtimes": runtimes, "--profiles": profiles, "--host": host})
         if len(sources or ()) > 1:
             raise InputError("times one training at a time", where="--training", hint="name one recipe or network")
         source = sources[0] if sources else None
@@ -60,12 +68,14 @@ def bench(
         return
 
     if host is not None:
+        _refuse_beside("--host", {"--max-drop": max_drop, "--max-size-mb": max_size_mb, "--runtimes": runtimes})
         if len(sources or ()) > 1:
             raise InputError("measures the models of one run there", where="--host", hint="name one run folder")
         chosen = options.given(profiles=options.listed(profiles))
         kept = api.bench_on(
             host,
             sources[0] if sources else None,
+            name=name,
             python=host_python,
             ssh_options=ssh_option or (),
             data=data,
@@ -75,13 +85,15 @@ def bench(
             command=options.command_line(),
         )
         _results.show_device(kept, as_json=as_json)
+        _results.raise_too_slow_there(kept, max_latency_ms)
         return
 
     made = api.bench(
         *(sources or ()),
         data=data,
-        name=name,
+        name=name or "bench",
         runs=runs,
+        again=again,
         options=options.given(
             profiles=options.listed(profiles),
             runtimes=options.listed(runtimes),
@@ -94,3 +106,14 @@ def bench(
     )
     _results.show_measurements(made, report=None, as_json=as_json)
     _results.raise_missed_budgets(made)
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Refuse options that another one knows nothing of, rather than drop them.
+
+    Raises:
+        InputError: One of them was given.
+    """
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]} means nothing beside it", where=option, hint=f"leave {', '.join(given)} out")

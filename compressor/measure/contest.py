@@ -23,6 +23,7 @@ from compressor.measure.statistics import blocks_of_starts
 from compressor.runtimes._contract import OperatorTime
 
 _ENERGY_SECONDS = 1.0
+_GPU_PROVIDERS = ("cuda", "tensorrt")
 _WARM_AGAIN_SECONDS = 1.0  # the machine is warm after the first start; what is left is the process
 
 
@@ -279,15 +280,17 @@ def _energies(
     models: Mapping[str, IsolatedModel], timings: Mapping[str, Timing]
 ) -> tuple[dict[str, float], str | None]:
     """Millijoules of one inference of each model, running alone, and what counted them."""
-    on_gpu = any("cuda" in str(model.ready.describe.get("provider", "")).lower() for model in models.values())
-    meters = energy.gpu_meters() if on_gpu else energy.cpu_meters()
-    if not meters:
-        return {}, None
-    found = {}
+    found, sources = {}, []
     for name, model in models.items():
+        provider = str(model.ready.describe.get("provider", "")).lower()
+        on_gpu = any(word in provider for word in _GPU_PROVIDERS)
+        meters = energy.gpu_meters() if on_gpu else energy.cpu_meters()
+        if not meters:
+            continue
         each_ms = float(timings[name].samples_ms.mean())
         times = max(1, round(_ENERGY_SECONDS * 1000 / each_ms))
         joules = energy.joules_of(lambda run=model.run, times=times: run(times), meters)  # type: ignore[misc]
         if joules is not None:
             found[name] = 1000 * joules / times
-    return found, ", ".join(meter.source for meter in meters)
+            sources += [meter.source for meter in meters]
+    return found, ", ".join(dict.fromkeys(sources)) or None

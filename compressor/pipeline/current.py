@@ -46,6 +46,7 @@ class Run:
         links: How many links there are to make, where that is known.
         done: How many of them have been made or skipped so far.
         teacher_file: The file that teaches, for a kind of teacher that is made from one.
+        again: Links that are made even where nothing changed, since a measurement may come out otherwise.
     """
 
     recipe: Recipe
@@ -57,6 +58,7 @@ class Run:
     done: int = 0
     measurements: Artifact | None = None
     teacher_file: Path | None = None
+    again: frozenset[str] = frozenset()
 
     @property
     def folder(self) -> Path:
@@ -218,7 +220,7 @@ class Run:
         folder = self.folder / name
         self.done += 1
         place = f"[{self.done}/{self.links}] " if self.links else ""
-        there = unchanged(folder, key)
+        there = None if name in self.again else unchanged(folder, key)
         if there is not None:
             console.note(f"{place}{name}: unchanged (key {key}), skipped")
             return there

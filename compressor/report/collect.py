@@ -72,6 +72,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
     pictures = _arrays(bench, "pictures.npz").get("worst")
     artifacts, gone = lineage.chain(bench)
     taught = lineage.taught(artifacts)
+    compared = "compared" in bench.manifest.settings
     candidates = tuple(_named(candidate, taught) for candidate in measured.candidates)
     run_folder = bench.path.resolve().parent
     command, recipe = _reproduce(run_folder)
@@ -85,9 +86,15 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         candidates=candidates,
         timings=measured.timings,
         budgets=measured.budgets,
-        missing=measured.missing + _unstated(measured, taught) + gone + elsewhere,
+        missing=measured.missing + (() if compared else _unstated(measured, taught)) + gone + elsewhere,
         headline=headline.judge(
-            candidates, measured.timings, measured.budgets, metric=measured.metric, base=measured.base, taught=taught
+            candidates,
+            measured.timings,
+            measured.budgets,
+            metric=measured.metric,
+            base=measured.base,
+            taught=taught,
+            compared=compared,
         ),
         links=tuple(lineage.link(artifact, run_folder=run_folder) for artifact in artifacts),
         decisions=lineage.decisions(artifacts),
@@ -108,6 +115,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         taught=taught,
         label_sets=bool(raw.get("label_sets", False)),
         of_numbers=bool(raw.get("of_numbers", False)),
+        compared=compared,
     )
 
 

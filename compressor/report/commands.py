@@ -15,15 +15,12 @@ def with_commands(data: ReportData, figures: tuple[Figure, ...]) -> tuple[Figure
 
 
 def command_of(data: ReportData, name: str) -> str:
-    """What to type for the numbers of the figure called `name`; empty when the run's place is not known."""
-    if not data.folder:
+    """What to type for the numbers of the figure called `name`; empty when the run's place is not known, or it is no run."""
+    if not data.folder or data.compared:
         return ""
     run = shlex.quote(data.folder)
     if name.startswith(("training-", "pruning-")):
         return data.command or ""
     if name == "devices":
         return f"compress pack {run}, run.py there, compress report {run} --add device.json"
-    kind, _, number = name.rpartition("-")
-    if kind in ("latency", "throughput") and number.isdigit():
-        return f"compress bench {run} --profiles {shlex.quote(data.profiles[int(number)])}"
-    return f"compress bench {run}"
+    return f"compress bench {run} --again"

@@ -80,6 +80,7 @@ def _row(name: str, data: ReportData) -> tuple[str, ...]:
     student = data.candidate("student")
     entry = student.accuracy_on(head.runtime) if student and head.runtime else None
     faster = head.speedup
+    other_runtime = f" to {head.speedup_against}" if head.speedup_crosses_runtimes else ""
     return (
         name,
         fmt.percent(head.student),
@@ -88,7 +89,7 @@ def _row(name: str, data: ReportData) -> tuple[str, ...]:
         fmt.points(head.gain),
         fmt.milliseconds(head.latency_ms),
         f"{head.profile or fmt.ABSENT}, {runtime_title(head.runtime) if head.runtime else fmt.ABSENT}",
-        fmt.ABSENT if faster is None else fmt.ratio(faster.ratio, low=faster.low, high=faster.high),
+        fmt.ABSENT if faster is None else fmt.ratio(faster.ratio, low=faster.low, high=faster.high) + other_runtime,
         fmt.size(head.student_size),
         fmt.times(head.size_ratio),
         head.verdict,

@@ -412,6 +412,7 @@ class Headline:
         runtime: The runtime that the student is judged on.
         profile: The profile that the speed-up was measured under.
         base: What it is held against: `teacher`, `control` where there is no teacher, or `student` where there is nothing.
+        base_words: The same for people.
         change: Student minus base; negative is a loss.
         gain: Student, as it was distilled, minus control on a runtime that both were judged on: what the teacher was worth.
         *_within_noise: Whether the difference is no larger than half of the wider interval.
@@ -425,6 +426,7 @@ class Headline:
     verdict_sentence: str
     gain_sentence: str
     base: str = "teacher"
+    base_words: str = "the teacher"
     runtime: str | None = None
     profile: str | None = None
     samples: int | None = None
@@ -445,6 +447,12 @@ class Headline:
     teacher_size: int | None = None
     student_size: int | None = None
 
+    @property
+    def speedup_crosses_runtimes(self) -> bool:
+        """Whether the exported student was timed against something in PyTorch, for want of an export of it."""
+        in_pytorch = self.speedup_against is not None and self.speedup_against.endswith("in PyTorch")
+        return in_pytorch and self.runtime is not None and payload_of(self.runtime) == "onnx"
+
 
 @dataclass(frozen=True)
 class ReportData:
@@ -455,6 +463,7 @@ class ReportData:
         taught: Who taught the student; None where none was distilled.
         label_sets: Whether a label is a set of classes, written as one number.
         of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
+        compared: Whether the candidates are models of any origin that were held against the first, rather than a chain.
     """
 
     run: str
@@ -486,6 +495,7 @@ class ReportData:
     taught: Taught | None = None
     label_sets: bool = False
     of_numbers: bool = False
+    compared: bool = False
 
     @property
     def timed_base(self) -> str:

@@ -100,6 +100,7 @@ def values(data: ReportData) -> dict[str, float]:
     student = find_candidate(data.candidates, "student")
     entry = student.accuracy_on(head.runtime) if student and head.runtime else None
     timing = data.timing("student", head.runtime, head.profile) if head.runtime and head.profile else None
+    faster = None if head.speedup_crosses_runtimes else head.speedup
     found: dict[str, float | None] = {
         "accuracy": _percent(head.student),
         "teacher_accuracy": _percent(head.teacher if head.base == "teacher" else None),
@@ -109,9 +110,9 @@ def values(data: ReportData) -> dict[str, float]:
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),
         **({name: entry.metrics.get(name) for name in _AS_THEY_ARE} if entry else {}),
-        "speedup": head.speedup.ratio if head.speedup else None,
-        "speedup_low": head.speedup.low if head.speedup else None,
-        "speedup_high": head.speedup.high if head.speedup else None,
+        "speedup": faster.ratio if faster else None,
+        "speedup_low": faster.low if faster else None,
+        "speedup_high": faster.high if faster else None,
         "size_mb": None if head.student_size is None else head.student_size / 1e6,
         "size_ratio": head.size_ratio,
         "parameters": student.params if student else None,

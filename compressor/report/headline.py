@@ -7,7 +7,9 @@ measurements, another metric) it is noise when it is no larger than half of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from compressor.report import format as fmt
@@ -78,6 +80,7 @@ def judge(
     metric: str,
     base: str,
     taught: Taught | None = None,
+    compared: bool = False,
 ) -> Headline:
     """Everything the first screen says.
 
@@ -88,7 +91,9 @@ def judge(
         metric: That accuracy is judged by.
         base: Role that speed-ups are against.
         taught: Who taught the student, where that is recorded.
+        compared: They are models of any origin, called by their titles: nobody taught anybody.
     """
+    titles = {each.role: each.title for each in candidates} if compared else {}
     verdict, verdict_sentence = _verdict(budgets)
     student = find_candidate(candidates, "student")
     if student is None or not student.accuracy:
@@ -97,23 +102,24 @@ def judge(
     runtime = deployed_runtime(student)
     own = student.accuracy_on(runtime)
     assert own is not None, "the deployed runtime is one of those measured"
-    reference = _reference(candidates, runtime, metric, base=base, taught=taught)
+    reference = _reference(candidates, runtime, metric, base=base, taught=taught, titles=titles)
     teacher = reference.accuracy
     change = _change(own, reference, metric)
     taught_one = _as_it_was_taught(candidates, student)
     shared, control = _shared(taught_one, find_candidate(candidates, "control"), runtime)
     gain = _difference(shared, control, metric, "control")
-    speed = _speed(timings, runtime, base)
+    speed = _speed(timings, runtime, base, titles)
     other = find_candidate(candidates, reference.role) if reference.role != "student" else None
     sizes = _sizes(other, student, runtime)
     return Headline(
-        sentence=_sentence(own, reference, metric, change, speed, sizes, taught),
+        sentence=_sentence(own, reference, metric, change, speed, sizes, taught, title=titles.get("student")),
         verdict=verdict,
         verdict_sentence=verdict_sentence,
-        gain_sentence=_gain_sentence(
-            gain, alone=_has_no_teacher(candidates, taught), before_more=taught_one is not student
-        ),
+        gain_sentence=""
+        if compared
+        else _gain_sentence(gain, alone=_has_no_teacher(candidates, taught), before_more=taught_one is not student),
         base=reference.role,
+        base_words=reference.words or "the teacher",
         runtime=runtime,
         profile=speed.student.profile if speed else None,
         samples=own.samples,
@@ -148,10 +154,16 @@ def deployed_runtime(candidate: Candidate) -> str:
 
 
 def _reference(
-    candidates: tuple[Candidate, ...], runtime: str, metric: str, *, base: str, taught: Taught | None
+    candidates: tuple[Candidate, ...],
+    runtime: str,
+    metric: str,
+    *,
+    base: str,
+    taught: Taught | None,
+    titles: Mapping[str, str],
 ) -> _Reference:
     """The teacher; without one that was measured, what its stage says of it; else the control; else the base."""
-    known = {base: _the(base), "teacher": "the teacher", "control": "the same network trained alone"}
+    known = {base: _the(base), "teacher": "the teacher", "control": "the same network trained alone", **titles}
     order = ("teacher", "control", *(() if base in ("teacher", "control", "student") else (base,)))
     for role, words in ((role, known[role]) for role in order):
         if role == "control" and taught is not None and metric in taught.metrics:
@@ -206,23 +218,25 @@ def _difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -
     return _Difference(value, abs(value) <= max(own.half_width, other.half_width), own.samples)
 
 
-def _speed(timings: tuple[Timing, ...], runtime: str, base: str) -> _Speed | None:
+def _speed(timings: tuple[Timing, ...], runtime: str, base: str, titles: Mapping[str, str]) -> _Speed | None:
     """The student's timing under the first profile, with the best-founded comparison there is."""
     own = next((entry for entry in timings if entry.role == "student" and entry.runtime == runtime), None)
     if own is None:
         return None
     if own.speedup is not None:
         other = find_timing(timings, role=own.speedup.against, runtime=runtime, profile=own.profile)
-        return _Speed(own.speedup, f"{_the(own.speedup.against)} on {runtime_title(runtime)}", own, other)
+        return _Speed(own.speedup, f"{_the(own.speedup.against, titles)} on {runtime_title(runtime)}", own, other)
     torch = own.speedup_against_teacher_torch
     if torch is not None and torch.against == "student":
         torch = None  # against itself in another runtime, which says nothing of what was gained
     role = torch.against if torch else base
     other = find_timing(timings, role=role, runtime="torch", profile=own.profile)
-    return _Speed(torch, f"{_the(role)} in PyTorch", own, other)
+    return _Speed(torch, f"{_the(role, titles)} in PyTorch", own, other)
 
 
-def _the(role: str) -> str:
+def _the(role: str, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+    if role in titles:
+        return titles[role]
     return "the student before the cut" if role == "distilled" else f"the {role}"
 
 
@@ -250,9 +264,11 @@ def _sentence(
     speed: _Speed | None,
     sizes: _Sizes | None,
     taught: Taught | None,
+    *,
+    title: str | None,
 ) -> str:
     alone = taught is not None and taught.alone and reference.role != "teacher"
-    start = f"Learnt without a teacher ({taught.words}), the student" if alone and taught else "The student"
+    start = f"Learnt without a teacher ({taught.words}), the student" if alone and taught else title or "The student"
     accuracy = f"{start} reaches {fmt.percent(own.metrics.get(metric))} {metric.replace('_', ' ')}"
     if change is not None:
         noise = f", {change.caveat}" if change.within_noise else ""

@@ -130,7 +130,7 @@ def _accuracy_card(head: Headline) -> Card | None:
     noise = ", within the noise" if head.change_within_noise else ""
     mood = "good" if head.change > 0 and not head.change_within_noise else "plain"
     return Card(
-        "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against the {head.base}{noise}", mood
+        "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against {head.base_words}{noise}", mood
     )
 
 
@@ -142,7 +142,8 @@ def _speed_card(head: Headline) -> Card | None:
     mood = "plain" if not head.speedup.conclusive else "good" if head.speedup.ratio > 1 else "bad"
     interval = f"{fmt.significant(head.speedup.low)}–{fmt.significant(head.speedup.high)}"
     before = f"{fmt.milliseconds(head.teacher_latency_ms)} → " if head.teacher_latency_ms is not None else ""
-    detail = f"95 %: {interval}; p50 {before}{fmt.milliseconds(head.latency_ms)}, {head.profile}"
+    against = f"against {head.speedup_against}; " if head.speedup_crosses_runtimes else ""
+    detail = f"{against}95 %: {interval}; p50 {before}{fmt.milliseconds(head.latency_ms)}, {head.profile}"
     return Card("Speed-up", fmt.times(head.speedup.ratio), detail, mood)
 
 

@@ -48,7 +48,7 @@ def steps(data: ReportData) -> tuple[Step, ...]:
     """The chain from the teacher to the student, each model against the one before it; empty without both."""
     runtime, profile = data.headline.runtime, data.headline.profile
     chain = [candidate for candidate in data.candidates if candidate.role not in _NO_LINKS]
-    if runtime is None or len(chain) < 2:
+    if data.compared or runtime is None or len(chain) < 2:
         return ()
     found: list[Step] = []
     for candidate in chain:

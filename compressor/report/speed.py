@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -194,7 +195,15 @@ def unrest(data: ReportData) -> str:
     return (
         f"The machine was restless under {', '.join(each.profile for each in restless)}: medians of blocks lie "
         f"{fmt.percent(worst.spread, digits=0)} apart after {worst.attempts} attempts{load}. Latencies there may be off "
-        "by as much; speed-ups are ratios within a block and suffer less."
+        f"by as much; speed-ups are ratios within a block and suffer less.{_again(data)}"
+    )
+
+
+def _again(data: ReportData) -> str:
+    return (
+        f" On a quiet machine: compress bench {shlex.quote(data.folder)} --again."
+        if data.folder and not data.compared
+        else ""
     )
 
 

@@ -329,7 +329,8 @@ class _Timing:
         console.note(f"bench  {name}: {len(entries)} models, {how}")
         outcome = self._hold(entries, profile)
         seen = outcome.interference
-        self.energy_source = self.energy_source or outcome.energy_source
+        if outcome.energy_source is not None and outcome.energy_source not in (self.energy_source or ""):
+            self.energy_source = ", ".join(filter(None, (self.energy_source, outcome.energy_source)))
         self.interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
         if not seen.calm:
             console.note(
@@ -429,7 +430,7 @@ def _budgets(
     deployed = [
         t
         for t in timed
-        if t["role"] == student["role"] and t["runtime"] != "torch" and t["profile"] == settings.profiles[0]
+        if t["role"] == student["role"] and _runs_the_file(t["runtime"]) and t["profile"] == settings.profiles[0]
     ]
     judge("max_latency_ms", settings.max_latency_ms, deployed[0]["p50_ms"] if deployed else None, "ms")
     size = student["size_bytes"].get("onnx")
@@ -438,6 +439,11 @@ def _budgets(
 
 
 def _deployed(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The accuracy entry of the form that will be deployed: the first that is not PyTorch, if there is one."""
+    """The accuracy entry of the form that will be deployed: the first of the exported file, if there is one."""
     entries: list[Mapping[str, Any]] = candidate["accuracy"]
-    return next((entry for entry in entries if entry["runtime"] != "torch"), entries[0])
+    return next((entry for entry in entries if _runs_the_file(entry["runtime"])), entries[0])
+
+
+def _runs_the_file(runtime: str) -> bool:
+    """Whether a runtime runs the exported file, rather than the network in PyTorch."""
+    return not runtime.startswith("torch")

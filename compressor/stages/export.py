@@ -120,13 +120,20 @@ def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset
     told = {
         "classes": list(dataset.classes),
         "input": contract,
-        "output": {"name": "logits", "shape": ["batch", len(dataset.classes)], "apply": "softmax for probabilities"},
+        "output": {"name": "logits", "shape": ["batch", len(dataset.classes)], "apply": _applied(dataset)},
         "provenance": {"key": source.manifest.key, "stage": source.manifest.stage, "data": dataset.fingerprint},
     }
     for name, value in told.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = _KEPT_METADATA + name, json.dumps(value)
     onnx.save(model, file)
+
+
+def _applied(dataset: Dataset) -> str:
+    """What turns the output into an answer."""
+    if dataset.targets is not None:
+        return "nothing: numbers in the unit of the training data"
+    return "sigmoid for the probability of each class" if dataset.label_sets else "softmax for probabilities"
 
 
 def _gate(

@@ -223,7 +223,25 @@ def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
     results = api.measurements_of(made)
     assert [entry["title"] for entry in results["candidates"]] == ["big", "small"]
     assert results["timings"][1]["speedup"]["against"] == "teacher"
-    assert api.report(made.path).file("report.html").is_file()
+    told = json.loads(api.report(made.path).file("report.json").read_text())
+    assert told["headline"]["sentence"].startswith("small reaches ")
+    assert " where big reaches " in told["headline"]["sentence"]
+    assert told["headline"]["gain_sentence"] == ""
+    assert "the control" not in [missing["what"] for missing in told["missing"]]
+
+
+def test_what_was_measured_is_measured_again_when_asked(finished, tmp_path):
+    project, done = finished
+    file = done.onnx["student"].file("model.onnx")
+    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
+    again = {"data": f"npz:{project / 'data.npz'}", "runs": tmp_path / "runs", "options": quick}
+
+    first, kept = api.bench(file, **again), api.bench(file, **again)
+    anew = api.bench(file, **again, again=True)
+
+    assert kept.manifest.files == first.manifest.files
+    assert anew.manifest.key == first.manifest.key
+    assert anew.manifest.files["samples.npz"] != first.manifest.files["samples.npz"]
 
 
 def test_one_onnx_file_alone_is_measured(finished, tmp_path):

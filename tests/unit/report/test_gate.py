@@ -8,7 +8,9 @@ import pytest
 
 from compressor.errors import InputError
 from compressor.report import gate
+from compressor.report.collect import collect
 from compressor.report.facts import ReportData
+from tests.unit.report.conftest import MakeRun
 
 
 def known(data: ReportData, name: str) -> float:
@@ -51,6 +53,14 @@ def test_a_drop_of_exactly_the_limit_is_not_above_it(data: ReportData) -> None:
 
     assert not gate.check("accuracy_drop > 1.0", one_of_a_hundred).failed
     assert gate.check("accuracy_drop > 0.99", one_of_a_hundred).failed
+
+
+def test_a_change_of_runtime_is_no_speedup(make_run: MakeRun) -> None:
+    crossing = collect(make_run(exported=("student",)))
+
+    assert crossing.headline.speedup is not None
+    with pytest.raises(InputError, match="'speedup' was not measured in this run"):
+        gate.check("speedup < 1.5", crossing)
 
 
 def test_the_sentence_names_the_numbers_that_decided(data: ReportData) -> None:

@@ -137,7 +137,7 @@ def test_each_link_hangs_from_the_one_before(data: ReportData) -> None:
 def test_every_figure_says_which_command_makes_it_again(data: ReportData) -> None:
     here = replace(data, folder="runs/my run", command="compress run runs/x/recipe.json")
 
-    assert commands.command_of(here, "latency-1") == "compress bench 'runs/my run' --profiles server"
+    assert commands.command_of(here, "latency-1") == "compress bench 'runs/my run' --again"
     assert commands.command_of(here, "training-loss") == "compress run runs/x/recipe.json"
-    assert commands.command_of(here, "operators") == "compress bench 'runs/my run'"
+    assert commands.command_of(here, "operators") == "compress bench 'runs/my run' --again"
     assert commands.command_of(replace(here, folder=""), "operators") == ""
