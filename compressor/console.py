@@ -25,6 +25,7 @@ _MAIN_SPEAKS_S = 5.0  # by how much processes may come later to a fault that all
 @dataclass
 class _State:
     quiet: bool = not processes.is_main()  # one process of a job talks for all
+    has_written_json: bool = False
 
 
 _state = _State()
@@ -68,7 +69,13 @@ def as_json(result: object) -> None:
     """A result as JSON on standard output; NaN and infinities become null, as JSON knows none."""
     if not processes.is_main():
         return
+    _state.has_written_json = True
     sys.stdout.write(plain_json.text(result, indent=2, default=str) + "\n")
+
+
+def has_written_json() -> bool:
+    """Whether a result stands on standard output as JSON already."""
+    return _state.has_written_json
 
 
 def error(fault: CompressError) -> None:

@@ -46,7 +46,7 @@ def clean(
     if not keys:  # what may be anything goes by its name only
         wanted = [cache for cache in wanted if cache.state != "foreign"]
     deleted, fault = _delete(wanted)
-    _report(deleted, [cache for cache in found if cache not in deleted], as_json=as_json and fault is None)
+    _report(deleted, [cache for cache in found if cache not in deleted], as_json=as_json)
     if fault is not None:
         raise fault
 

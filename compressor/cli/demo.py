@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def demo(
     from compressor.cli import init, run
 
     if not (folder / "recipe.toml").exists():
-        init.init(folder)
+        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+            init.init(folder)
     with contextlib.chdir(folder):
         run.run(Path("recipe.toml"), as_json=as_json)
     console.note(f"the folder is yours to change: {folder}/recipe.toml, then compress run recipe.toml in it")

@@ -182,11 +182,10 @@ def _profiles() -> list[dict[str, Any]]:
 
 
 def _artifacts(runs: Path) -> list[Artifact]:
-    """Artifacts below `runs`, the oldest first; a folder that is still being written is none."""
+    """Artifacts below `runs`, the oldest first; a folder that is still being written, or is damaged, is none."""
     from compressor import artifact
 
-    places = [file.parent for file in runs.glob(f"*/*/{artifact.MANIFEST}") if not file.parent.name.startswith(".")]
-    return sorted((artifact.read(place) for place in places), key=lambda one: one.manifest.created)
+    return sorted(artifact.below(runs), key=lambda one: one.manifest.created)
 
 
 def _artifact(one: Artifact) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def main() -> None:
         from compressor import console
 
         console.error(fault)
-        if "--json" in sys.argv and fault.exit_code != 1:  # a missed budget has printed its result already
+        if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
             told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
             console.as_json({"error": told})
         sys.exit(fault.exit_code)

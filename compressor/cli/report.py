@@ -71,7 +71,11 @@ def _compare(sources: list[str], *, runs: Path, out: Path | None, as_json: bool)
     found = api.compare_reports(sources, runs=runs)
     if out is not None:
         content = compare.as_json(found) if out.suffix == ".json" else compare.as_markdown(found)
-        out.write_text(content, encoding="utf-8")
+        try:
+            out.write_text(content, encoding="utf-8")
+        except OSError as fault:
+            hint = "name a file in a folder that is there"
+            raise InputError(f"cannot be written: {fault.strerror}", where=str(out), hint=hint) from fault
     if as_json:
         console.show(compare.as_json(found).rstrip())
         return

@@ -3,6 +3,9 @@
 A runtime is constructed with `threads` (0: all cores this process may use), loads one model, answers, and is closed.
 Inputs are samples as the data gives them: `[B, C, H, W]` pixels (uint8 0–255, or float 0–1) or `[B, F]` features. The
 runtime turns them into what its model takes; `prepare` does only that, so that timing can leave it out.
+
+One that deploys a file of its own format has `stored(path, folder)` as well, which writes that file of the model at `path`
+into `folder` and gives its place: what is timed loads it, so that neither time nor memory of the conversion counts.
 """
 
 from __future__ import annotations

@@ -26,6 +26,14 @@ class OrtMobile(OnnxRuntime):
         super().__init__(threads=threads, spinning=spinning, arena=arena)
         self._folder: Path | None = None
 
+    def stored(self, path: Path, folder: Path) -> Path:
+        """Write the model at `path` into `folder` in the mobile format.
+
+        Raises:
+            ModelError: There is no such file, or ONNX Runtime cannot convert it.
+        """
+        return _converted_into(folder, model_file(path))
+
     def close(self) -> None:
         """Let go of the session and of the converted file."""
         super().close()
@@ -49,12 +57,16 @@ class OrtMobile(OnnxRuntime):
         if file.suffix == ".ort":
             return file
         self._folder = self._folder or Path(tempfile.mkdtemp(prefix="compress-ort-"))
-        made = self._folder / f"{file.stem}.ort"
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(made)
-        options.add_session_config_entry("session.save_model_format", "ORT")
-        with edge(ModelError, "ONNX Runtime cannot convert this model", where=file):
-            onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        return made
+        return _converted_into(self._folder, file)
+
+
+def _converted_into(folder: Path, file: Path) -> Path:
+    made = folder / f"{file.stem}.ort"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(made)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    with edge(ModelError, "ONNX Runtime cannot convert this model", where=file):
+        onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return made
