@@ -1,7 +1,8 @@
 """Named arrays to splits: what the formats that start from arrays share.
 
-The names are `x_train, y_train[, x_val, y_val][, x_test, y_test][, classes]`, or `x, y` for a set without splits. Labels
-are whole numbers `[N]` (classes), zeros and ones `[N, K]` (sets of classes), or other floats `[N]` or `[N, K]` (numbers).
+The names are `x_train, y_train[, x_val, y_val][, x_test, y_test][, classes]`, or `x, y` in place of `x_train, y_train`.
+Labels are whole numbers `[N]` (classes), zeros and ones `[N, K]` (sets of classes), or other floats `[N]` or `[N, K]`
+(numbers).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from compressor.data.samples import ArraySamples, Splits
 from compressor.errors import DataError
 
 LAYOUTS = ("auto", "NCHW", "NHWC")
+_ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE = 1000, 10
 
 
 def fingerprint(arrays: Mapping[str, NDArray[Any]], *, classes: Sequence[str]) -> str:
@@ -81,7 +83,8 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     samples = {split: ArraySamples(inputs[split], found[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
-        decisions += (Decision("arrays left out", ", ".join(left_out), "no array of a data set has such a name"),)
+        read_names = ", ".join(sorted(used & set(arrays)))
+        decisions += (Decision("arrays left out", ", ".join(left_out), f"the set is made of {read_names}"),)
     return Splits(
         classes=classes,
         train=samples["train"],
@@ -103,11 +106,10 @@ def _without_labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
 
 def _names(arrays: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, tuple[str, str]]:
     """Split -> names of its samples and labels."""
-    if "x_train" not in arrays and {"x", "y"} <= set(arrays):
-        return {"train": ("x", "y")}
+    short = "x_train" not in arrays and {"x", "y"} <= set(arrays)
     names = {}
     for split in ("train", "val", "test"):
-        pair = (f"x_{split}", f"y_{split}")
+        pair = ("x", "y") if short and split == "train" else (f"x_{split}", f"y_{split}")
         present = [name for name in pair if name in arrays]
         if len(present) == 1 or (split == "train" and not present):
             missing = ", ".join(name for name in pair if name not in arrays)
@@ -253,7 +255,17 @@ def _classes(
     arrays: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[np.int64]], *, where: str
 ) -> tuple[str, ...]:
     known = _names_of(arrays, where=where)
-    return known or tuple(str(label) for label in range(max(int(y.max(initial=-1)) for y in labels.values()) + 1))
+    if known:
+        return known
+    number = max(int(y.max(initial=-1)) for y in labels.values()) + 1
+    samples = sum(len(y) for y in labels.values())
+    if number > max(_ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE * samples):
+        raise DataError(
+            f"labels reach {number - 1}, and there are {samples} samples",
+            where=where,
+            hint="give class numbers from 0 without gaps; numbers to be told (regression) are given as floats",
+        )
+    return tuple(str(label) for label in range(number))
 
 
 def _names_of(arrays: Mapping[str, NDArray[Any]], *, where: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def named(source: str) -> str:
 
 def _folder(source: str, path: Path) -> str:
     names = {entry.name for entry in path.iterdir()}
-    if any("-idx3-ubyte" in name for name in names):
+    if any("-idx3-ubyte" in name or "-images.idx3-ubyte" in name for name in names):
         return f"idx:{source}"
     if names & {"batches.meta", "data_batch_1", "cifar-10-batches-py", "cifar-100-python"} or (path / "meta").is_file():
         return f"cifar:{source}"

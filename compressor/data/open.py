@@ -23,8 +23,9 @@ def open_dataset(settings: DataSettings) -> Dataset:
     """Read a data set, set apart what it lacks, and check it.
 
     A set without a test split gives `test_share` of its training samples to it; then, without a validation split,
-    `val_share` of what is left. Both are drawn by `split_seed` from the samples that have a label, stratified by it. Then
-    samples without labels are put behind the training samples, or their labels are hidden, where that is asked for.
+    `val_share` of what is left. Both are drawn by `split_seed` from the samples that have a label, stratified by it where
+    that is one class, else at random. Then samples without labels are put behind the training samples, or their labels are
+    hidden, where that is asked for.
 
     Raises:
         UnknownNameError: No such format.
@@ -39,7 +40,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
     if test is None:
         train, test, positions = _set_apart(train, splits, settings, share=settings.test_share, stream=_TEST_STREAM)
         digest.update(b"test" + positions.tobytes())
-        how = "at random" if splits.targets is not None else "by label"
+        how = _how_drawn(splits)
         decisions.append(_split_decision("test", positions, splits.train, settings.test_share, settings, how=how))
     if val is None and settings.val_share == 0:
         decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
@@ -51,7 +52,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         whole = train
         train, val, positions = _set_apart(whole, splits, settings, share=settings.val_share, stream=_VAL_STREAM)
         digest.update(b"val" + positions.tobytes())
-        how = "at random" if splits.targets is not None else "by label"
+        how = _how_drawn(splits)
         decisions.append(_split_decision("val", positions, whole, settings.val_share, settings, how=how))
     if settings.unlabelled is not None:
         train, added, why_added = unlabelled.append(train, settings)
@@ -107,20 +108,53 @@ def stratified_positions(labels: NDArray[np.int64], *, share: float, seed: int, 
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
+def positions_with_classes_left(
+    members_NK: NDArray[np.bool_], *, share: float, seed: int, stream: int
+) -> NDArray[np.int64]:
+    """Positions of a seeded draw of `share` of the samples at random, at least one sample of each class left behind.
+
+    Args:
+        members_NK: `[N, K]`, whether the sample has the class.
+        share: In 0–1.
+        seed: Of the draw.
+        stream: Tells draws with one seed apart.
+
+    Returns:
+        Sorted positions `[M]`.
+    """
+    left_K = members_NK.sum(axis=0)
+    wanted = min(max(1, round(share * len(members_NK))), len(members_NK) - 1)
+    drawn: list[int] = []
+    for position in np.random.default_rng([seed, stream]).permutation(len(members_NK)).tolist():
+        if len(drawn) == wanted:
+            break
+        if (left_K[members_NK[position]] > 1).all():
+            left_K -= members_NK[position]
+            drawn.append(position)
+    return np.sort(np.array(drawn, np.int64))
+
+
+def _how_drawn(splits: Splits) -> str:
+    return "at random" if splits.targets is not None or splits.label_sets else "by label"
+
+
 def _judge_unreadable(splits: Splits, settings: DataSettings, *, source: str) -> list[Decision]:
     if not splits.unreadable:
         return []
     read = sum(len(samples) for samples in (splits.train, splits.val, splits.test) if samples is not None)
-    num_unreadable, num_samples = len(splits.unreadable), read + len(splits.unreadable)
+    num_unreadable = len(splits.unreadable)
+    num_samples, what = read + num_unreadable, "samples"
+    if splits.looked_at is not None:
+        num_samples, what = splits.looked_at, "samples looked at"
     share = num_unreadable / num_samples
     if share > settings.max_unreadable:
         first = ", ".join(splits.unreadable[:5]) + (", ..." if num_unreadable > 5 else "")
         raise DataError(
-            f"{num_unreadable} of {num_samples} samples cannot be read ({share:.1%}): {first}",
+            f"{num_unreadable} of {num_samples} {what} cannot be read ({share:.1%}): {first}",
             where=source,
             hint=f"mend or remove them, or raise data.max_unreadable (now {settings.max_unreadable})",
         )
-    reason = f"{share:.2%} of {num_samples} cannot be read, up to {settings.max_unreadable:.2%} is allowed"
+    reason = f"{share:.2%} of {num_samples} {what} cannot be read, up to {settings.max_unreadable:.2%} is allowed"
     return [Decision("samples left out", ", ".join(splits.unreadable), f"{reason} (data.max_unreadable)")]
 
 
@@ -159,9 +193,13 @@ def _set_apart(
     if not len(labelled):
         raise DataError("no training sample has a label, so no test set can be set apart", where=settings.source)
     strata = samples.labels[labelled]
-    if splits.targets is not None:
-        strata = np.zeros_like(strata)  # every sample has numbers of its own
-    drawn = stratified_positions(strata, share=share, seed=settings.split_seed, stream=stream)
+    if splits.label_sets:
+        members = label_sets.decode(strata, len(splits.classes))
+        drawn = positions_with_classes_left(members, share=share, seed=settings.split_seed, stream=stream)
+    else:
+        if splits.targets is not None:
+            strata = np.zeros_like(strata)  # every sample has numbers of its own
+        drawn = stratified_positions(strata, share=share, seed=settings.split_seed, stream=stream)
     held = labelled[drawn]
     if len(held) == 0:
         raise DataError(
@@ -200,4 +238,5 @@ def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decis
     if len(given) < len(train):
         reason = "samples without labels may be of them, as far as the teacher says so"
         return [Decision("classes without a label", shown, reason)]
-    raise DataError(f"no training sample of {shown}", where=where, hint="add samples of each class or drop the class")
+    hint = "add samples of each class or drop the class; numbers to be told (regression) are given as floats"
+    raise DataError(f"no training sample of {shown}", where=where, hint=hint)

@@ -135,6 +135,7 @@ class Splits:
         fingerprint: SHA-256 (hex) of the content, independent of where the files lie.
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
+        looked_at: How many samples were looked at to find those; None for all.
         label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
         targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
             the names of the K numbers.
@@ -147,6 +148,7 @@ class Splits:
     fingerprint: str
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
+    looked_at: int | None = None
     label_sets: bool = False
     targets: NDArray[np.float32] | None = None
 

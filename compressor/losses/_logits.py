@@ -22,7 +22,17 @@ def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: b
 
 
 def standardised(logits_NK: Tensor) -> Tensor:
-    """Zero mean and unit deviation for each row (Sun et al. 2024, arXiv 2403.01427, equation 9, sample deviation)."""
+    """Zero mean and unit deviation for each row (Sun et al. 2024, arXiv 2403.01427, equation 9, sample deviation).
+
+    Raises:
+        InputError: Rows of fewer than three numbers, of which at most the order is left.
+    """
+    if logits_NK.shape[1] < 3:
+        raise InputError(
+            f"standardised logits of {logits_NK.shape[1]} classes all look alike; three are needed",
+            where="standardise",
+            hint="leave out standardise = true",
+        )
     # The floor under the deviation keeps gradients finite for logits that are all alike, as those of a new network can be.
     deviation_N1 = (logits_NK.var(dim=1, keepdim=True) + _DEVIATION_FLOOR**2).sqrt()
     return (logits_NK - logits_NK.mean(dim=1, keepdim=True)) / deviation_N1

@@ -21,7 +21,7 @@ class FitNet(FeatureLoss):
 
     Args:
         pairs: auto, or a list of [student module, teacher module]
-        scale: the loss times this; the default is RepDistiller's
+        scale: the loss times this; the default is RepDistiller's 100, which stands there before the mean without the ½
         projected: false compares features as they are, for a student that was cut from its teacher and kept these widths
     """
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressor.artifact import Decision
 from compressor.data.samples import Dataset, Samples, SubsetSamples
@@ -26,6 +28,7 @@ from compressor.tasks._contract import Task
 
 _TRIED = ("imagenet", "half", "data", "none")
 _MOST_SAMPLES = 1000
+_SHUFFLES, _ROUNDING = 30, 1e-9
 
 
 def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
@@ -78,14 +81,16 @@ def _measured(
     judged = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
     samples = judged_on(labelled(judged, what_for="measuring the normalisation", where=loaded.origin))
 
-    def score(tried: Normalisation) -> tuple[float, float]:
+    def answers(tried: Normalisation) -> NDArray[Any]:
         loaded.network.set_normalisation(tried)
-        runtime = TorchEager.from_network(loaded.network)
-        metrics = task.metrics(predict(runtime, samples), samples.labels)
+        return predict(TorchEager.from_network(loaded.network), samples)
+
+    def score(answers_NK: NDArray[Any], labels_N: NDArray[np.int64]) -> tuple[float, float]:
+        metrics = task.metrics(answers_NK, labels_N)
         return metrics[task.primary], -metrics.get("loss", 0.0)
 
     chosen, why = most_accurate(
-        score, samples=samples, statistics=statistics, metric=task.primary, what="network", where=loaded.origin
+        answers, score, samples=samples, statistics=statistics, metric=task.primary, what="network", where=loaded.origin
     )
     loaded.network.set_normalisation(chosen)
     return why
@@ -98,7 +103,8 @@ def judged_on(samples: Samples) -> Samples:
 
 
 def most_accurate(
-    score: Callable[[Normalisation], tuple[float, float]],
+    answers: Callable[[Normalisation], NDArray[Any]],
+    score: Callable[[NDArray[Any], NDArray[np.int64]], tuple[float, float]],
     *,
     samples: Samples,
     statistics: tuple[Sequence[float], Sequence[float]],
@@ -109,9 +115,12 @@ def most_accurate(
 ) -> tuple[Normalisation, Decision]:
     """Of the common normalisations the one under which a trained model knows most.
 
+    A model knows something when its answers fit their own labels better than the same labels in another order, whatever
+    the share of the most frequent class.
+
     Args:
-        score: From a normalisation to how good the model is with it on `samples`: a metric in 0–1, and what decides
-            among equals.
+        answers: From a normalisation to what the model answers to `samples` with it.
+        score: From answers and labels to how well they fit: a metric in 0–1, and what decides among equals.
         samples: What it is judged on; labelled.
         statistics: Mean and standard deviation of the training data, for `data`.
         metric: What `score` measures.
@@ -120,20 +129,23 @@ def most_accurate(
         order: What is tried; among those that are still equal the first is taken.
 
     Raises:
-        ModelError: It does no better than naming the most frequent class under any of them.
+        ModelError: It knows nothing under any of them.
     """
     shape = samples.sample_shape
     names = [name for name in order if name != "imagenet" or shape[0] == 3] if len(shape) == 3 else ["none", "data"]
     tried = {name: normalisation.named(name, channels=shape[0], statistics=statistics) for name in names}
-    ranks = {name: score(each) for name, each in tried.items()}
+    given = {name: answers(each) for name, each in tried.items()}
+    ranks = {name: score(each, samples.labels) for name, each in given.items()}
     best = max(ranks, key=lambda name: ranks[name])
     scores = {name: metric_value for name, (metric_value, _) in ranks.items()}
     told = ", ".join(f"{name} {100 * scores[name]:.1f} %" for name in names)
-    chance = float(np.unique(samples.labels, return_counts=True)[1].max() / len(samples))
-    if scores[best] <= chance + 3 * (chance * (1 - chance) / len(samples)) ** 0.5:
+    generator = np.random.default_rng(0)
+    shuffled = [score(given[best], generator.permutation(samples.labels))[0] for _ in range(_SHUFFLES)]
+    chance = float(np.mean(shuffled))
+    if scores[best] <= chance + max(3 * float(np.std(shuffled)), _ROUNDING):
         raise ModelError(
             f"the {what} knows next to nothing of this data under any common normalisation ({told}; "
-            f"the most frequent class alone gives {100 * chance:.1f} %)",
+            f"with the labels shuffled {best} gives {100 * chance:.1f} %)",
             where=where,
             hint="are the classes the same and in the same order? else state it: normalise = [means, stds]",
         )

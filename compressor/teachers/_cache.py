@@ -7,6 +7,8 @@ temperature, student or seed, the teacher costs nothing, and student and teacher
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from torch import Tensor
 from compressor import console
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
+from compressor.errors import ArtifactError
 from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
@@ -32,21 +35,25 @@ class CachedTeacher(Teacher):
 
     Args:
         teacher: Gives logits alone; its answer to a view does not change.
-        store: Where answers are kept.
+        store: Where answers are kept; or what finds it, and says why, for the student that the teacher meets. Where that
+            raises an ArtifactError nothing is kept.
     """
 
     keeps_answers = True
 
-    def __init__(self, teacher: Teacher, store: AnswerStore) -> None:
+    def __init__(
+        self, teacher: Teacher, store: AnswerStore | Callable[[Network], tuple[AnswerStore, Decision]]
+    ) -> None:
         self.teacher = teacher
-        self.store = store
+        self.store = store if isinstance(store, AnswerStore) else None
+        self._find = None if isinstance(store, AnswerStore) else store
         self.network = teacher.network
         self.kept = 0
         self._keeps = True
 
     def answer(self, batch: Batch) -> Outputs:
         """The teacher's logits, without gradients; the plain sample (view −1) is never kept."""
-        if batch.view < 0:
+        if batch.view < 0 or self.store is None:
             return self._asked(batch)
         sample_ids_B = batch.sample_ids.cpu().numpy()
         known_BK, there_B = self.store.read(batch.view, sample_ids_B)
@@ -61,13 +68,21 @@ class CachedTeacher(Teacher):
                 rows = torch.from_numpy(np.flatnonzero(missing_B)).to(batch.inputs.device)
                 answer = self._asked(batch.rows(rows))
         logits_BK = answer.logits.detach().float().cpu().numpy()
-        known_BK[missing_B] = self._keep(batch.view, sample_ids_B[missing_B], logits_BK)
+        known_BK[missing_B] = self._keep(self.store, batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
         return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
 
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
-        """What the teacher behind has to say of itself."""
-        return self.teacher.meet(student, inputs)
+        """Find where answers to this student's run are kept; what the teacher behind has to say of itself comes first."""
+        told = self.teacher.meet(student, inputs)
+        if self._find is None:
+            return told
+        try:
+            self.store, why = self._find(student)
+        except ArtifactError as fault:
+            self.store, why = None, Decision("teacher cache", "none", str(fault))
+        self.keeps_answers = self.store is not None
+        return (*told, why)
 
     def _asked(self, batch: Batch) -> Outputs:
         answer = self.teacher.answer(batch)
@@ -78,17 +93,19 @@ class CachedTeacher(Teacher):
         """Move the teacher to where the batches are."""
         self.teacher.to(device, memory_format)
 
-    def _keep(self, view: int, sample_ids_B: NDArray[np.int64], logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _keep(
+        self, store: AnswerStore, view: int, sample_ids_B: NDArray[np.int64], logits_BK: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Keep answers, and give them as they are kept; those that are not finite are for the loop to find out about."""
         if not np.isfinite(logits_BK).all():
             return logits_BK
         if self._keeps:
             try:
-                return self.store.write(view, sample_ids_B, logits_BK)
+                return store.write(view, sample_ids_B, logits_BK)
             except OSError as fault:
                 self._keeps = False
-                console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({self.store.folder})")
-        return self.store.form.unpack(self.store.form.pack(logits_BK))
+                console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({store.folder})")
+        return store.form.unpack(store.form.pack(logits_BK))
 
 
 def bytes_per_view(*, num_samples: int, num_classes: int) -> int:

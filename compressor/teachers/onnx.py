@@ -161,12 +161,13 @@ class OnnxFile(Teacher):
             )
         judged = measured.judged_on(SubsetSamples(samples, labelled))
 
-        def score(tried: Normalisation) -> tuple[float, float]:
+        def answers(tried: Normalisation) -> NDArray[Any]:
             self.normalisation = tried
-            return _accuracy_and_likelihood(predict(self.logits, judged), judged.labels)
+            return predict(self.logits, judged)
 
         chosen, why = measured.most_accurate(
-            score,
+            answers,
+            _accuracy_and_likelihood,
             samples=judged,
             statistics=statistics,
             metric="accuracy",

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from compressor.artifact import Decision
 from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.training.resume import Position
-from compressor.training.stopwatch import Phase, Stopwatch
+from compressor.training.stopwatch import PHASES, Phase, Stopwatch
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA on machines without a GPU
 
+_WHAT = "compile "
 _WARM_UP_STEPS = 4
 _TIMED_STEPS = 10
 
@@ -62,31 +63,35 @@ class Compiler:
 
     Args:
         wanted: `compile` of the settings.
+        decided: Whether that was done before an interruption, so that nothing is left to wait for.
     """
 
     _phases: Mapping[str, tuple[Phase, ...]] = {"student": ("student", "backward"), "teacher": ("teacher",)}
 
-    def __init__(self, wanted: bool | Literal["auto"]) -> None:
+    def __init__(self, wanted: bool | Literal["auto"], *, decided: bool = False) -> None:
         self.settled = wanted is False
         self._wanted = wanted
-        self._warm: dict[Phase, float] | None = None
+        self._decided = decided
+        self._timed: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
+        self._seen: tuple[Stopwatch, dict[Phase, float]] | None = None
         self._steps = 0
 
     def is_time(self, watch: Stopwatch) -> bool:
-        """Whether to decide before the coming step; to be asked once before each."""
+        """Whether to decide before the coming step; to be asked once before each, whether the watch is a new one or not."""
         self._steps += 1
-        if self._steps == _WARM_UP_STEPS + 1:
-            self._warm = dict(watch.seconds)
-        return self._wanted != "auto" or self._steps > _WARM_UP_STEPS + _TIMED_STEPS
+        if self._steps > _WARM_UP_STEPS + 1 and self._seen is not None:
+            last, before = self._seen
+            for phase in PHASES:
+                since = 0.0 if watch is last else watch.seconds[phase]
+                self._timed[phase] += last.seconds[phase] - before[phase] + since
+        self._seen = (watch, dict(watch.seconds))
+        return self._decided or self._wanted != "auto" or self._steps > _WARM_UP_STEPS + _TIMED_STEPS
 
-    def seconds_per_step(self, watch: Stopwatch) -> dict[str, float]:
+    def seconds_per_step(self) -> dict[str, float]:
         """What a step spends in student and teacher, as timed so far; nothing when nothing was timed."""
-        if self._warm is None:
+        if self._steps <= _WARM_UP_STEPS + _TIMED_STEPS:
             return {}
-        return {
-            name: sum(watch.seconds[phase] - self._warm[phase] for phase in phases) / _TIMED_STEPS
-            for name, phases in self._phases.items()
-        }
+        return {name: sum(self._timed[phase] for phase in of) / _TIMED_STEPS for name, of in self._phases.items()}
 
     def settle(
         self,
@@ -102,7 +107,7 @@ class Compiler:
         What was decided, and why, is kept in `position`. What is stated is compiled at its first use.
         """
         for each in candidates:
-            if any(made["what"] == f"compile {each.name}" for made in position.decisions):
+            if any(made["what"] == f"{_WHAT}{each.name}" for made in position.decisions):
                 if each.name in position.compiled:
                     each.network.compile(dynamic=False)  # at its first use, which may not come
                 continue
@@ -123,6 +128,11 @@ class Compiler:
             if on:
                 position.compiled.append(each.name)
         self.settled = True
+
+
+def was_decided(position: Position) -> bool:
+    """Whether a run that goes on has settled what it compiles."""
+    return any(made["what"].startswith(_WHAT) for made in position.decisions)
 
 
 def choose(
@@ -147,10 +157,10 @@ def choose(
         world_size: Processes that train together.
     """
     if wanted != "auto":
-        return wanted, Decision(f"compile {what}", "on" if wanted else "off", "as stated")
+        return wanted, Decision(f"{_WHAT}{what}", "on" if wanted else "off", "as stated")
     if world_size > 1:
         return False, Decision(
-            f"compile {what}", "off", "not measured with several processes yet; compile = true does it"
+            f"{_WHAT}{what}", "off", "not measured with several processes yet; compile = true does it"
         )
     cost_s = _cost_s(network, learns=learns)
     saved_s = _TIME_SAVED * seconds_left
@@ -158,11 +168,11 @@ def choose(
     if seconds_left <= 0:
         about = "no time is left in it"
     if saved_s < _MARGIN * cost_s:
-        return False, Decision(f"compile {what}", "off", about)
+        return False, Decision(f"{_WHAT}{what}", "off", about)
     missing = _missing_tool(device)
     if missing is not None:
-        return False, Decision(f"compile {what}", "off", f"{about}, but {missing}")
-    return True, Decision(f"compile {what}", "on", about)
+        return False, Decision(f"{_WHAT}{what}", "off", f"{about}, but {missing}")
+    return True, Decision(f"{_WHAT}{what}", "on", about)
 
 
 def compile_now(network: nn.Module, trial: Callable[[], object]) -> float:

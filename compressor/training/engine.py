@@ -186,9 +186,11 @@ class _Run:
         if job.teacher.parts is not None:
             self.modules["teacher"] = job.teacher.parts
         self.watch = Stopwatch()
-        # A compiled network may leave out the modules that are tapped, or run them as part of others.
-        self.compiler = compiling.Compiler(settings.compile if not job.taps else False)
         self.position = together.alike(self.fabric, self._resumed, job.state) if resumes else resume.Position(job.key)
+        # A compiled network may leave out the modules that are tapped, or run them as part of others.
+        self.compiler = compiling.Compiler(
+            settings.compile if not job.taps else False, decided=compiling.was_decided(self.position)
+        )
         self.sums = {name: torch.tensor(value, device=self.fabric.device) for name, value in self.position.sums.items()}
         self.decisions = (*self.conditions.decisions, *why_lr, *why_decay)
 
@@ -420,7 +422,7 @@ class _Run:
             )
         self.compiler.settle(
             candidates,
-            seconds_per_step=together.mean_of(self.fabric, self.compiler.seconds_per_step(self.watch)),
+            seconds_per_step=together.mean_of(self.fabric, self.compiler.seconds_per_step()),
             position=self.position,
             device=self.fabric.device.type,
             world_size=self.fabric.world_size,

@@ -15,8 +15,8 @@ from compressor.artifact import Artifact, Decision
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
 from compressor.data.views import views
-from compressor.errors import ArtifactError
 from compressor.models import checkpoint, combined, folding
+from compressor.models import spec as specs
 from compressor.models.network import Network
 from compressor.recipe import DistillSettings, ModelSettings, RecoverySettings
 from compressor.teachers._cache import CachedTeacher, choose_form
@@ -159,33 +159,46 @@ def _kept(
         budget_bytes=round(settings.cache_gb * 1e9),
     )
     shown, _ = material.views()
-    computed = "32-true"
-    if network is not None:
-        computed = precision.choose(settings, network, sample_shape=material.dataset.sample_shape).precision
-    key = artifact.key_of(
-        teacher=_identity(teaching),
-        kind=teaching.kind,
-        data=material.dataset.fingerprint,
-        views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
-        precision=computed,
-        form=str(form),
-    )
-    about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
-    try:
+    identity, in_torch = _identity(teaching), network is not None or _is_outside(teaching.kind)
+    asked_of_run = settings.model_copy(update={"channels_last": False})  # the layout is not in question
+
+    def find(student: Network) -> tuple[AnswerStore, Decision]:
+        computed = "32-true"
+        if (
+            in_torch
+        ):  # a teacher answers under the precision of the run, which is chosen for the network that is trained
+            computed = precision.choose(asked_of_run, student, sample_shape=material.dataset.sample_shape).precision
+        key = artifact.key_of(
+            teacher=identity,
+            kind=teaching.kind,
+            data=material.dataset.fingerprint,
+            views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
+            precision=computed,
+            form=str(form),
+        )
+        about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
         folder = caches.open_cache("teacher", key, about)
-    except ArtifactError as fault:
-        return teacher, (*decisions, Decision("teacher cache", "none", str(fault)))
-    store = AnswerStore(folder, key=key, num_samples=len(material.dataset.train), form=form)
-    return CachedTeacher(teacher, store), (*decisions, why_form)
+        return AnswerStore(folder, key=key, num_samples=len(material.dataset.train), form=form), why_form
+
+    return CachedTeacher(teacher, find), decisions
 
 
 def _identity(teaching: Teaching) -> dict[str, Any]:
     """What tells the answers of one teacher from those of another."""
+    options = {"options": dict(teaching.options)} if teaching.options else {}
+    code = {}
+    if _is_outside(teaching.kind):
+        code = {"code": specs.source_hashes(registry.find("teachers", teaching.kind).file)}
     if isinstance(teaching.source, Artifact):
         manifest = teaching.source.manifest
-        return {"files": dict(manifest.files), "network": manifest.details["network"]}
+        return {"files": dict(manifest.files), "network": manifest.details["network"], **options, **code}
     assert teaching.source is not None
-    return {"file": artifact.sha256(teaching.source), "options": dict(teaching.options)}
+    return {"file": artifact.sha256(teaching.source), "options": dict(teaching.options), **code}
+
+
+def _is_outside(kind: str) -> bool:
+    """Whether a kind is the user's own (`mine.py:Mirrored`)."""
+    return ":" in kind
 
 
 def _place(teaching: Teaching) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,26 +110,41 @@ def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
     return table
 
 
-def list_all_files(folder: Path) -> FileTable:
+def list_all_files(folder: Path, *, without: Collection[str] = ()) -> FileTable:
     """The image files below a folder at any depth, without labels; hidden files and folders are left aside.
+
+    Args:
+        folder: Where to look.
+        without: Names of folders directly in it that are left aside too.
 
     Raises:
         DataError: There is none.
     """
-    table = _listed(folder, {".": folder})
+    table = _listed(folder, {".": folder}, without=without)
     if not len(table):
-        raise DataError("no images here", where=str(folder))
+        hint = (
+            f"what lies in {', '.join(sorted(without))} is left out; name the folder inside to take it"
+            if without
+            else None
+        )
+        raise DataError("no images here", where=str(folder), hint=hint)
     table.labels = np.full(len(table), -1, np.int64)
     return table
 
 
-def _listed(folder: Path, parts_of: Mapping[str, Path]) -> FileTable:
+def holds_images(folder: Path) -> bool:
+    """Whether an image file lies in a folder itself."""
+    with os.scandir(folder) as entries:
+        return any(_is_image(entry) for entry in entries if not entry.name.startswith("."))
+
+
+def _listed(folder: Path, parts_of: Mapping[str, Path], *, without: Collection[str] = ()) -> FileTable:
     """The image files in each of some folders, whose names stand before theirs."""
     names = bytearray()  # of one class after the other, so that a million names never are a million objects
     parts: dict[str, list[NDArray[np.int64]]] = {"lengths": [], "sizes": [], "times": []}
     counts: list[int] = []
     for name, part in parts_of.items():
-        found = sorted(_walk(str(part), name))
+        found = sorted(_walk(str(part), name, without=without))
         encoded = [os.fsencode(each) for each, _, _ in found]
         names += b"".join(encoded)
         counts.append(len(found))
@@ -145,15 +160,19 @@ def _listed(folder: Path, parts_of: Mapping[str, Path]) -> FileTable:
     )
 
 
-def _walk(folder: str, name: str) -> Iterator[tuple[str, int, int]]:
+def _walk(folder: str, name: str, *, without: Collection[str] = ()) -> Iterator[tuple[str, int, int]]:
     """Relative name, size and time of change of each image file below a folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in without:
                 continue
             inner = f"{name}/{entry.name}"
             if entry.is_dir():
                 yield from _walk(entry.path, inner)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():  # noqa: PTH122 -- a million times
+            elif _is_image(entry):
                 state = entry.stat()
                 yield inner, state.st_size, state.st_mtime_ns
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file()  # noqa: PTH122 -- a million times

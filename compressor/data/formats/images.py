@@ -7,7 +7,7 @@ is decoded whenever it is read, by threads, and opens as fast as its folders can
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from compressor import caches
 from compressor.artifact import Decision
-from compressor.data.formats._file_table import FileTable, TableSet, list_all_files, list_files
+from compressor.data.formats._file_table import FileTable, TableSet, holds_images, list_all_files, list_files
 from compressor.data.formats._image_files import DECODER, UNREADABLE, FileSamples, readable_among, short_side
 from compressor.data.formats._pixel_store import StoredPictures, StoredSamples, find_or_make, room_for
 from compressor.data.samples import Samples, Splits, SubsetSamples
@@ -25,20 +25,33 @@ STORED_BYTES = 8 * 2**30
 MAX_AUTO_SIDE = 224
 _MEASURED_FILES = 100
 _SAMPLED_FILES = 1000
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NAMED = 5
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: bool = True) -> Splits:
     """A folder of image files for each class, directly or below train/, val/ and test/.
 
+    All files are looked at beforehand where they are decoded once. Of a larger set that is streamed, 1000 are: a broken one
+    among the others is an error when it is read.
+
     Args:
-        path: The folder; `valid/` and `validation/` are read as `val/`.
+        path: The folder; `training/` is read as `train/`, `testing/` as `test/`, `valid/` and `validation/` as `val/`, in
+            capitals or not.
         image_size: side in pixels of the square images are brought to; 0 takes their median short side, at most 224
         decode: once (into a store that later runs find again), stream (each time they are read), or auto
         labels: with false, no class folders are needed: files at any depth count, and none has a label
 
     Raises:
-        DataError: No class folders, an empty one, splits with different classes, or no readable image.
+        DataError: No class folders, or none with images of its own, splits with different classes, or no readable image.
     """
     if image_size < 0:
         raise DataError(f"{image_size} is no size", where="data.options.image_size", hint="write pixels, or 0 for auto")
@@ -47,10 +60,12 @@ def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: boo
         raise DataError(f"'{decode}' is no way to decode images", where="data.options.decode", hint=hint)
     if labels:
         folders = _split_folders(path)
-        files = TableSet({split: list_files(folder, _class_folders(folder)) for split, folder in folders.items()})
+        files = TableSet(
+            {split: list_files(folder, _class_folders(folder, root=path)) for split, folder in folders.items()}
+        )
         _require_same_classes(files.tables, folders)
     else:
-        files = TableSet({split: list_all_files(folder) for split, folder in _folders_of_splits(path).items()})
+        files = TableSet(_unlabelled_tables(path))
     decisions = []
     side = image_size
     if side == 0:
@@ -132,7 +147,7 @@ def _streamed(files: TableSet, *, side: int, root: Path, decisions: list[Decisio
             "a streamed set is not read as a whole before it is used",
         )
     )
-    return _splits(files, samples, unreadable, fingerprint=digest.hexdigest(), decisions=decisions)
+    return _splits(files, samples, unreadable, fingerprint=digest.hexdigest(), decisions=decisions, looked_at=len(some))
 
 
 def _splits(
@@ -142,6 +157,7 @@ def _splits(
     *,
     fingerprint: str,
     decisions: list[Decision],
+    looked_at: int | None = None,
 ) -> Splits:
     return Splits(
         classes=files.tables["train"].classes if (files.tables["train"].labels >= 0).all() else (),
@@ -151,6 +167,7 @@ def _splits(
         fingerprint=fingerprint,
         decisions=tuple(decisions),
         unreadable=tuple(unreadable),
+        looked_at=looked_at,
     )
 
 
@@ -160,48 +177,98 @@ def _names(table: FileTable, positions: list[int], *, root: Path) -> list[str]:
 
 def _split_folders(path: Path) -> dict[str, Path]:
     """Split -> folder; only `train` when the classes lie directly in `path`."""
-    if not path.is_dir():
-        raise DataError("is not a folder", where=str(path), hint="write images:FOLDER")
     found = _subfolders(path)
     # A class may itself be called "train": it holds images, a split holds folders.
-    if not any(folder.name == "train" and _subfolders(folder) for folder in found):
-        if found and all(folder.name in _SPLIT_NAMES for folder in found):
+    if not any(_split_of(folder) == "train" and _subfolders(folder) for folder in found):
+        if found and all(_split_of(folder) for folder in found):
             names = ", ".join(folder.name for folder in found)
             raise DataError(f"holds {names} but no train/ with a folder for each class", where=str(path))
         return {"train": path}
-    splits: dict[str, Path] = {}
     for folder in found:
-        split = _SPLIT_NAMES.get(folder.name)
-        if split is None:
+        if not _split_of(folder):
             raise DataError(
                 f"holds '{folder.name}' beside train/", where=str(path), hint="keep only train/, val/ and test/ here"
             )
+    return _named_splits(found, where=path)
+
+
+def _unlabelled_tables(path: Path) -> dict[str, FileTable]:
+    """Split -> its files, whatever its folders hold: what lies neither in val/ nor in test/ is for training."""
+    root = _unwrapped(path)
+    found = _subfolders(root)
+    splits = _named_splits([folder for folder in found if _split_of(folder)], where=root)
+    judging = {split: folder for split, folder in splits.items() if split != "train"}
+    if "train" in splits and len(splits) == len(found):
+        train = list_all_files(splits["train"])
+    else:
+        train = list_all_files(root, without={folder.name for folder in judging.values()})
+    return {"train": train} | {split: list_all_files(folder) for split, folder in judging.items()}
+
+
+def _unwrapped(path: Path) -> Path:
+    """The folder inside which splits are looked for: a folder alone in another, as archives make them, is gone into."""
+    found = _subfolders(path)
+    while len(found) == 1 and not _split_of(found[0]) and not holds_images(path):
+        path, found = found[0], _subfolders(found[0])
+    return path
+
+
+def _named_splits(folders: Sequence[Path], *, where: Path) -> dict[str, Path]:
+    """Split -> its folder, in the order train, val, test.
+
+    Raises:
+        DataError: Two folders are the same split.
+    """
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        split = _split_of(folder)
         if split in splits:
-            raise DataError(f"holds both '{splits[split].name}' and '{folder.name}'", where=str(path))
+            raise DataError(f"holds both '{splits[split].name}' and '{folder.name}'", where=str(where))
         splits[split] = folder
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
 
 
-def _folders_of_splits(path: Path) -> dict[str, Path]:
-    """Split -> folder, whatever they hold; only `train` where the folder is not made of splits."""
-    if not path.is_dir():
-        raise DataError("is not a folder", where=str(path), hint="write images:FOLDER")
-    found = {_SPLIT_NAMES.get(folder.name, ""): folder for folder in _subfolders(path)}
-    if "train" not in found or "" in found:
-        return {"train": path}
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+def _split_of(folder: Path) -> str:
+    """Which split a folder's name means; empty for none."""
+    return _SPLIT_NAMES.get(folder.name.lower(), "")
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError("is not a folder", where=str(folder), hint="write images:FOLDER")
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def _class_folders(folder: Path, *, root: Path) -> list[Path]:
+    """The folders of the classes.
+
+    Args:
+        folder: Of the split.
+        root: The folder that was named.
+
+    Raises:
+        DataError: There is none, or all hold folders and no image themselves, so that they are no classes.
+    """
     found = _subfolders(folder)
     if not found:
         hint = "put the images of each class in a folder named after it"
         raise DataError("holds no class folders", where=str(folder), hint=hint)
+    outer = [each for each in found if _subfolders(each) and not holds_images(each)]
+    if len(outer) == len(found):
+        names = _listed(outer)
+        inner = _listed(_subfolders(outer[0]))
+        hint = "the images of a class lie in its folder itself; splits are called train/, val/ and test/"
+        if len(found) == 1:
+            hint = f"write images:{outer[0]}" if folder == root else f"move {inner} one folder up"
+        raise DataError(
+            f"{names}: no class, since no image lies there but folders ({inner})", where=str(folder), hint=hint
+        )
     return found
+
+
+def _listed(folders: Sequence[Path]) -> str:
+    """The names of the first few."""
+    return ", ".join(folder.name for folder in folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
 
 
 def _require_same_classes(tables: Mapping[str, FileTable], folders: Mapping[str, Path]) -> None:

@@ -158,9 +158,31 @@ def test_classes_count_over_all_splits_and_may_have_names():
 
 
 def test_arrays_of_other_names_are_left_out_and_said_so():
-    splits = _splits(np.zeros((4, 5)), notes=np.zeros(1))
+    given = {"x_train": np.zeros((4, 5)), "y_train": LABELS, "y": LABELS, "notes": np.zeros(1)}
 
-    assert splits.decisions[-1].choice == "notes"
+    splits = splits_from_arrays(given, layout="auto", where="a.npz")
+
+    assert splits.decisions[-1].choice == "notes, y"
+    assert splits.decisions[-1].reason == "the set is made of x_train, y_train"
+
+
+def test_x_and_y_beside_a_test_set_are_the_training_samples():
+    given = {"x": np.ones((4, 5)), "y": LABELS, "x_test": np.zeros((2, 5)), "y_test": LABELS[:2]}
+
+    splits = splits_from_arrays(given, layout="auto", where="a.npz")
+
+    assert (len(splits.train), splits.val) == (4, None)
+    assert splits.test is not None
+    assert splits.test.labels.tolist() == [0, 1]
+    assert splits.decisions == ()
+    with pytest.raises(DataError, match="lacks y_test"):
+        splits_from_arrays({name: given[name] for name in ("x", "y", "x_test")}, layout="auto", where="a.npz")
+
+
+@pytest.mark.parametrize("largest", [1_000, 10**9, 2**62])
+def test_whole_numbers_far_beyond_the_samples_are_no_classes(largest):
+    with pytest.raises(DataError, match=f"labels reach {largest}, and there are 4 samples.*given as floats"):
+        _splits(np.zeros((4, 5)), np.array([0, 3, 5, largest]))
 
 
 def test_the_fingerprint_depends_on_content_shape_and_class_names():

@@ -28,6 +28,8 @@ def test_what_has_a_format_or_cannot_be_told_stays_as_it_is(source: str) -> None
     [
         (["train-images-idx3-ubyte"], "idx"),
         (["train-images-idx3-ubyte.gz"], "idx"),
+        (["train-images.idx3-ubyte"], "idx"),
+        (["train-images.idx3-ubyte.gz"], "idx"),
         (["data_batch_1", "batches.meta"], "cifar"),
         (["meta", "train", "test"], "cifar"),
         (["cifar-10-batches-py/data_batch_1"], "cifar"),

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compressor import label_sets
+from compressor.data.formats import images
 from compressor.data.open import open_dataset, stratified_positions
 from compressor.data.samples import SubsetSamples
 from compressor.errors import DataError, RecipeError, UnknownNameError
@@ -101,6 +103,21 @@ def test_a_draw_from_many_rare_labels_has_the_wanted_size(share, number):
     assert len(np.unique(np.delete(labels, drawn))) == 100
 
 
+def test_sets_of_classes_are_drawn_at_random_and_each_class_stays_in_training(tmp_path):
+    """Nearly every sample has a set that no other has, and class 39 has one sample alone."""
+    members = np.random.default_rng(0).integers(0, 2, (200, 40))
+    members[:, 39] = np.arange(200) == 7
+    source = _archive(tmp_path, x_train=np.arange(200, dtype=np.float32)[:, None], y_train=members)
+
+    first, other = (open_dataset(DataSettings(source=source, split_seed=seed)) for seed in (0, 1))
+
+    assert first.describe()["sizes"] == {"train": 153, "val": 17, "test": 30}
+    assert sorted(_values(first.train) + _values(first.val) + _values(first.test)) == list(range(200))
+    assert _values(first.test) != _values(other.test)
+    assert all(label_sets.decode(each.train.labels, 40).any(axis=0).all() for each in (first, other))
+    assert [decision.reason.split(", ")[1] for decision in first.decisions] == ["at random", "at random"]
+
+
 def test_two_streams_of_one_seed_draw_differently():
     labels = np.zeros(100, np.int64)
 
@@ -117,7 +134,7 @@ def test_nothing_can_be_set_apart_from_one_sample_of_each_class(tmp_path):
 def test_a_class_without_training_samples_is_named(tmp_path):
     source = _archive(tmp_path, counts=(9, 0, 9), classes=["cat", "dog", "emu"])
 
-    with pytest.raises(DataError, match="no training sample of dog"):
+    with pytest.raises(DataError, match=r"no training sample of dog.*numbers to be told .* floats"):
         open_dataset(DataSettings(source=source))
 
 
@@ -186,6 +203,15 @@ def test_too_many_unreadable_samples_stop_with_the_first_five_names(tmp_path):
         DataError, match=r"7 of 17 samples cannot be read \(41\.2%\): a/bad0.*a/bad4\.png, \.\.\. — mend"
     ):
         open_dataset(DataSettings(source=source))
+
+
+def test_the_share_of_unreadable_samples_is_that_of_those_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_SAMPLED_FILES", 12)
+    source = _pictures(tmp_path / "p", good=20, bad=20)
+    streamed = {"decode": "stream"}
+
+    with pytest.raises(DataError, match=r"\d of (8|9|10|11|12) samples looked at cannot be read"):
+        open_dataset(DataSettings(source=source, options=streamed, max_unreadable=0.1))
 
 
 def test_a_few_unreadable_samples_are_left_out_and_named(tmp_path):

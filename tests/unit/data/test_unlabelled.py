@@ -108,6 +108,31 @@ def test_the_test_folder_of_the_second_source_is_not_learned_from(photos, tmp_pa
     assert dataset.describe()["sizes"]["unlabelled"] == 1
 
 
+@pytest.mark.parametrize(
+    ("names", "learned", "aside"),
+    [
+        (["train/a/1.png", "test/a/2.png", "unlabelled/3.png"], 2, 1),
+        (["train/1.png", "valid/2.png", "Testing/3.png", "__MACOSX/a/4.png"], 2, 2),
+        (["2020/1.png", "2.png", "test/3.png"], 2, 1),
+        (["more/train/1.png", "more/test/2.png"], 1, 1),
+    ],
+)
+def test_val_and_test_folders_are_not_learned_from_whatever_lies_beside_them(photos, tmp_path, names, learned, aside):
+    second = pictures(tmp_path / "second", names)
+
+    dataset = open_dataset(DataSettings(source=photos, unlabelled=second))
+
+    assert dataset.describe()["sizes"]["unlabelled"] == learned
+    assert choices(dataset)[f"val and test of {second}"] == f"{aside} are left out"
+
+
+def test_a_folder_with_a_test_set_alone_says_what_it_leaves_out(photos, tmp_path):
+    second = pictures(tmp_path / "second", ["Test/1.png"])
+
+    with pytest.raises(DataError, match=r"no images here — what lies in Test is left out"):
+        open_dataset(DataSettings(source=photos, unlabelled=second))
+
+
 def test_the_content_of_the_folder_counts_and_not_its_name(photos, tmp_path):
     first, second = (pictures(tmp_path / name, ["1.png", "2.png"]) for name in ("one", "two"))
 

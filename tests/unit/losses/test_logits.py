@@ -259,3 +259,12 @@ def test_a_temperature_must_be_above_zero(loss: type, temperature: float) -> Non
 def test_a_weight_must_not_be_negative(loss: type) -> None:
     with pytest.raises(InputError, match="hard = -1"):
         loss(hard=-1)
+
+
+@pytest.mark.parametrize("loss", [KD, MseLogits, DIST, DKD, NKD, WTTM], ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("classes", [1, 2])
+def test_logits_of_fewer_than_three_classes_are_not_standardised(loss, classes):
+    """Two of them are ±0.707 whatever they were, and one has no deviation."""
+    few = [Outputs(each[:, :classes].float()) for each in (STUDENT, TEACHER)]
+    with pytest.raises(InputError, match=rf"standardised logits of {classes} classes .* leave out standardise"):
+        loss(standardise=True)(*few, replace(batch(), labels=torch.zeros_like(LABELS)))

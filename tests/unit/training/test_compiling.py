@@ -9,6 +9,7 @@ from torch import nn
 from compressor.errors import ModelError
 from compressor.training import compiling
 from compressor.training.compiling import Compiler
+from compressor.training.resume import Position
 from compressor.training.stopwatch import Stopwatch
 
 
@@ -69,7 +70,35 @@ def test_the_time_of_a_step_is_that_after_the_warm_up():
         watch.seconds["student"] += 10.0 if step < 4 else 1.0
         watch.seconds["backward"] += 20.0 if step < 4 else 2.0
     assert decided == [False] * 14 + [True]
-    assert compiler.seconds_per_step(watch)["student"] == pytest.approx(3.3)  # the fifteenth step is counted in here
+    assert compiler.seconds_per_step()["student"] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("in_an_epoch", [1, 6, 14])
+def test_steps_are_timed_through_epochs_that_begin_a_watch_of_their_own(in_an_epoch):
+    compiler, watch = Compiler("auto"), Stopwatch()
+    for step in range(15):
+        if step % in_an_epoch == 0:
+            watch = Stopwatch()
+        decided = compiler.is_time(watch)
+        watch.seconds["student"] += 10.0 if step < 4 else 1.0
+    assert decided
+    assert compiler.seconds_per_step()["student"] == pytest.approx(1.0)
+
+
+def test_what_was_decided_before_an_interruption_is_not_waited_for():
+    compiler, net = Compiler("auto", decided=True), network()
+    decision = {"what": "compile student", "choice": "on", "reason": "it pays"}
+    position = Position("k", compiled=["student"], decisions=[decision])
+    assert compiling.was_decided(position)
+    assert compiler.is_time(Stopwatch())
+
+    one = compiling.Candidate("student", net, learns=True, steps_left=3, trial=lambda: None)
+    seconds = compiler.seconds_per_step()
+    compiler.settle([one], seconds_per_step=seconds, position=position, device="cpu", world_size=1)
+
+    assert seconds == {}
+    assert net._compiled_call_impl is not None
+    assert position.decisions == [decision]
 
 
 def test_a_stated_choice_is_not_waited_for():

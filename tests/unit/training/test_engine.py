@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from compressor import registry
+from compressor.artifact import Decision
 from compressor.data.open import open_dataset
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
@@ -23,7 +24,7 @@ from compressor.teachers._cache import CachedTeacher
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
 from compressor.teachers.none import NoTeacher
-from compressor.training import engine, resume, teaching
+from compressor.training import compiling, engine, resume, teaching
 from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import network_for
@@ -391,6 +392,25 @@ def test_compiled_training_learns_the_same(job):
     # dropout is drawn by other kernels, so the two runs are alike and not the same
     assert compiled.curve[-1]["train_loss"] == pytest.approx(plain.curve[-1]["train_loss"], rel=0.05)
     assert compiled.network._compiled_call_impl is None
+
+
+def test_a_run_that_goes_on_is_compiled_from_its_first_step(job, monkeypatch):
+    """So that it computes with the kernels it began with."""
+    compiled_before = []
+    monkeypatch.setattr(compiling, "compile_now", lambda network, trial: 1.0)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled_before.append("compiled"))
+    monkeypatch.setattr(compiling, "choose", lambda *_, **__: (True, Decision("compile student", "on", "it pays")))
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(compile="auto", losses=(engine.WeightedLoss("hard", 1.0, StopAfter(16, signal.SIGINT)),)))
+    assert compiled_before == []  # it was tried, and left as it is
+
+    class Telling(Hard):
+        def __call__(self, student, teacher, batch):
+            compiled_before.append("step")
+            return super().__call__(student, teacher, batch)
+
+    engine.fit(job(compile="auto", losses=(engine.WeightedLoss("hard", 1.0, Telling()),)))
+    assert compiled_before[:2] == ["compiled", "step"]
 
 
 def test_every_epoch_says_where_its_milliseconds_went(job):

@@ -35,14 +35,24 @@ def test_class_folders_alone_are_all_training(flowers):
     assert splits.test is None
 
 
-@pytest.mark.parametrize("val_name", ["val", "valid", "validation"])
-def test_train_val_and_test_folders_are_splits(tmp_path, val_name):
-    for split in ("train", val_name, "test"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "val", "test"),
+        ("train", "valid", "test"),
+        ("train", "validation", "test"),
+        ("Training", "Val", "Testing"),
+        ("TRAIN", "Validation", "Test"),
+    ],
+)
+def test_train_val_and_test_folders_are_splits(tmp_path, names):
+    for split in names:
         for label in ("a", "b"):
             _paint(tmp_path / split / label / "x.png")
 
     splits = images(tmp_path)
 
+    assert splits.classes == ("a", "b")
     assert [len(samples) for samples in (splits.train, splits.val, splits.test)] == [2, 2, 2]
 
 
@@ -248,6 +258,31 @@ def test_an_empty_class_folder_is_named(flowers):
 
     with pytest.raises(DataError, match="no images in tulip"):
         images(flowers)
+
+
+@pytest.mark.parametrize(
+    ("places", "message", "hint"),
+    [
+        (("photos/cat", "photos/dog"), r"photos: no class.*\(cat, dog\)", "write images:{}/photos"),
+        (("train/x/cat", "train/x/dog", "test/cat"), r"train: x: no class", "move cat, dog one folder up"),
+        (("learn/cat", "judge/cat"), r"judge, learn: no class.*\(cat\)", "splits are called train/, val/ and test/"),
+    ],
+)
+def test_a_folder_of_folders_is_no_class(tmp_path, places, message, hint):
+    for place in places:
+        _paint(tmp_path / place / "x.png")
+
+    with pytest.raises(DataError, match=message) as told:
+        images(tmp_path)
+
+    assert hint.format(tmp_path) in (told.value.hint or "")
+
+
+def test_deeper_folders_of_a_class_count_too(flowers):
+    _paint(flowers / "rose" / "2024" / "x.png")
+    _paint(flowers / "tulip" / "2023" / "x.png")
+
+    assert images(flowers).train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
 
 
 def test_class_sets_that_differ_between_splits_are_told(tmp_path):
