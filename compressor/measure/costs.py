@@ -31,6 +31,7 @@ class Costs:
         pixels: Real samples as the data gives them, at least two.
         scratch: A folder for files.
         shrink: Changes a float file into the one that ships, as quantization does; None where the float file ships.
+        whole_ms: Milliseconds of the whole network where they are known already, so that times are on the same scale again.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Costs:
         pixels: NDArray[Any],
         scratch: Path,
         shrink: Callable[[Path], None] | None = None,
+        whole_ms: float | None = None,
     ) -> None:
         self._network = whole
         self._export = export
@@ -49,6 +51,7 @@ class Costs:
         self._pixels = pixels
         self._scratch = scratch
         self._shrink = shrink
+        self._known_ms = whole_ms
 
     def of(self, module: nn.Module, what: str) -> float:
         """One cost of a variant: multiply-adds, parameters, milliseconds, or 10^6 bytes.
@@ -62,26 +65,33 @@ class Costs:
             return float(inspection.count_parameters(module))
         if what == "size_mb":
             return self._written(module, "sized").stat().st_size / 1e6
+        if module is self._network.module:
+            return self.whole_ms
         return self.times({"it": module})["it"]
 
     def times(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Milliseconds of variants: the whole network's, over how many times faster each was beside it."""
-        whole_ms, whole = self._whole
         found = {}
         names = list(modules)
         for first in range(0, len(names), _TIMED_AT_ONCE):
             files = {name: self._written(modules[name], name) for name in names[first : first + _TIMED_AT_ONCE]}
-            taken = time_models({"": whole, **files}, profile=self._profile, inputs=self._inputs)
-            for name in files:
-                found[name] = whole_ms / paired_speedup(taken[""].blocks, taken[name].blocks).ratio
+            taken = time_models({"": self._whole, **files}, profile=self._profile, inputs=self._inputs)
+            for name, file in files.items():
+                found[name] = self.whole_ms / paired_speedup(taken[""].blocks, taken[name].blocks).ratio
+                file.unlink()
         return found
 
     @cached_property
-    def _whole(self) -> tuple[float, Path]:
-        """Milliseconds of the whole network on its own, and its file."""
-        file = self._written(self._network.module, "whole")
-        alone = time_models({"": file}, profile=self._profile, inputs=self._inputs)
-        return float(np.median(alone[""].samples_ms)), file
+    def whole_ms(self) -> float:
+        """Milliseconds of the whole network on its own: the scale of all times."""
+        if self._known_ms is not None:
+            return self._known_ms
+        alone = time_models({"": self._whole}, profile=self._profile, inputs=self._inputs)
+        return float(np.median(alone[""].samples_ms))
+
+    @cached_property
+    def _whole(self) -> Path:
+        return self._written(self._network.module, "whole")
 
     @cached_property
     def _inputs(self) -> Path:

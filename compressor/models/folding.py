@@ -11,12 +11,14 @@ import copy
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental import optimization
+from torch.nn import functional
 
 from compressor.errors import FOREIGN_FAULTS
 from compressor.models.combined import Combined
 from compressor.models.network import Network
 
 _LARGEST_DIFFERENCE = 1e-3
+_CALLS = (functional.batch_norm, torch.batch_norm)
 
 
 def fold_batch_norm(network: Network, inputs: Tensor) -> tuple[Network, str]:
@@ -41,12 +43,25 @@ def fold_batch_norm(network: Network, inputs: Tensor) -> tuple[Network, str]:
             expected, got = network(inputs), folded(inputs)
     except (*FOREIGN_FAULTS, fx.proxy.TraceError) as fault:
         return network, f"left as it is: torch.fx cannot follow it ({type(fault).__name__})"
-    left = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in folded.modules())
+    left = _norms_left(folded)
+    if left >= num_norms:
+        return network, f"left as it is: torch.fx finds none of {num_norms} behind a convolution"
     spread = float(expected.std()) or 1.0
     difference = float((expected - got).abs().max()) / spread
     if not difference <= _LARGEST_DIFFERENCE:
         return network, f"left as it is: folded, it answers differently (by {difference:.1e} of the spread)"
     return folded.eval().requires_grad_(False), f"{num_norms - left} of {num_norms}; answers differ by {difference:.0e}"
+
+
+def _norms_left(folded: nn.Module) -> int:
+    """Norms that are modules, and calls in traced graphs of those that torch.fx followed into (timm's, for one)."""
+    called: int = sum(
+        node.op == "call_function" and node.target in _CALLS
+        for module in folded.modules()
+        if isinstance(module, fx.GraphModule)
+        for node in module.graph.nodes
+    )
+    return called + sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in folded.modules())
 
 
 def _fold_members(network: Network, inputs: Tensor) -> tuple[Network, str]:

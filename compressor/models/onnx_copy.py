@@ -13,17 +13,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
+from onnx.external_data_helper import load_external_data_for_model
 
+from compressor.errors import ModelError
 from compressor.models.inspection import external_files
 from compressor.models.normalisation import Normalisation
 
 INPUT = "compress.input"
+_LARGEST = 2**31 - 1  # bytes of one file of protocol buffers
 
 
 def write_copy(
     file: Path, destination: Path, *, normalisation: Normalisation | None, gives_probabilities: bool, smallest: float
 ) -> None:
-    """Copy a model, with the files beside it that hold its weights.
+    """Copy a model with its weights in it, or beside it where they are more than one file can hold.
 
     Args:
         file: A model that ONNX Runtime has loaded.
@@ -47,11 +50,36 @@ def write_copy(
         entry.key, entry.value = INPUT, json.dumps(told)
     if gives_probabilities:
         _append_logarithm(model, smallest)
-    for beside in external_files(model, file.parent):
+    if _size(model, file) <= _LARGEST:
+        load_external_data_for_model(model, str(file.parent))
+    for beside in external_files(model, file.parent):  # none, once they are in the model
         copied = destination.parent / beside.relative_to(file.parent)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(beside, copied)
     onnx.save(model, str(destination))
+
+
+def whole(file: Path) -> ModelProto:
+    """A model with all its weights in it, also those that lie in files beside it.
+
+    Raises:
+        ModelError: They are more than one file can hold.
+    """
+    model = onnx.load(str(file), load_external_data=False)
+    size = _size(model, file)
+    if size > _LARGEST:
+        raise ModelError(
+            f"holds {size / 1e9:.1f} GB of weights, and a model above 2 GB cannot be changed",
+            where=str(file),
+            hint="distil or prune it first",
+        )
+    load_external_data_for_model(model, str(file.parent))
+    return model
+
+
+def _size(model: ModelProto, file: Path) -> int:
+    """Bytes of a file and of those beside it that hold its weights."""
+    return file.stat().st_size + sum(beside.stat().st_size for beside in external_files(model, file.parent))
 
 
 def _append_logarithm(model: ModelProto, smallest: float) -> None:

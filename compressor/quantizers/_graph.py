@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import version_converter
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from compressor.errors import ModelError
+from compressor.models import onnx_copy
 
+_LOWEST_OPSET = 13  # the first whose QuantizeLinear has a scale for each channel
+_LOWEST_IR = 4  # the first whose weights need not be inputs
 _KEPT_METADATA = "compress."
 _PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 
@@ -24,17 +28,21 @@ _PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 def prepared(source: Path, scratch: Path) -> Path:
     """A pre-processed copy of `source` in `scratch`; its nodes have unique names and its metadata is the source's.
 
+    Its weights are in it, and its operator set is 13 at least.
+
     Raises:
-        ModelError: It is no model that ONNX Runtime can optimise.
+        ModelError: It is no model that ONNX Runtime can optimise, or larger than one file can be.
     """
-    file = scratch / "float.onnx"
+    file, whole = scratch / "float.onnx", scratch / "whole.onnx"
+    original = _modern(onnx_copy.whole(source), source)
+    onnx.save(original, whole)
     try:
         with kept_quiet():
-            quant_pre_process(str(source), str(file), skip_symbolic_shape=True)
+            quant_pre_process(str(whole), str(file), skip_symbolic_shape=True)
     except Exception as fault:
         reason = str(fault).strip().split("\n")[0]
         raise ModelError(f"cannot be prepared for quantization: {reason}", where=str(source)) from fault
-    model, original = onnx.load(file), onnx.load(source)
+    model = onnx.load(file)
     seen: set[str] = set()
     for position, node in enumerate(model.graph.node):
         if not node.name or node.name in seen:
@@ -45,6 +53,34 @@ def prepared(source: Path, scratch: Path) -> Path:
     copy_metadata(original, model)
     onnx.save(model, file)
     return file
+
+
+def _modern(model: Any, source: Path) -> Any:
+    """The model in an operator set that holds all that quantization writes, its weights no inputs.
+
+    Raises:
+        ModelError: It cannot be converted.
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for listed in [given for given in model.graph.input if given.name in stored]:  # as models of before 2019 do
+        model.graph.input.remove(listed)
+    model.ir_version = max(model.ir_version, _LOWEST_IR)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), _LOWEST_OPSET)
+    if opset >= _LOWEST_OPSET:
+        return model
+    try:
+        with kept_quiet():
+            converted = version_converter.convert_version(model, _LOWEST_OPSET)
+            onnx.checker.check_model(converted, full_check=True)
+    except Exception as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise ModelError(
+            f"opset {opset} cannot be quantized, nor converted to {_LOWEST_OPSET}: {reason}",
+            where=str(source),
+            hint=f"export it again with opset {_LOWEST_OPSET} or later",
+        ) from fault
+    copy_metadata(model, converted)
+    return converted
 
 
 def copy_metadata(source: Any, model: Any) -> None:

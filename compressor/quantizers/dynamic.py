@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.onnx_model import ONNXModel
 
 from compressor.artifact import Decision
 from compressor.errors import ModelError
@@ -58,9 +60,11 @@ class _Dynamic:
 
     def write(self, destination: Path, *, keep_float: Collection[str] = ()) -> None:
         """Write the model."""
+        model = onnx.load(self.float_model)
         with _graph.kept_quiet():
+            _split_gemms(model)
             quantize_dynamic(
-                str(self.float_model),
+                model,
                 str(destination),
                 op_types_to_quantize=sorted(_PRODUCTS),
                 per_channel=self.per_channel,
@@ -70,3 +74,16 @@ class _Dynamic:
                 extra_options={"MatMulConstBOnly": True},
             )
         _graph.save(onnx.load(destination), destination, source=self.float_model)
+
+
+def _split_gemms(model: Any) -> None:
+    """Make a product and an addition of each Gemm, in place, the product under its name.
+
+    ONNX Runtime's quantizer does the same first, but names the product `x_MatMul`, which no name to exclude then matches.
+    """
+    names = {node.name for node in model.graph.node if node.op_type == "Gemm"}
+    ONNXModel(model).replace_gemm_with_matmul()
+    for node in model.graph.node:
+        name = node.name.removesuffix("_MatMul")
+        if node.op_type == "MatMul" and name in names:
+            node.name = name

@@ -38,7 +38,7 @@ def order_faults(recipe: Recipe) -> list[Fault]:
 
 
 def _no_network_faults(recipe: Recipe) -> list[Fault]:
-    """A chain that begins by changing the teacher needs one that is a network."""
+    """A chain that begins by changing the teacher needs one that is a network; several as one can only be quantized."""
     first = recipe.chain[0] if recipe.chain else "distill"
     if recipe.teacher is None or recipe.train is not None or first == "distill":
         return []
@@ -46,9 +46,10 @@ def _no_network_faults(recipe: Recipe) -> list[Fault]:
         takes = takes_of(recipe.teacher.kind)
     except CompressError:
         return []  # already among the faults of names
-    if {"network", "networks"} & set(takes):
+    if "network" in takes or ("networks" in takes and first == "quantize"):
         return []
-    message = f"'{first}' changes a network, and a teacher of the kind '{recipe.teacher.kind}' is none"
+    what = "several" if "networks" in takes else "none"
+    message = f"'{first}' changes a network, and a teacher of the kind '{recipe.teacher.kind}' is {what}"
     return [Fault("stages", message, "distil a student first: add [student]")]
 
 

@@ -20,6 +20,7 @@ from compressor.measure.accuracy import evaluate, predict
 from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
 from compressor.recipe import ModelSettings
+from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
 from compressor.teachers.onnx import SMALLEST, OnnxFile
 from compressor.training.keep import keep
@@ -131,7 +132,7 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
             target.manifest("onnx"),
             data=dataset.describe(),
             metrics=metrics,
-            details={"title": file.stem, "size_bytes": copy.stat().st_size},
+            details={"title": file.stem, "size_bytes": OrtCpu().file_size(copy)},
             decisions=(
                 *dataset.decisions,
                 Decision("weights", file.stem, f"taken as they are from {file.name}; nothing was trained"),

@@ -79,10 +79,16 @@ def prune(
 
     Raises:
         ModelError: The network cannot be cut, or cannot be kept.
-        InputError: It is as small as asked for already.
+        InputError: It is as small as asked for already, or nothing is left to judge a drop on.
         DivergenceError: Recovery met NaN or exploded.
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
+    if settings.max_drop is not None and material.dataset.val is None:
+        raise InputError(
+            f"max_drop = {settings.max_drop:g} is judged on validation samples, and there are none",
+            where="prune.max_drop",
+            hint="keep a val_share, or leave max_drop out",
+        )
     require_same_classes(source, material.dataset, what="network")
     loaded = checkpoint.load(source)
     require_keepable(loaded, material.dataset)
@@ -106,6 +112,9 @@ class _Pruning(OnMaterial):
         self.what, self.wanted = self.settings.target
         few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
         pixels = self.dataset.train.fetch(few)
+        self.rounds = Rounds(self.target.state, key=self.target.key)
+        whole = self.rounds.find("whole")
+        self.known: dict[str, Any] | None = whole[1] if whole else None
         self.costs = Costs(
             self.loaded.network,
             export=self.export,
@@ -113,11 +122,11 @@ class _Pruning(OnMaterial):
             pixels=pixels,
             scratch=self.scratch,
             shrink=partial(make_int8, pixels=pixels, cpu=cpu("this")) if self.settings.measured_as == "int8" else None,
+            whole_ms=self.known["start"] if self.known and self.what == "latency" else None,
         )
         is_int8 = self.what in ("latency", "size_mb") and self.settings.measured_as == "int8"
         self.measured = f"{self.what} in int8" if is_int8 else self.what
         self.table: LatencyTable | None = None
-        self.rounds = Rounds(self.target.state, key=self.target.key)
         self.decisions: list[Decision] = []
         self.curve: list[Mapping[str, Any]] = []
         self.history: list[dict[str, Any]] = []
@@ -127,8 +136,7 @@ class _Pruning(OnMaterial):
 
     def to_the_end(self) -> Artifact:
         whole = self.loaded
-        kept = self.rounds.find("whole")
-        start = kept[1]["start"] if kept else self.costs.of(whole.network.module, self.what)
+        start = self.known["start"] if self.known else self.costs.of(whole.network.module, self.what)
         share = self.wanted / start if self.what == "size_mb" else self.wanted
         if share >= 1:
             raise InputError(
@@ -137,7 +145,7 @@ class _Pruning(OnMaterial):
             )
         first = self.metric(whole.network)
         console.note(f"prune  {self.measured} {_amount(self.what, start)} → {share:.0%}; {self._score_text(first)}")
-        scanned = kept[1] if kept else self._scan(whole, start=start)
+        scanned = self.known or self._scan(whole, start=start)
         best, reached = whole, start
         for number in range(1, self.settings.rounds + 1):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
@@ -150,8 +158,8 @@ class _Pruning(OnMaterial):
                 record["kept"] = False
                 break
             best, reached = found, record["cost"]
-            if not record["met"]:
-                reason = f"the narrowest widths that may be cut to leave {reached / start:.0%} of the {self.what}"
+            if not record["met"] and (record["narrowest"] or number == self.settings.rounds):
+                reason = f"{record['short']}; {reached / start:.0%} of the {self.what} is left"
                 self.decisions.append(Decision("rounds", str(number), reason))
                 break
         return self._kept(best, start=start, reached=reached, scanned=scanned, first=first)
@@ -182,6 +190,7 @@ class _Pruning(OnMaterial):
         drop = None if first is None or after is None else 100 * (first - after)
         record = {**record, "after": after, "drop": drop, **training}
         loaded, record = self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
+        resume.discard(self._training_state(number))
         self._take_in(record)
         console.note(f"{title}: {self._score_text(after)} after recovery")
         return loaded, record
@@ -208,6 +217,8 @@ class _Pruning(OnMaterial):
         record = {
             "cost": cut.reached,
             "met": cut.met,
+            "short": cut.short,
+            "narrowest": cut.narrowest,
             "candidates": cut.tried,
             "before": self.metric(pruned),
             "batch_norms": norms,
@@ -230,13 +241,14 @@ class _Pruning(OnMaterial):
             material=self.material,
             target=replace(self.target, role=title),
         )
-        state = self.target.state / f"training-{number}"
-        job = replace(job, key=artifact.key_of(stage=self.target.key, round=number), state=state)
-        trained = engine.fit(job)
-        resume.discard(state)
+        key = artifact.key_of(stage=self.target.key, round=number)
+        trained = engine.fit(replace(job, key=key, state=self._training_state(number)))
         chosen = [asdict(decision) for decision in (*why_views, *why_teacher, *trained.decisions)]
         told = {"curve": list(trained.curve), "decisions": chosen, "interruptions": trained.interruptions}
         return loaded.with_network(trained.network), told
+
+    def _training_state(self, number: int) -> Path:
+        return self.target.state / f"training-{number}"
 
     def _take_in(self, record: Mapping[str, Any]) -> None:
         """What a round's training has to tell, once for decisions that every round makes alike."""
@@ -320,7 +332,9 @@ class _Pruning(OnMaterial):
 
     def _is_too_far_below(self, first: float | None, after: float | None) -> bool:
         limit = self.settings.max_drop
-        return limit is not None and first is not None and after is not None and 100 * (first - after) > limit + _ROUNDING
+        return (
+            limit is not None and first is not None and after is not None and 100 * (first - after) > limit + _ROUNDING
+        )
 
     def _score_text(self, score: float | None) -> str:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"

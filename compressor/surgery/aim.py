@@ -6,7 +6,7 @@ What a network costs is measured by whoever calls (`cost`, `times`), so this hol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,8 +21,12 @@ Ranking = Literal["global", "local", "isomorphic"]
 Times = Callable[[Mapping[str, nn.Module]], Mapping[str, float]]
 _HALVINGS = 9
 _TABLE_WIDTHS = (0.25, 0.5, 0.75)  # measured; between them the time is taken as linear
+_TIMED_AT_ONCE = 6  # candidates in memory and on disk at a time
 _TRIES = 4
+_MOST_TRIES = 8  # while none is fast enough
 _CLOSE = 0.97  # of the wanted time: close enough from below
+_NARROWEST = "these are the narrowest widths that may be cut to"
+_NO_FASTER = "no narrower width that may be cut to saves time"
 CLOCK = 1.01
 """A measured time within this of what was wanted has reached it: the clock tells no more apart."""
 
@@ -37,6 +41,8 @@ class Cut:
         reached: Its cost, in the unit of what was wanted.
         met: Whether that is at or below what was wanted.
         tried: How many candidates were made on the way.
+        short: Why it falls short of what was wanted, where it does.
+        narrowest: Whether it does because nothing more can be cut.
     """
 
     module: nn.Module
@@ -44,6 +50,8 @@ class Cut:
     reached: float
     met: bool
     tried: int
+    short: str = ""
+    narrowest: bool = False
 
 
 def by_cost(
@@ -77,7 +85,7 @@ def by_cost(
 
     best = candidate(0.0, 1)
     if not best.met:
-        return best
+        return replace(best, short=_NARROWEST, narrowest=True)
     low, high = 0.0, 1.0
     for tried in range(2, _HALVINGS + 2):
         middle = (low + high) / 2
@@ -101,8 +109,8 @@ def by_latency(
 ) -> Cut:
     """The network that gives up the least importance for a measured time of at most `want_ms`.
 
-    The table predicts, the candidate is measured, and what is asked of the table is corrected by how far it was off, up to
-    four times.
+    The table predicts, the candidate is measured, and what is asked of the table is corrected by how far it was off: up to
+    four times, and while none is fast enough up to eight. A correction too small for another width is made larger.
 
     Args:
         prunable: What is cut.
@@ -115,50 +123,71 @@ def by_latency(
     """
     save_ms = wanted_saving = now_ms - want_ms
     best: Cut | None = None
-    seen: set[tuple[tuple[str, int], ...]] = set()
-    for tried in range(1, _TRIES + 1):
-        keep = latency.plan(prunable.groups, scores, table, save_ms=save_ms, round_to=round_to)
-        widths = tuple(sorted((name, len(kept)) for name, kept in keep.items()))
-        if widths in seen:
+    seen: list[dict[str, int]] = []
+
+    def plan(save_ms: float) -> dict[str, NDArray[np.int64]]:
+        return latency.plan(prunable.groups, scores, table, save_ms=save_ms, round_to=round_to)
+
+    narrowest = _widths(plan(np.inf))
+    while len(seen) < (_TRIES if best and best.met else _MOST_TRIES):
+        keep = plan(save_ms)
+        if not (best and best.met):
+            while _widths(keep) in seen and _widths(keep) != narrowest:
+                save_ms = max(save_ms, 0.0) + (CLOCK - 1) * now_ms
+                keep = plan(save_ms)
+        if _widths(keep) in seen:
             break
-        seen.add(widths)
+        seen.append(_widths(keep))
         module = prunable.cut(keep)
         reached = times({"candidate": module})["candidate"]
-        found = Cut(module, keep, reached, reached <= CLOCK * want_ms, tried)
+        found = Cut(module, keep, reached, reached <= CLOCK * want_ms, len(seen))
         best = found if best is None or _is_better(found, best) else best
         if _CLOSE * want_ms <= reached <= CLOCK * want_ms:
             break
         really_saved = now_ms - reached
         save_ms *= min(2.0, max(0.5, wanted_saving / really_saved)) if really_saved > 0 else 2.0
     assert best is not None
-    return best
+    if best.met:
+        return best
+    if narrowest in seen:
+        return replace(best, short=_NO_FASTER, narrowest=True)
+    return replace(best, short=f"{len(seen)} candidates were timed and none was as fast as asked for")
 
 
 def measure_table(prunable: Prunable, *, times: Times, now_ms: float, round_to: int) -> LatencyTable:
     """Time the network with the groups of one shape cut, for each shape and a few widths.
 
     All groups of a shape are cut at once, since one alone may save less than the clock can tell; the saving is shared out.
+    A few candidates are held at a time.
     """
     alike: dict[object, list[Group]] = {}
     for group in prunable.groups:
         alike.setdefault(group.shape, []).append(group)
-    candidates: dict[str, tuple[list[Group], int, nn.Module]] = {}
-    for number, groups in enumerate(alike.values()):
-        for width in _widths_to_measure(groups[0], round_to=round_to):
-            keep = {group.name: np.arange(width, dtype=np.int64) for group in groups}
-            candidates[f"{number}-{width}"] = (groups, width, prunable.cut(keep))
-    measured = times({name: module for name, (_, _, module) in candidates.items()})
+    wanted = [
+        (groups, width) for groups in alike.values() for width in _widths_to_measure(groups[0], round_to=round_to)
+    ]
     saved = {group.name: {group.width: 0.0} for group in prunable.groups}
-    for name, (groups, width, _) in candidates.items():
-        for group in groups:
-            saved[group.name][width] = (now_ms - measured[name]) / len(groups)
+    for first in range(0, len(wanted), _TIMED_AT_ONCE):
+        at_once = dict(enumerate(wanted[first : first + _TIMED_AT_ONCE]))
+        measured = times({str(number): _all_at(prunable, *each) for number, each in at_once.items()})
+        for number, (groups, width) in at_once.items():
+            for group in groups:
+                saved[group.name][width] = (now_ms - measured[str(number)]) / len(groups)
     return LatencyTable(saved)
+
+
+def _all_at(prunable: Prunable, groups: list[Group], width: int) -> nn.Module:
+    return prunable.cut({group.name: np.arange(width, dtype=np.int64) for group in groups})
 
 
 def _widths_to_measure(group: Group, *, round_to: int) -> list[int]:
     allowed = latency.steps_of(group, round_to=round_to, least=0.1)[:-1]
     wanted = [share * group.width for share in _TABLE_WIDTHS]
     return sorted({min(allowed, key=lambda width: abs(width - target)) for target in wanted}) if allowed else []
+
+
+def _widths(keep: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
+    return {name: len(kept) for name, kept in keep.items()}
 
 
 def _is_better(found: Cut, best: Cut) -> bool:

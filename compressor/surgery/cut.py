@@ -7,6 +7,7 @@ What it cannot follow is found by trying: a group that cannot be cut is spared w
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.surgery.criteria._contract import Criterion
 
-_OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+_OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.MultiheadAttention)
 _ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 # Tracing and cutting meet whatever a network does; an assertion is how torch-pruning refuses.
 _FAULTS = (*FOREIGN_FAULTS, AssertionError, IndexError, KeyError, StopIteration)
@@ -35,7 +36,8 @@ class Group:
     Attributes:
         name: Dotted path of its first layer, the one whose outputs are cut.
         layers: Dotted paths of every layer whose outputs go with it.
-        width: Units now: channels, heads of an attention, or places in each group of a grouped convolution.
+        width: Units now: channels, heads of an attention, or places in each group of a grouped convolution and in each head
+            of `nn.MultiheadAttention`.
         unit: Channels of a unit.
         shape: Equal for groups of equal layers at equal resolution.
         heads: Whether a unit is a head of the attention at `name`.
@@ -52,7 +54,7 @@ class Group:
         """Channels of the first layer that make up `units`, sorted.
 
         A head is a run of channels; a unit of a grouped convolution is one channel of each of its groups, so that the
-        groups stay of equal size.
+        groups stay of equal size, and so are the heads of `nn.MultiheadAttention`.
         """
         if self.heads:
             found = [int(unit) * self.unit + offset for unit in units for offset in range(self.unit)]
@@ -161,7 +163,8 @@ class Prunable:
         """See that channels that are gone leave the answer that channels leave which nobody listens to.
 
         A network that pads or shifts channels can be cut so that it still runs, with its channels out of step. Where a
-        norm is taken over channels, fewer of them give another answer by right, and nothing can be compared.
+        norm is taken over channels, or their number scales an attention, fewer of them give another answer by right, and
+        nothing can be compared.
 
         Raises:
             ModelError: The answers differ.
@@ -236,7 +239,7 @@ def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tupl
         if inside_attention & set(cut):
             continue
         layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
-        unit = max(_channel_parts(each.dep.target.module) for each in traced)
+        unit = math.lcm(*(_channel_parts(each.dep.target.module) for each in traced))
         if width % unit == 0:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
     return found
@@ -357,6 +360,8 @@ def _channel_parts(module: nn.Module) -> int:
     """In how many parts of equal size a layer's channels must stay."""
     if isinstance(module, nn.modules.conv._ConvNd):
         return 1 if _is_depthwise(module) else module.groups
+    if isinstance(module, nn.MultiheadAttention):
+        return int(module.num_heads)
     return module.num_groups if isinstance(module, nn.GroupNorm) else 1
 
 

@@ -19,7 +19,8 @@ def accumulate(
 ) -> None:
     """Leave on `.grad` what the criterion needs: the mean gradient over all samples, or the mean of squared ones.
 
-    The network stays in its mode, evaluation for one that is looked at and not trained.
+    The network stays in its mode, evaluation for one that is looked at and not trained. Frozen parameters are looked at
+    like all others.
 
     Args:
         network: Takes the inputs.
@@ -30,8 +31,27 @@ def accumulate(
     network.zero_grad(set_to_none=True)
     if criterion.needs == "weights":
         return
-    squared = criterion.needs == "sample_gradients"
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters = list(network.parameters())
+    wanted = [parameter.requires_grad for parameter in parameters]
+    network.requires_grad_(True)
+    try:
+        found = _means(network, batches, loss, squared=criterion.needs == "sample_gradients")
+    finally:
+        for parameter, flag in zip(parameters, wanted, strict=True):
+            parameter.requires_grad_(flag)
+    for parameter, mean in zip(parameters, found, strict=True):
+        parameter.grad = mean
+
+
+def _means(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    squared: bool,
+) -> list[Tensor]:
+    """The mean gradient of each parameter over all samples, or the mean of squared ones."""
+    parameters = list(network.parameters())
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     samples = 0
     for inputs, labels in _single(batches) if squared else batches:
@@ -42,8 +62,7 @@ def accumulate(
             if parameter.grad is not None:
                 total += parameter.grad.square() if squared else len(inputs) * parameter.grad
         samples += len(inputs)
-    for total, parameter in zip(sums, parameters, strict=True):
-        parameter.grad = total / max(1, samples)
+    return [total / max(1, samples) for total in sums]
 
 
 def _single(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -18,7 +18,7 @@ from compressor.data.samples import Dataset
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
-from compressor.models import checkpoint
+from compressor.models import checkpoint, combined
 from compressor.models.build import Loaded
 from compressor.recipe import ModelSettings, TrainingSettings
 from compressor.teachers._contract import Teacher
@@ -138,7 +138,7 @@ def job_for(
     count = 0 if material.data.views.count == "auto" else material.data.views.count
     _require_something_to_learn(teacher, losses, material.dataset)
     if teacher.pairing() is not None and shown.mixes:
-        hint = "leave out material.data.views.mixup and cutmix"
+        hint = "leave out data.views.mixup and data.views.cutmix"
         raise InputError("this teacher pairs samples by their labels, and mixed samples have several", hint=hint)
     job = engine.Job(
         title=target.role,
@@ -177,7 +177,8 @@ def require_keepable(loaded: Loaded, dataset: Dataset) -> None:
     """Refuse, before anything is spent, a network that could be trained but not kept.
 
     Raises:
-        ModelError: It comes whole in a file, so there is no code to put other weights into.
+        ModelError: It comes whole in a file, so there is no code to put other weights into; or it is several networks, which
+            are kept one by one, as they came.
         ArtifactError: Its builder does not build the same network again.
     """
     if loaded.builder.form == "file":
@@ -185,6 +186,12 @@ def require_keepable(loaded: Loaded, dataset: Dataset) -> None:
             f"a {loaded.builder.target} file can teach but not be trained: there is no code to put other weights into",
             where=loaded.origin,
             hint="give the code that builds it: file.py:callable",
+        )
+    if loaded.builder.form == combined.FORM:
+        raise ModelError(
+            f"{loaded.title} can teach but not be changed as one network",
+            where=loaded.origin,
+            hint="distil it into one student first: compress distill",
         )
     with tempfile.TemporaryDirectory() as folder:
         details = checkpoint.write(Path(folder), loaded, fit=fit_of(dataset))

@@ -8,6 +8,7 @@ import pytest
 
 from compressor import api
 from compressor.cli import main as command_line
+from compressor.quantizers._targets import cpu
 from tests.small import write_project
 
 
@@ -84,6 +85,14 @@ def test_a_model_for_another_cpu_is_not_judged_by_its_time_here(trained, monkeyp
     assert typed(monkeypatch, "quantize", str(trained.path), "--target", "arm64", "--calibration", "32") == 0
 
     assert "speed there is for bench to measure there" in capsys.readouterr().out
+
+
+def test_a_latency_budget_of_another_cpu_is_missed_as_not_measured(trained, monkeypatch, capsys):
+    other = "arm64" if cpu("this").name != "arm64" else "x86-avx2"
+    budget = ("--target", other, "--max-latency-ms", "1000", "--calibration", "32")
+    assert typed(monkeypatch, "quantize", str(trained.path), *budget) == 1
+
+    assert "max_latency_ms = 1000 ms, not measured" in capsys.readouterr().err
 
 
 def test_inspect_shows_widths_before_and_after(trained, monkeypatch, capsys):

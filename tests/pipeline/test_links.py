@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,13 +17,16 @@ import torch
 
 from compressor import api, artifact, processes
 from compressor import recipe as recipes
-from compressor.errors import InputError, RecipeError
+from compressor.errors import InputError, ModelError, RecipeError
+from compressor.measure import costs
 from compressor.measure.statistics import Interval
-from compressor.models import checkpoint
+from compressor.models import checkpoint, onnx_copy
 from compressor.pipeline import compression
 from compressor.report import write as reports
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.stages import prune as pruning
 from compressor.stages import quantize as quantizing
+from compressor.training.rounds import Rounds
 from tests.small import recipe, write_project
 
 PRUNE = {"macs": 0.6, "epochs": 2, "rounds": 2, "batch_size": 32, "round_to": 1}
@@ -90,11 +95,9 @@ def test_the_quantized_model_is_judged_on_the_whole_test_set_and_says_for_which_
     assert told["target"]["name"] in ("x86-avx2", "x86-vnni", "arm64")
     assert told["checked_on_cpu"] == made.machine["cpu"]
     assert {layer["op"] for layer in told["layers"]} == {"Conv", "Gemm"}
-    assert {entry.key for entry in onnx.load(done.onnx["student"].file("model.onnx")).metadata_props} >= {
-        "compress.classes",
-        "compress.input",
-        "compress.quantization",
-    }
+    keys = {entry.key for entry in onnx.load(done.onnx["student"].file("model.onnx")).metadata_props}
+    assert keys >= {"compress.classes", "compress.input"}
+    assert ("compress.quantization" in keys) == (made.details["result"] == "static")
 
 
 def test_measurements_hold_a_row_for_every_link(chained):
@@ -263,12 +266,14 @@ def test_when_nothing_beats_float_the_result_is_the_float_model(chained, monkeyp
 
     made = api.quantize(done.artifacts["distilled"].path, options={"method": "float16", "max_drop": 0.0})
     of_float = answers(made)
+    told_of_float = {entry.key for entry in onnx.load(made.file("model.onnx")).metadata_props}
     forced = api.quantize(done.artifacts["distilled"].path, options={"method": "float16", "mixed": False})
 
     result = {decision.what: decision for decision in made.manifest.decisions}["result"]
     assert (result.choice, made.manifest.details["result"]) == ("float", "float")
     assert "slower here" in result.reason
-    assert not made.manifest.metrics["budgets_met"]
+    assert made.manifest.metrics["budgets_met"], "float16 keeps to the drop; it is its speed that it is not shipped for"
+    assert "compress.quantization" not in told_of_float
     assert of_float == answers(done.onnx["distilled"])
     assert forced.manifest.details["result"] == "float16"
     assert answers(forced) != of_float
@@ -358,6 +363,7 @@ def test_training_with_the_rounding_ends_in_an_int8_model_that_answers_as_it_was
     )
 
     assert made.manifest.details["result"] == "qat"
+    assert "compress.quantization" in {entry.key for entry in onnx.load(made.file("model.onnx")).metadata_props}
     assert len(made.manifest.details["curve"]) == 2
     assert made.manifest.metrics["test"]["metrics"]["accuracy"] > 0.9
     kinds = {node.op_type for node in onnx.load(made.file("model.onnx")).graph.node}
@@ -379,3 +385,161 @@ def test_a_model_that_takes_camera_pixels_is_quantized_with_its_input_as_it_was(
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert made.manifest.details["input_contract"]["layout"] == "NHWC"
     assert made.manifest.details["parity"]["agreement"] > 0.9
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A network takes 1 ms for each million of its parameters, times `clock.scale`; nothing is exported or run."""
+    told = SimpleNamespace(scale=1.0)
+
+    def write(network, file, **_):
+        file.write_text(str(sum(parameter.numel() for parameter in network.parameters())))
+
+    def time_models(files, **_):
+        taken = {name: told.scale * float(file.read_text()) / 1e6 for name, file in files.items()}
+        return {
+            name: SimpleNamespace(samples_ms=np.full(20, ms), blocks=tuple(np.full(2, ms) for _ in range(10)))
+            for name, ms in taken.items()
+        }
+
+    monkeypatch.setattr(costs.onnx_file, "write", write)
+    monkeypatch.setattr(costs, "time_models", time_models)
+    return told
+
+
+TWO_ROUNDS = {"epochs": 2, "rounds": 2, "batch_size": 64, "round_to": 8}
+
+
+def stopped_before(name: str, monkeypatch) -> None:
+    """End a prune when it is about to keep something under `name`."""
+    real = Rounds.keep
+
+    def keep(self, kept, *given, **named):
+        if kept == name:
+            raise KeyboardInterrupt
+        return real(self, kept, *given, **named)
+
+    monkeypatch.setattr(Rounds, "keep", keep)
+
+
+def test_a_latency_cut_that_goes_on_measures_on_the_scale_it_began_with(wide, clock):
+    with pytest.MonkeyPatch.context() as broken:
+        stopped_before("cut-2", broken)
+        with pytest.raises(KeyboardInterrupt):
+            api.prune(wide.path, options={"latency": 0.5, **TWO_ROUNDS, "epochs": 0})
+    clock.scale = 3.0  # the machine is slower by now
+
+    told = api.prune(wide.path, options={"latency": 0.5, **TWO_ROUNDS, "epochs": 0}).manifest.details["pruning"]
+
+    before, after = told["params"]
+    assert told["met"]
+    assert told["start"] == pytest.approx(before / 1e6)
+    assert told["reached"] == pytest.approx(after / 1e6)
+
+
+def test_a_round_that_misses_its_time_is_not_the_last_while_more_can_be_cut(wide, clock, monkeypatch):
+    real, rounds = pruning.aim.by_latency, []
+
+    def first_one_misses(*given, **named):
+        cut = real(*given, **named)
+        rounds.append(cut)
+        return replace(cut, met=False, short="8 candidates were timed") if len(rounds) == 1 else cut
+
+    monkeypatch.setattr(pruning.aim, "by_latency", first_one_misses)
+
+    made = api.prune(wide.path, options={"latency": 0.6, **TWO_ROUNDS, "epochs": 0})
+
+    told = made.manifest.details["pruning"]
+    assert [entry["met"] for entry in told["rounds"]] == [False, True]
+    assert told["met"]
+    assert not [decision for decision in made.manifest.decisions if decision.what == "rounds"]
+
+
+def test_what_a_round_was_trained_to_is_kept_until_the_round_is(wide, monkeypatch):
+    options = {"macs": 0.7, **TWO_ROUNDS}
+    with pytest.MonkeyPatch.context() as broken:
+        stopped_before("round-1", broken)
+        with pytest.raises(KeyboardInterrupt):
+            api.prune(wide.path, options=options)
+    state = wide.path.parent / ".prune.state"
+    assert (state / "training-1").is_dir()
+
+    stopped_before("round-2", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        api.prune(wide.path, options=options)
+
+    assert not (state / "training-1").exists()
+    assert (state / "round-1").is_dir()
+
+
+def test_a_largest_drop_without_validation_samples_is_refused_before_anything_is_spent(wide):
+    with pytest.raises(InputError, match=r"max_drop = 1 is judged on validation samples.*keep a val_share"):
+        api.prune(wide.path, options={"macs": 0.7, "max_drop": 1.0}, assignments=["data.val_share=0"])
+
+
+def test_a_chain_that_begins_by_pruning_several_networks_is_refused(chained):
+    project, done = chained
+    model = str(done.artifacts["teacher"].path)
+    raw = recipe(project, name="several", stages=["prune", "export"], prune=PRUNE)
+    raw["teacher"] = {"model": model, "kind": "ensemble", "members": [{"model": model}]}
+    del raw["student"], raw["train"], raw["distill"]
+
+    with pytest.raises(RecipeError, match="'prune' changes a network, and a teacher of the kind 'ensemble' is several"):
+        api.run(raw)
+
+
+@pytest.fixture
+def outside(chained, tmp_path) -> Path:
+    """The exported network with its weights in a file beside it, as torch's exporter leaves it by default."""
+    _, done = chained
+    file = tmp_path / "theirs" / "model.onnx"
+    file.parent.mkdir()
+    model = onnx.load(done.onnx["distilled"].file("model.onnx"))
+    onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=64)
+    return file
+
+
+def test_a_model_with_its_weights_in_a_file_beside_it_is_quantized(chained, outside, tmp_path):
+    project, _ = chained
+
+    made = api.quantize(
+        outside,
+        data=f"npz:{project / 'data.npz'}",
+        runs=tmp_path / "runs",
+        options={"calibration": 32, "mixed": False},
+    )
+
+    told = made.manifest.details["quantization"]
+    assert made.manifest.details["result"] == "static"
+    assert told["float_size_bytes"] > 0.9 * (outside.parent / "model.onnx.data").stat().st_size
+    assert made.manifest.metrics["test"]["metrics"]["accuracy"] > 0.9
+
+
+def test_a_float_model_that_ships_has_its_weights_in_it(chained, outside, tmp_path, monkeypatch):
+    """Its artifact has them beside it, as all of models from elsewhere had once."""
+    project, _ = chained
+    told = {"data": f"npz:{project / 'data.npz'}", "runs": tmp_path / "runs", "options": {"method": "float16"}}
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(onnx_copy, "_LARGEST", 1000)
+        with pytest.raises(ModelError, match="above 2 GB"):
+            api.quantize(outside, **told)
+    monkeypatch.setattr(quantizing, "paired_speedup", lambda *_, **__: Interval(0.8, 0.79, 0.81))
+
+    made = api.quantize(outside, **told)
+
+    assert made.manifest.details["result"] == "float"
+    assert [file.suffix for file in made.parent("source").path.glob("model.*")].count(".data") == 1
+    assert answers(made) == answers(made.parent("source"))
+    assert set(made.manifest.files) == {"model.onnx"}
+
+
+def test_training_with_rounding_asks_what_it_is_checked_on_before_it_trains(chained, monkeypatch):
+    _, done = chained
+    monkeypatch.setattr(quantizing, "train_quantized", lambda *_, **__: pytest.fail("it was trained"))
+
+    with pytest.raises(InputError, match="calibration = 256 leaves no sample to check with"):
+        api.quantize(
+            done.artifacts["distilled"].path,
+            options={"method": "qat", "epochs": 1, "calibration": 256},
+            assignments=["data.val_share=0"],
+        )

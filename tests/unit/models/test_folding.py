@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from compressor.models.folding import fold_batch_norm
@@ -61,3 +62,35 @@ def test_a_network_that_cannot_be_followed_is_used_as_it_is():
 def test_a_network_without_batch_norm_is_used_as_it_is():
     network = Network(nn.Linear(2, 2), Normalisation("none", (), ())).eval()
     assert fold_batch_norm(network, torch.rand(3, 2)) == (network, "it has none")
+
+
+class Own(nn.BatchNorm2d):
+    """A norm with a forward of its own, which torch.fx follows into, as timm has them."""
+
+    def forward(self, inputs):
+        return F.relu(F.batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps))
+
+
+class Mixed(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.second, self.own = nn.Conv2d(3, 4, 1), Own(4)
+
+    def forward(self, inputs):
+        return super().forward(inputs) + self.own(self.second(inputs))
+
+
+def test_a_norm_that_is_still_computed_is_not_counted_as_folded():
+    folded, why = fold_batch_norm(trained(Mixed()), torch.rand(8, 3, 8, 8))
+
+    assert why.startswith("1 of 2")
+    assert "batch_norm" in {getattr(node.target, "__name__", "") for node in folded.module.graph.nodes}
+
+
+def test_a_network_of_which_nothing_can_be_folded_is_used_as_it_is():
+    network = trained(nn.Sequential(nn.Conv2d(3, 4, 1), Own(4)))
+
+    folded, why = fold_batch_norm(network, torch.rand(8, 3, 8, 8))
+
+    assert folded is network
+    assert "none of 1" in why

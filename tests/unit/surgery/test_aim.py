@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch import nn
 
 from compressor.surgery import aim
 from compressor.surgery.criteria.l1 import L1
-from compressor.surgery.cut import Prunable
+from compressor.surgery.cut import Group, Prunable
+from compressor.surgery.latency import LatencyTable
 
 
 @pytest.fixture
@@ -113,3 +116,87 @@ def test_layers_alike_share_what_they_save_together():
     assert table.saving("0", 8) == pytest.approx(8.0)
     assert table.saving("2", 8) == pytest.approx(8.0)
     assert np.isclose(table.saving("4", 8), 0.0)
+
+
+@dataclass
+class Even:
+    """Four groups of 32 channels that are cut without a network: a cut is its widths."""
+
+    groups: tuple[Group, ...] = tuple(Group(f"{number}", (f"{number}",), 32, 1, (number,)) for number in range(4))
+
+    def cut(self, keep):
+        return {group.name: len(keep.get(group.name, range(group.width))) for group in self.groups}
+
+
+def even_table(*, promised: float = 1.0) -> LatencyTable:
+    """Each channel saves 0.02 ms, times what is promised too much."""
+    return LatencyTable({group.name: {32: 0.0, 8: 0.02 * 24 * promised} for group in Even().groups})
+
+
+def milliseconds(modules):
+    return {name: 1.0 + 0.02 * sum(widths.values()) for name, widths in modules.items()}
+
+
+def even_scores() -> dict[str, np.ndarray]:
+    return {group.name: np.random.default_rng(int(group.name)).random(32) for group in Even().groups}
+
+
+NOW = 1.0 + 0.02 * 4 * 32
+
+
+@pytest.mark.parametrize("short", [0.15, 0.2, 0.25, 0.3])
+@pytest.mark.parametrize("wanted", [0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.47])
+def test_a_plan_that_comes_out_alike_is_pushed_on_until_the_time_is_reached(short, wanted):
+    """What really is saved lies below the table; wide steps hide small corrections."""
+    table = even_table(promised=1 / (1 - short))
+
+    cut = aim.by_latency(Even(), even_scores(), table, want_ms=wanted * NOW, now_ms=NOW, times=milliseconds, round_to=8)
+
+    assert cut.met
+    assert not cut.short
+    assert sum(cut.module.values()) >= 4 * 32 - (1 - wanted) * NOW / 0.02 - 8, "more was cut than one step too much"
+
+
+def test_a_time_below_that_of_the_narrowest_network_ends_there_and_says_so():
+    cut = aim.by_latency(
+        Even(), even_scores(), even_table(), want_ms=0.2 * NOW, now_ms=NOW, times=milliseconds, round_to=8
+    )
+
+    assert (cut.met, cut.narrowest) == (False, True)
+    assert set(cut.module.values()) == {8}
+    assert cut.short == "no narrower width that may be cut to saves time"
+
+
+def test_a_time_that_candidates_never_reach_ends_after_eight_of_them_and_says_so():
+    want_ms = 0.55 * NOW
+
+    def nearly(modules):
+        return dict.fromkeys(modules, 1.05 * want_ms)
+
+    cut = aim.by_latency(
+        Even(), even_scores(), even_table(promised=2.5), want_ms=want_ms, now_ms=NOW, times=nearly, round_to=1
+    )
+
+    assert (cut.met, cut.narrowest) == (False, False)
+    assert cut.short == "8 candidates were timed and none was as fast as asked for"
+
+
+def test_a_cost_that_the_narrowest_network_exceeds_is_the_end(prunable):
+    cut = aim.by_cost(prunable, prunable.score(L1()), want=0.0, cost=lambda _: 1.0, how="global", round_to=8)
+
+    assert (cut.met, cut.narrowest) == (False, True)
+    assert "narrowest widths" in cut.short
+
+
+def test_a_table_holds_few_candidates_at_a_time():
+    held: list[int] = []
+
+    def counting(modules):
+        held.append(len(modules))
+        return milliseconds(modules)
+
+    table = aim.measure_table(Even(), times=counting, now_ms=NOW, round_to=8)
+
+    assert sum(held) == 12
+    assert max(held) <= 6
+    assert all(table.saving(group.name, 16) == pytest.approx(0.02 * 16) for group in Even().groups)

@@ -129,3 +129,14 @@ def test_gradients_are_those_of_the_mean_over_all_samples(network):
 
     for name, parameter in network.named_parameters():
         assert torch.allclose(parameter.grad, expected[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["taylor", "hessian"])
+def test_frozen_layers_are_scored_like_all_others_and_stay_frozen(network, name):
+    expected = score(name, network)
+    network.norm.requires_grad_(False)
+    network.last.requires_grad_(False)
+
+    np.testing.assert_allclose(score(name, network), expected, rtol=1e-5)
+    frozen = [key for key, parameter in network.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["norm.weight", "norm.bias", "last.weight"]

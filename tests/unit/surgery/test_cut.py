@@ -10,6 +10,8 @@ from torch import nn
 
 from compressor.errors import ModelError
 from compressor.models import load
+from compressor.surgery import aim
+from compressor.surgery.criteria.l1 import L1
 from compressor.surgery.cut import Prunable
 from compressor.surgery.record import Surgery
 
@@ -254,3 +256,51 @@ def test_frozen_parameters_can_be_pruned(network):
 
     assert pruned.right.out_channels == 4
     assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+class Joint(nn.Module):
+    """Attention as PyTorch has it, whose width must divide into its heads."""
+
+    def __init__(self, width: int = 48, heads: int = 6) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, 4, stride=4)
+        self.norm = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.last = nn.Linear(width, 3)
+
+    def forward(self, images):
+        tokens = self.patch(images).flatten(2).transpose(1, 2)
+        normed = self.norm(tokens)
+        return self.last((tokens + self.attention(normed, normed, normed, need_weights=False)[0]).mean(1))
+
+
+@pytest.mark.parametrize(("width", "heads"), [(48, 6), (96, 12), (20, 5)])
+@pytest.mark.parametrize("round_to", [8, 1])
+def test_the_width_of_an_attention_is_cut_so_that_its_heads_stay_of_equal_size(width, heads, round_to):
+    torch.manual_seed(0)
+    prunable = Prunable(Joint(width, heads).eval(), IMAGES)
+
+    def parameters(module: nn.Module) -> float:
+        return float(sum(parameter.numel() for parameter in module.parameters()))
+
+    want = 0.5 * parameters(Joint(width, heads))
+    cut = aim.by_cost(prunable, prunable.score(L1()), want=want, cost=parameters, how="global", round_to=round_to)
+
+    assert cut.met
+    assert cut.module.attention.num_heads == heads
+    assert cut.module.attention.embed_dim % heads == 0
+
+
+def test_each_head_of_an_attention_loses_the_same_places():
+    torch.manual_seed(0)
+    network = Joint().eval()
+    prunable = Prunable(network, IMAGES)
+    assert widths(prunable)["patch"] == (8, 6)
+
+    pruned = prunable.cut({"patch": np.array([0, 1, 3, 6])})
+
+    kept = [8 * head + place for head in range(6) for place in (0, 1, 3, 6)]
+    assert torch.equal(pruned.patch.weight, network.patch.weight[kept])
+    assert torch.equal(pruned.attention.out_proj.weight, network.attention.out_proj.weight[kept][:, kept])
+    queries = network.attention.in_proj_weight[:48]
+    assert torch.equal(pruned.attention.in_proj_weight[:24], queries[kept][:, kept])
