@@ -73,7 +73,7 @@ def write(name: str, claims: Sequence[Claim], *, samples: Mapping[str, Any], fol
         "versions": library_versions() | {"python": platform.python_version()},
         "machine": here,
         "claims": [{**asdict(claim), "holds": claim.holds} for claim in claims],
-        "samples": samples,
+        "samples": _without_roots(samples),
     }
     cpu = re.sub(r"[^A-Za-z0-9]+", "-", str(here["cpu"])).strip("-").lower()
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +88,17 @@ def _command() -> str:
     parts = script.with_suffix("").parts
     start = f"-m {'.'.join(parts[parts.index('benchmarks') :])}" if "benchmarks" in parts else script.name
     return f"python {start} {shlex.join(_without_root(argument) for argument in sys.argv[1:])}".strip()
+
+
+def _without_roots(value: Any) -> Any:
+    """The same with every absolute path shortened, at any depth."""
+    if isinstance(value, str):
+        return _without_root(value)
+    if isinstance(value, Mapping):
+        return {_without_root(str(name)): _without_roots(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_roots(item) for item in value]
+    return value
 
 
 def _without_root(argument: str) -> str:

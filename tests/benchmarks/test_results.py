@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_a_result_file_states_command_versions_machine_and_samples(tmp_path):
     assert written["claims"] == [
         {"claim": "faster", "goal": 2.0, "value": 3.0, "unit": "×", "better": "at least", "holds": True}
     ]
+
+
+def test_no_result_says_where_this_machine_keeps_its_files(tmp_path):
+    found = {"/home/me/data/net.th": [{"origin": "/home/me/data/net.th", "unit": "images/s"}]}
+    file = result.write("chain_x", [Claim("faster", 2.0, 3.0, "×")], samples=found, folder=tmp_path)
+
+    assert json.loads(file.read_text())["samples"] == {"data/net.th": [{"origin": "data/net.th", "unit": "images/s"}]}
+    for kept in result.RESULTS.glob("*.json"):
+        assert not re.search(r'"/\w', kept.read_text()), kept.name
 
 
 def test_a_name_without_a_theme_is_refused(tmp_path):
