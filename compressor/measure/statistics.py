@@ -103,6 +103,9 @@ def paired_speedup(
     Nor are the blocks of one pair of processes, whose memory lies as it happens to lie: where the models were started
     several times, starts are resampled first, then the blocks of each.
 
+    A bootstrap over few draws is too narrow: the ends are moved out as in the expanded percentile interval (Hesterberg 2015,
+    arXiv 1411.5279), by the number of starts for the variance and by that of all blocks for the tails.
+
     Args:
         base_blocks: Latencies of the slower (or reference) model, one array for each block.
         other_blocks: Latencies of the other model in the same rounds.
@@ -119,9 +122,19 @@ def paired_speedup(
         )
     pairs = zip(base_blocks, other_blocks)
     ratios = np.array([np.median(base) / np.median(other) for base, other in pairs])
-    drawn = _drawn(blocks_of_starts(len(ratios), starts), resamples, np.random.default_rng(seed))
-    low, high = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
-    return Interval(float(np.median(ratios)), float(low), float(high))
+    sizes = blocks_of_starts(len(ratios), starts)
+    drawn = _drawn(sizes, resamples, np.random.default_rng(seed))
+    ratio = float(np.median(ratios))
+    ends = np.percentile(np.median(ratios[drawn], axis=1), [2.5, 97.5])
+    low, high = ratio * (ends / ratio) ** _few_draws(len(sizes) if len(sizes) > 1 else len(ratios), of=len(ratios))
+    return Interval(ratio, float(low), float(high))
+
+
+def _few_draws(number: int, *, of: int) -> float:
+    """How much wider than its bootstrap an interval is that rests on `number` draws `of` so many blocks."""
+    free, z = of - 1, NormalDist().inv_cdf(0.975)
+    t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)  # Abramowitz and Stegun, 26.7.5
+    return float((number / (number - 1)) ** 0.5 * t / z)
 
 
 def blocks_of_starts(blocks: int, starts: int) -> list[int]:

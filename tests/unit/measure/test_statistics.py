@@ -7,6 +7,7 @@ import pytest
 
 from compressor.errors import MeasurementError
 from compressor.measure.statistics import (
+    _few_draws,
     blocks_of_starts,
     paired_difference,
     paired_speedup,
@@ -99,6 +100,13 @@ def test_a_process_that_is_slow_for_life_is_in_the_interval_when_its_start_is_to
         covered += found.low <= 1.0 <= found.high
 
     assert least <= covered / 200 <= most, f"covered in {covered} of 200"
+
+
+@pytest.mark.parametrize(("draws", "blocks", "wider"), [(5, 20, 1.194), (20, 20, 1.096), (4, 8, 1.393)])
+def test_an_interval_of_few_draws_is_as_much_wider_as_the_tables_of_t_say(
+    draws: int, blocks: int, wider: float
+) -> None:
+    assert _few_draws(draws, of=blocks) == pytest.approx(wider, abs=0.001)
 
 
 def test_speedup_is_the_same_for_the_same_seed() -> None:
