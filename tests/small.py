@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from compressor.artifact import Artifact
+from compressor.cli import main as command_line
 
 TEACHER = """
 import torch
@@ -85,3 +87,13 @@ def _pictures(generator: np.random.Generator, count: int) -> tuple[Any, Any]:
         row, column = divmod(int(label), 2)
         picture[0, 4 * row + 1 : 4 * row + 3, 4 * column + 1 : 4 * column + 3] += 130
     return pictures.astype(np.uint8), labels.astype(np.int64)
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit code of a command line."""
+    monkeypatch.setattr("sys.argv", ["compress", *words])
+    try:
+        command_line.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

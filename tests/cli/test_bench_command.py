@@ -7,18 +7,8 @@ import json
 import pytest
 
 from compressor.cli import _results
-from compressor.cli import main as command_line
 from compressor.errors import BudgetMissedError
-
-
-def typed(monkeypatch, *words: str) -> int:
-    """The exit code of a command line."""
-    monkeypatch.setattr("sys.argv", ["compress", *words])
-    try:
-        command_line.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+from tests.small import typed
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import json
 import pytest
 
 from compressor import api
-from compressor.cli import main as command_line
 from compressor.quantizers._targets import cpu
-from tests.small import write_project
+from tests.small import typed, write_project
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +18,6 @@ def trained(tmp_path_factory):
     options = {"epochs": 3, "batch_size": 32, "lr": 0.01}
     data = f"npz:{project / 'data.npz'}"
     return api.train(project / "teacher.py", data=data, runs=project / "runs", options=options)
-
-
-def typed(monkeypatch, *words: str) -> int:
-    """The exit code of a command line."""
-    monkeypatch.setattr("sys.argv", ["compress", *words])
-    try:
-        command_line.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_prune_shows_each_round_and_what_to_type_next(trained, monkeypatch, capsys):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 
-from compressor.cli import main as command_line
+from tests import small
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +24,7 @@ def runs(finished, tmp_path_factory):
 def typed(runs, monkeypatch):
     """The exit code of a command line beside the runs."""
     monkeypatch.chdir(runs.parent)
-
-    def run(*words: str) -> int:
-        monkeypatch.setattr("sys.argv", ["compress", *words])
-        try:
-            command_line.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return run
+    return partial(small.typed, monkeypatch)
 
 
 def test_the_report_is_a_page_markdown_json_and_a_model_card(typed, runs, capsys):

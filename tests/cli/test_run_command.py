@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compressor.cli import main as command_line
 from compressor.cli import run as command
-from tests.small import write_project
+from tests.small import typed, write_project
 
 RECIPE = """
 runs = "{runs}"
@@ -28,16 +27,6 @@ epochs = 0
 rounds = 1
 round_to = 1
 """
-
-
-def typed(monkeypatch, *words: str) -> int:
-    """The exit code of a command line."""
-    monkeypatch.setattr("sys.argv", ["compress", *words])
-    try:
-        command_line.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize(("share", "code"), [(0.6, 0), (0.001, 1)])
