@@ -37,6 +37,11 @@ class Samples(Protocol):
         ...
 
 
+def points_below(before: float, after: float) -> float:
+    """How many points a share in 0–1 fell; a fall of exactly one point is 1, which 100 · (0.95 − 0.94) is not."""
+    return round(100 * (before - after), 9)
+
+
 def predict(
     runtime: Callable[[NDArray[Any]], NDArray[np.float32]], samples: Samples, *, batch_size: int = 256
 ) -> NDArray[np.float32]:

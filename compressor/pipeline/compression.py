@@ -33,9 +33,7 @@ def prune(current: Run) -> Artifact:
         )
 
     measured = {"profile": profile, "export": current.recipe.export, **this_machine()}
-    settings = current.settings(
-        data=data, training=pruning, **(measured if pruning.target[0] in ("latency", "size_mb") else {})
-    )
+    settings = current.settings(data=data, training=pruning, **(measured if pruning.measures_files else {}))
     parents = {"source": source, "teacher": teacher}
     name = _another_name("prune", current.folder, source=source)
     made = current.link(name, "prune", "student", settings, make, parents=parents, why=(*why_form, *why))
@@ -46,7 +44,7 @@ def prune(current: Run) -> Artifact:
 def measured_as_shipped(recipe: recipes.Recipe) -> tuple[recipes.PruneSettings, tuple[Decision, ...]]:
     """How to prune, with the form that is measured settled: a layer that is worth cutting in float may not be in int8."""
     pruning = recipe.prune or recipes.PruneSettings()
-    if pruning.target[0] not in ("latency", "size_mb") or pruning.measured_as != "auto":
+    if not pruning.measures_files or pruning.measured_as != "auto":
         return pruning, ()
     quantizing = recipe.quantize or recipes.QuantizeSettings()
     is_int8 = "quantize" in recipe.stage_order() and quantizing.method in ("static", "qat")

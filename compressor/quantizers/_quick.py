@@ -7,12 +7,14 @@ costs time or accuracy, and bias correction are left out. Neither ranges nor bia
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from compressor.data.samples import ArraySamples
+from compressor.quantizers._calibration import TrainingSamples
 from compressor.quantizers._contract import Cpu
 from compressor.quantizers.static import Static
 from compressor.runtimes.ort_cpu import OrtCpu
@@ -31,25 +33,11 @@ def make_int8(file: Path, *, pixels: NDArray[Any], cpu: Cpu) -> None:
     """
     runtime = OrtCpu()
     runtime.load(file)
-    shown = _OneBatch(pixels, runtime.prepare)
+    samples = ArraySamples(pixels, np.zeros(len(pixels), np.int64))
+    shown = TrainingSamples(samples, number=len(samples), seed=0, prepare=runtime.prepare)
     with tempfile.TemporaryDirectory(prefix="int8-", dir=file.parent) as scratch:
         made = Path(scratch) / "model.onnx"
         prepared = Static(correct_bias=False).prepare(file, calibration=shown, cpu=cpu, scratch=Path(scratch))
         prepared.write(made)
         runtime.close()
         made.replace(file)
-
-
-class _OneBatch:
-    """Samples in memory (`_contract.Calibration`)."""
-
-    def __init__(self, pixels: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-        self._pixels = pixels
-        self._prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def batches(self) -> Iterator[NDArray[Any]]:
-        """All of them at once."""
-        yield self._prepare(self._pixels)

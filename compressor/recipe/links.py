@@ -193,6 +193,11 @@ class PruneSettings(RecoverySettings):
         stated = [(name, value) for name in PRUNE_TARGETS if (value := getattr(self, name)) is not None]
         return stated[0] if stated else ("macs", 0.5)
 
+    @property
+    def measures_files(self) -> bool:
+        """Whether what the cut aims at is measured on exported files, so that their form matters."""
+        return self.target[0] in ("latency", "size_mb")
+
 
 class QuantizeSettings(RecoverySettings):
     """`[quantize]`: fewer bits, where they pay on the runtime that will run them."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from compressor.report import format as fmt
@@ -163,7 +162,7 @@ def _reference(
     titles: Mapping[str, str],
 ) -> _Reference:
     """The teacher; without one that was measured, what its stage says of it; else the control; else the base."""
-    known = {base: _the(base), "teacher": "the teacher", "control": "the same network trained alone", **titles}
+    known = {base: _the(base, titles), "teacher": "the teacher", "control": "the same network trained alone", **titles}
     order = ("teacher", "control", *(() if base in ("teacher", "control", "student") else (base,)))
     for role, words in ((role, known[role]) for role in order):
         if role == "control" and taught is not None and metric in taught.metrics:
@@ -234,7 +233,7 @@ def _speed(timings: tuple[Timing, ...], runtime: str, base: str, titles: Mapping
     return _Speed(torch, f"{_the(role, titles)} in PyTorch", own, other)
 
 
-def _the(role: str, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+def _the(role: str, titles: Mapping[str, str]) -> str:
     if role in titles:
         return titles[role]
     return "the student before the cut" if role == "distilled" else f"the {role}"

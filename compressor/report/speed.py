@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from compressor.report import commands
 from compressor.report import format as fmt
 from compressor.report.facts import Device, OperatorTimes, ReportData, Timing, payload_of, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, latency_axis, magnitude_axis, names_axis
@@ -200,11 +200,8 @@ def unrest(data: ReportData) -> str:
 
 
 def _again(data: ReportData) -> str:
-    return (
-        f" On a quiet machine: compress bench {shlex.quote(data.folder)} --again."
-        if data.folder and not data.compared
-        else ""
-    )
+    command = commands.command_of(data, "latency")
+    return f" On a quiet machine: {command}." if command else ""
 
 
 def memory(data: ReportData) -> Table:

@@ -21,7 +21,7 @@ from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
 from compressor.measure import machine, timings
-from compressor.measure.accuracy import evaluate, predict, worst
+from compressor.measure.accuracy import evaluate, points_below, predict, worst
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
 from compressor.measure.statistics import paired_difference
 from compressor.models import checkpoint, inspection
@@ -31,7 +31,6 @@ from compressor.tasks._contract import Task
 from compressor.training.start import require_same_classes
 
 SCHEMA = 2
-_ROUNDING = 1e-9  # a drop of exactly one point comes out as 1.0000000000000009
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
@@ -437,12 +436,12 @@ def _budgets(
 
     def judge(budget: str, limit: float | None, value: float | None, unit: str) -> None:
         if limit is not None:
-            met = value is not None and value <= limit + _ROUNDING
+            met = value is not None and value <= limit
             found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
 
     drop = None
     if teacher is not None and teacher is not student and teacher["accuracy"] and student["accuracy"]:
-        drop = 100 * (_deployed(teacher)["metrics"][metric] - _deployed(student)["metrics"][metric])
+        drop = points_below(_deployed(teacher)["metrics"][metric], _deployed(student)["metrics"][metric])
     judge("max_drop", settings.max_drop, drop, "points")
     deployed = [
         t

@@ -53,7 +53,6 @@ _SAMPLES_FOR_STATISTICS = 2048
 _SAMPLES_FOR_SENSITIVITY = 512
 _SECONDS_FOR_SENSITIVITY = 120.0
 _INPUTS_KEPT = 64
-_ROUNDING = 1e-9  # a drop of exactly one point is computed as 1.0000000000000009
 
 
 def prune(
@@ -115,16 +114,16 @@ class _Pruning(OnMaterial):
         self.rounds = Rounds(self.target.state, key=self.target.key)
         whole = self.rounds.find("whole")
         self.known: dict[str, Any] | None = whole[1] if whole else None
+        is_int8 = self.settings.measures_files and self.settings.measured_as == "int8"
         self.costs = Costs(
             self.loaded.network,
             export=self.export,
             profile=self.profile,
             pixels=pixels,
             scratch=self.scratch,
-            shrink=partial(make_int8, pixels=pixels, cpu=cpu("this")) if self.settings.measured_as == "int8" else None,
+            shrink=partial(make_int8, pixels=pixels, cpu=cpu("this")) if is_int8 else None,
             whole_ms=self.known["start"] if self.known and self.what == "latency" else None,
         )
-        is_int8 = self.what in ("latency", "size_mb") and self.settings.measured_as == "int8"
         self.measured = f"{self.what} in int8" if is_int8 else self.what
         self.table: LatencyTable | None = None
         self.decisions: list[Decision] = []
@@ -151,7 +150,7 @@ class _Pruning(OnMaterial):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
             found, record = self._round(number, best, want=want, now=reached, start=start, first=first)
             self.history.append(record)
-            if self._is_too_far_below(first, record["after"]):
+            if self._is_too_far_below(record["drop"]):
                 limit = self.settings.max_drop
                 reason = f"round {number} ended {record['drop']:.2f} points below the start, more than {limit:g}"
                 self.decisions.append(Decision("rounds", str(number - 1), reason))
@@ -187,7 +186,7 @@ class _Pruning(OnMaterial):
         )
         loaded, training = self._recover(number, loaded, title=title)
         after = self.metric(loaded.network)
-        drop = None if first is None or after is None else 100 * (first - after)
+        drop = None if first is None or after is None else accuracy.points_below(first, after)
         record = {**record, "after": after, "drop": drop, **training}
         loaded, record = self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
         resume.discard(self._training_state(number))
@@ -330,11 +329,9 @@ class _Pruning(OnMaterial):
         assert score is not None
         return score
 
-    def _is_too_far_below(self, first: float | None, after: float | None) -> bool:
+    def _is_too_far_below(self, drop: float | None) -> bool:
         limit = self.settings.max_drop
-        return (
-            limit is not None and first is not None and after is not None and 100 * (first - after) > limit + _ROUNDING
-        )
+        return limit is not None and drop is not None and drop > limit
 
     def _score_text(self, score: float | None) -> str:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"

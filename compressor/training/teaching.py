@@ -164,9 +164,7 @@ def _kept(
 
     def find(student: Network) -> tuple[AnswerStore, Decision]:
         computed = "32-true"
-        if (
-            in_torch
-        ):  # a teacher answers under the precision of the run, which is chosen for the network that is trained
+        if in_torch:  # it answers under the precision of the run, which is chosen for the network that is trained
             computed = precision.choose(asked_of_run, student, sample_shape=material.dataset.sample_shape).precision
         key = artifact.key_of(
             teacher=identity,
