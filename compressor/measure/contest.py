@@ -141,7 +141,7 @@ class _Plan:
             limit = min(self.max_warm_seconds, math.inf if number == 0 else _WARM_AGAIN_SECONDS)
             steady = {name: clock.warm_until_steady(model, max_seconds=limit).steady for name, model in models.items()}
             timings, seen = self._calmest(models, blocks)
-            spent, source = _energies(models, timings) if number == len(self.shares) - 1 else ({}, None)
+            spent, source = _energies(models, entries, timings) if number == len(self.shares) - 1 else ({}, None)
             measured = {
                 name: Measured(
                     timing=timings[name],
@@ -277,14 +277,14 @@ def _options_for(runtime: str, profile: Conditions) -> dict[str, Any]:
 
 
 def _energies(
-    models: Mapping[str, IsolatedModel], timings: Mapping[str, Timing]
+    models: Mapping[str, IsolatedModel], entries: Mapping[str, Entry], timings: Mapping[str, Timing]
 ) -> tuple[dict[str, float], str | None]:
     """Millijoules of one inference of each model, running alone, and what counted them."""
     found, sources = {}, []
     for name, model in models.items():
         provider = str(model.ready.describe.get("provider", "")).lower()
         on_gpu = any(word in provider for word in _GPU_PROVIDERS)
-        meters = energy.gpu_meters() if on_gpu else energy.cpu_meters()
+        meters = energy.gpu_meters(_number(entries[name].options)) if on_gpu else energy.cpu_meters()
         if not meters:
             continue
         each_ms = float(timings[name].samples_ms.mean())
@@ -294,3 +294,9 @@ def _energies(
             found[name] = 1000 * joules / times
             sources += [meter.source for meter in meters]
     return found, ", ".join(dict.fromkeys(sources)) or None
+
+
+def _number(options: Mapping[str, Any]) -> int:
+    """The number of the GPU that a runtime's options name: `device = 1`, `device = "cuda:1"`; the first one otherwise."""
+    _, _, number = str(options.get("device", 0)).rpartition(":")
+    return int(number) if number.isdigit() else 0

@@ -1,10 +1,11 @@
 """Energy that inferences take, where the machine counts it: Intel and AMD packages through RAPL, NVIDIA GPUs through NVML.
 
-What is counted is the whole package or GPU, its idle power and whatever else runs on it included.
+What is counted is the whole package, or the GPU that runs the model, its idle power and whatever else runs on it included.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,11 @@ def cpu_meters(powercap: Path = _POWERCAP) -> list[Meter]:
     """A counter for each processor package that can be read; none where there is none, or only root may."""
     found = []
     for zone in sorted(powercap.glob("*-rapl:[0-9]*")):
-        if zone.name.count(":") != 1:
-            continue  # a part of a package, counted in it already
         counter = zone / "energy_uj"
         try:
             name = (zone / "name").read_text(encoding="ascii").strip()
+            if not name.startswith("package"):
+                continue  # a part of a package, counted in it already, or the whole platform (psys), which counts packages
             limit = int((zone / "max_energy_range_uj").read_text(encoding="ascii")) / 1e6
             int(counter.read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -49,8 +50,13 @@ def cpu_meters(powercap: Path = _POWERCAP) -> list[Meter]:
     return found
 
 
-def gpu_meters() -> list[Meter]:
-    """A counter for each NVIDIA GPU; none without `nvidia-ml-py` or a driver that answers."""
+def gpu_meters(device: int = 0) -> list[Meter]:
+    """The counter of one NVIDIA GPU; none without `nvidia-ml-py`, or a driver or GPU that answers.
+
+    Args:
+        device: Its number as CUDA counts, among those that `CUDA_VISIBLE_DEVICES` leaves. Where GPUs of different kinds
+            are mixed CUDA counts the fastest first, unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`, as is assumed here.
+    """
     try:
         import pynvml
     except ImportError:
@@ -58,16 +64,15 @@ def gpu_meters() -> list[Meter]:
     nvml: Any = pynvml
     try:
         nvml.nvmlInit()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        names = [nvml.nvmlDeviceGetName(handle) for handle in handles]
-        for handle in handles:
-            nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError:
+        visible = [each.strip() for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each.strip()]
+        named = visible[device] if visible else str(device)
+        by_number = named.isdigit()
+        handle = nvml.nvmlDeviceGetHandleByIndex(int(named)) if by_number else nvml.nvmlDeviceGetHandleByUUID(named)
+        name = nvml.nvmlDeviceGetName(handle)
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except (nvml.NVMLError, IndexError):
         return []
-    return [
-        Meter(f"NVML {name}", lambda of=handle: nvml.nvmlDeviceGetTotalEnergyConsumption(of) / 1000)  # type: ignore[misc]
-        for name, handle in zip(names, handles)
-    ]
+    return [Meter(f"NVML {name}", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000)]
 
 
 def joules_of(work: Callable[[], object], meters: list[Meter]) -> float | None:

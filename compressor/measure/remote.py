@@ -17,6 +17,16 @@ from types import TracebackType
 from compressor.errors import MeasurementError
 
 _END_OF_STDERR = 2000
+_PID = ".compress-pid"
+# Ends what still runs there, as Ctrl-C would; closing the connection does not. sshd makes each command a group of its own.
+_END_WHAT_RUNS = f"""
+if [ -f {_PID} ]; then
+  group=-$(cat {_PID})
+  kill -INT -- $group
+  for second in 1 2 3 4 5; do kill -0 -- $group || break; sleep 1; done
+  kill -KILL -- $group
+fi
+"""
 
 
 class Host:
@@ -49,9 +59,10 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the folder away, whatever happened."""
+        """End what runs there and take the folder away, whatever happened."""
         if self._folder:
-            subprocess.run([*self._ssh, f"rm -rf -- {shlex.quote(self._folder)}"], capture_output=True, check=False)
+            folder = shlex.quote(self._folder)
+            self._call(f"cd {folder} && {_END_WHAT_RUNS}\nrm -rf -- {folder}")
 
     def run(self, command: str, *, inside: bool = True) -> str:
         """Run a shell command there and return what it wrote to standard output.
@@ -59,11 +70,11 @@ class Host:
         Raises:
             MeasurementError: It cannot be reached, or the command fails; with the last words of either.
         """
-        whole = f"cd {shlex.quote(self._folder)} && {command}" if inside else command
-        done = subprocess.run([*self._ssh, whole], capture_output=True, text=True, errors="replace", check=False)
+        watched = f"echo $$ > {_PID}; {command}; code=$?; rm -f {_PID}; exit $code"
+        done = self._call(f"cd {shlex.quote(self._folder)} && {{ {watched}; }}" if inside else command)
         if done.returncode:
-            raise self._failure(command, done.returncode, done.stderr)
-        return done.stdout
+            raise self._failure(command, done.returncode, done.stderr.decode("utf-8", errors="replace"))
+        return done.stdout.decode("utf-8", errors="replace")
 
     def put(self, folder: Path) -> None:
         """Copy what is in a folder here into the folder there.
@@ -91,11 +102,14 @@ class Host:
         Raises:
             MeasurementError: There is no such file.
         """
-        whole = f"cat -- {shlex.quote(self._folder + '/' + name)}"
-        done = subprocess.run([*self._ssh, whole], capture_output=True, check=False)
+        done = self._call(f"cat -- {shlex.quote(self._folder + '/' + name)}")
         if done.returncode:
             raise self._failure(f"cat {name}", done.returncode, done.stderr.decode("utf-8", errors="replace"))
         return done.stdout
+
+    def _call(self, command: str) -> subprocess.CompletedProcess[bytes]:
+        """What ssh makes of a command; our own standard input stays ours."""
+        return subprocess.run([*self._ssh, command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
     def _failure(self, command: str, code: int, told: str) -> MeasurementError:
         last_words = told.strip()[-_END_OF_STDERR:] or "it said nothing"

@@ -133,7 +133,7 @@ def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) ->
                 where="export",
                 hint="control flow that depends on the values of tensors, and fixed batch sizes, are the usual causes",
             ) from fault
-    model = onnx.load(file)
+    model = onnx.load(file, load_external_data=False)
     found = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
     if found != opset:
         why = said.getvalue().strip().split("\n")[-1][:200]

@@ -6,7 +6,9 @@ with the mean inputs measured on calibration samples: a layer computes (W + ε) 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from compressor.artifact import Decision
 from compressor.quantizers._contract import Calibration, Cpu
 from compressor.quantizers._qdq import Qdq
 
-_HELD_OUT = 4  # batches that judge; the others measure
+_HELD_OUT = 4  # batches that judge where that is asked for; the others measure
 
 
 def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"], scratch: Path) -> Qdq:
@@ -31,22 +33,26 @@ def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"
     """
     if wanted is False:
         return made
-    shifts = _shifts(made.float_model, calibration, cpu=made.cpu, per_channel=made.per_channel)
-    corrected = replace(made, shifts=shifts)
-    if wanted is True or not shifts:
+    judging = min(_HELD_OUT, sum(1 for _ in calibration.batches()) // 2) if wanted == "auto" else 0
+    if wanted == "auto" and judging == 0:
+        few = Decision("bias correction", "off", "one batch of calibration samples leaves none to judge it on")
+        return replace(made, decisions=(*made.decisions, few))
+    corrected = replace(made, shifts=_shifts(islice(calibration.batches(), judging, None), made))
+    if wanted is True or not corrected.shifts:
         return corrected
     plain_error, error = (
-        _error(each, calibration, scratch / f"bias-{name}.onnx") for name, each in (("no", made), ("yes", corrected))
+        _error(each, islice(calibration.batches(), judging), scratch / f"bias-{name}.onnx")
+        for name, each in (("no", made), ("yes", corrected))
     )
-    reason = f"mean squared error of the logits on calibration samples {plain_error:.3g} without, {error:.3g} with it"
+    reason = f"mean squared error of the logits {plain_error:.3g} without, {error:.3g} with it, on other samples"
     better = error < plain_error
     decision = Decision("bias correction", "on" if better else "off", reason)
     return replace(corrected if better else made, decisions=(*made.decisions, decision))
 
 
-def _shifts(file: Path, calibration: Calibration, *, cpu: Cpu, per_channel: bool) -> dict[str, NDArray[np.float32]]:
+def _shifts(batches: Iterable[NDArray[Any]], made: Qdq) -> dict[str, NDArray[np.float32]]:
     """Node -> what its quantized weights add to each output on average, for convolutions and Gemm with a bias."""
-    model = onnx.load(file)
+    model = onnx.load(made.float_model)
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = [
         node
@@ -57,14 +63,14 @@ def _shifts(file: Path, calibration: Calibration, *, cpu: Cpu, per_channel: bool
         and node.input[2] in tensors
         and tensors[node.input[1]].ndim in (2, 4)
     ]
-    means = _mean_inputs(model, [node.input[0] for node in nodes], calibration)
+    means = _mean_inputs(model, [node.input[0] for node in nodes], batches)
     found = {}
     for node in nodes:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
         weight = tensors[node.input[1]].astype(np.float64)
         if node.op_type == "Gemm" and not attributes.get("transB", 0):
             weight = weight.T
-        change = _rounded(weight, cpu=cpu, per_channel=per_channel) - weight
+        change = _rounded(weight, cpu=made.cpu, per_channel=made.per_channel) - weight
         change_OI = change.reshape(*change.shape[:2], -1).sum(axis=2)
         mean_I = means[node.input[0]]
         groups = int(attributes.get("group", 1))
@@ -83,7 +89,7 @@ def _rounded(weight: NDArray[np.float64], *, cpu: Cpu, per_channel: bool) -> NDA
     return restored
 
 
-def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict[str, NDArray[np.float64]]:
+def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
     """The mean of each channel of some tensors, over samples and places."""
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
@@ -101,7 +107,7 @@ def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict
     asked = [name for name in wanted if name not in inputs]
     sums: dict[str, Any] = dict.fromkeys(wanted, 0.0)
     count = 0
-    for batch in calibration.batches():
+    for batch in batches:
         given = session.run(asked, {fed: batch}) if asked else []  # none asked for would mean all
         found = dict(zip(asked, given, strict=True)) | {fed: batch}
         for name in wanted:
@@ -112,7 +118,7 @@ def _mean_inputs(model: Any, names: list[str], calibration: Calibration) -> dict
     return {name: np.asarray(total) / count for name, total in sums.items()}
 
 
-def _error(made: Qdq, calibration: Calibration, file: Path) -> float:
+def _error(made: Qdq, batches: Iterable[NDArray[Any]], file: Path) -> float:
     """Mean squared error of the quantized model's outputs against the float model's."""
     made.write(file)
     sessions = []
@@ -122,9 +128,7 @@ def _error(made: Qdq, calibration: Calibration, file: Path) -> float:
         sessions.append(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
     name = sessions[0].get_inputs()[0].name
     errors = []
-    for number, batch in enumerate(calibration.batches()):
-        if number == _HELD_OUT:
-            break
+    for batch in batches:
         expected, found = (session.run(None, {name: batch})[0] for session in sessions)
         errors.append(float(np.square(expected.astype(np.float64) - found).mean()))
     return float(np.mean(errors))

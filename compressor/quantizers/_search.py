@@ -1,4 +1,4 @@
-"""Which layers stay in float: first those that quantizing makes slower, then those that cost the accuracy.
+"""Which layers stay in float: first those that quantizing makes slower, then those that cost accuracy, alone or together.
 
 What is measured comes from the caller, so that the order of things can be seen and tested without models.
 """
@@ -88,4 +88,39 @@ def search(
             kept, best = kept | {layer}, value
         if best >= lowest:
             return Found(kept, best, True, tuple(steps))
-    return Found(kept, best, False, tuple(steps))
+    harmful = worst_first(kept)
+    others = sorted(set(layers) - kept - set(harmful), key=lambda layer: (gain_ms.get(layer, 0.0), layer))
+    tried, best_together = _fewest(kept, [*harmful, *others], metric=metric, lowest=lowest)
+    steps += tried
+    if best_together is None:
+        return Found(kept, best, False, tuple(steps))
+    return Found(kept | set(best_together.reverted), best_together.metric, True, tuple(steps))
+
+
+def _fewest(
+    kept: frozenset[str], order: Sequence[str], *, metric: Callable[[frozenset[str]], float], lowest: float
+) -> tuple[list[Step], Step | None]:
+    """Layers of which no one alone is enough go back together: the first few of `order`, found by halving.
+
+    Returns:
+        What was tried, and of it the step with the fewest layers that reaches `lowest`; None where not even all of them,
+        the float model, do.
+    """
+
+    def back(count: int) -> Step:
+        layers = tuple(order[:count])
+        value = metric(kept | set(layers))
+        return Step(
+            tuple(order[:count]), "no layer alone is enough; together, the most harmful first", value, value >= lowest
+        )
+
+    too_few, enough, best = 0, len(order), back(len(order))
+    steps = [best]
+    while best.kept and enough - too_few > 1:
+        step = back((too_few + enough) // 2)
+        steps.append(step)
+        if step.kept:
+            enough, best = len(step.reverted), step
+        else:
+            too_few = len(step.reverted)
+    return steps, best if best.kept else None

@@ -241,6 +241,9 @@ def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
         member = _member("runtimes", str(table_of(own, name).get("name", "")), f"bench.runtime.{name}.name", found)
         if member:
             found += registry.option_faults(member, options, where=f"bench.runtime.{name}")
+            if "threads" in options:
+                hint = f"write threads = {options['threads']} into a [bench.profile.NAME]"
+                found.append(Fault(f"bench.runtime.{name}.threads", "threads belong to the profile", hint))
             if not str(name).startswith(member.name):  # tables tell by the name what a model ran on
                 hint = f"call it {member.name}_{name}"
                 found.append(Fault(f"bench.runtime.{name}", f"a '{member.name}' must show it in its name", hint))

@@ -154,7 +154,13 @@ class ProfileSettings(Settings):
 DEFAULT_PROFILES: Mapping[str, ProfileSettings] = {
     "edge": ProfileSettings(threads=1, batch=1, arena=False),
     "server": ProfileSettings(threads=0, batch=32, curve_batches=(1, 8, 64), curve_threads=(1, 0)),
-    "gpu": ProfileSettings(threads=0, batch=32, pin=False, curve_batches=(1, 8, 32, 128)),
+    "gpu": ProfileSettings(
+        threads=0,
+        batch=32,
+        pin=False,
+        runtimes=("torch_cuda", "ort_cuda", "ort_tensorrt"),
+        curve_batches=(1, 8, 32, 128),
+    ),
 }
 
 
@@ -193,6 +199,14 @@ class BenchSettings(Settings):
     def profile_named(self, name: str) -> ProfileSettings:
         """The user's profile of that name, or the built-in one."""
         return self.profile.get(name) or DEFAULT_PROFILES[name]
+
+    def runtimes_under(self, name: str) -> tuple[str, ...]:
+        """What is measured under a profile: what it names; under the built-in `gpu`, those of ours that run on one."""
+        profile = self.profile_named(name)
+        if profile is DEFAULT_PROFILES["gpu"]:
+            own = tuple(each for each in self.runtimes if _runs_on_a_gpu(self.runtime_named(each).name))
+            return own or profile.runtimes
+        return profile.runtimes or self.runtimes
 
     def runtime_named(self, name: str) -> RuntimeSettings:
         """The runtime of that name with its options: the user's own, or a member of the family as it is."""
@@ -256,6 +270,10 @@ class Recipe(Settings):
         if self.teacher is None or self.teacher.kind != "specialists" or self.teacher.members:
             return None
         return self.specialists or SpecialistSettings()
+
+
+def _runs_on_a_gpu(runtime: str) -> bool:
+    return "on_gpu" in registry.find("runtimes", runtime).flags
 
 
 def hides_labels(raw: Mapping[str, Any]) -> bool:

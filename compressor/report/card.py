@@ -15,6 +15,7 @@ from compressor.report.facts import Accuracy, ReportData
 from compressor.report.figures import Figure
 from compressor.report.markdown import grid, text
 
+_TAGS = {"distill": "knowledge-distillation", "prune": "pruned", "quantize": "quantized"}
 _PIPELINE_TAGS = {
     ("classification", "pictures"): "image-classification",
     ("classification", "vectors"): "tabular-classification",
@@ -49,7 +50,7 @@ def render(data: ReportData) -> str:
 
 def _front_matter(data: ReportData) -> str:
     entry = _deployed(data)
-    tags = ["compress", "knowledge-distillation", *_link_tags(data)]
+    tags = ["compress", *_link_tags(data)]
     lines = ["library_name: onnx", "tags:", *(f"- {tag}" for tag in tags)]
     if (tag := _pipeline_tag(data)) is not None:
         lines.append(f"pipeline_tag: {tag}")
@@ -97,7 +98,8 @@ def _intended(data: ReportData) -> str:
     if data.of_numbers:
         many = f" of {', '.join(data.classes)}"
     like = "it was trained on" if name == "unknown" else f"of {name}"
-    large = ", where the teacher is too slow or too large" if data.candidate("teacher") else ""
+    has_teacher = data.candidate("teacher") and not data.compared
+    large = ", where the teacher is too slow or too large" if has_teacher else ""
     said = f"{data.task.capitalize()}{many} of samples like those {like}{large}."
     return f"## Intended use\n\n{text(said)}"
 
@@ -181,7 +183,7 @@ def _reproduce(data: ReportData) -> str:
 
 def _link_tags(data: ReportData) -> list[str]:
     ships = {link.stage for link in data.links if link.quantization is None or link.quantization["ships"]}
-    return [tag for stage, tag in (("prune", "pruned"), ("quantize", "quantized")) if stage in ships]
+    return [tag for stage, tag in _TAGS.items() if stage in ships]
 
 
 def _deployed(data: ReportData) -> Accuracy | None:

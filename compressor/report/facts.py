@@ -512,6 +512,17 @@ class ReportData:
         """The candidate in `role`, if it was measured."""
         return find_candidate(self.candidates, role)
 
+    def called(self, role: str, *, heading: bool = False) -> str:
+        """What a text calls the model in a role: the role, or its title where models of any origin were compared."""
+        found = self.candidate(role) if self.compared else None
+        if found is not None:
+            return found.title
+        return role.capitalize() if heading else role
+
+    def the(self, role: str) -> str:
+        """`called`, with the article that a role needs and a title does not."""
+        return self.called(role) if self.compared else f"the {role}"
+
     def timing(self, role: str, runtime: str, profile: str) -> Timing | None:
         """One timing, if it was taken."""
         return find_timing(self.timings, role=role, runtime=runtime, profile=profile)

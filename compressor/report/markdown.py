@@ -14,7 +14,7 @@ def render(data: ReportData) -> str:
     """The whole text, ending in a newline."""
     head = data.headline
     blocks = [
-        f"## {text(data.run)}: {'teacher → ' if data.candidate('teacher') else ''}student",
+        f"## {text(data.run)}: {text(_models(data))}",
         text(head.sentence),
         f"{_SIGNS[head.verdict]} **{text(head.verdict_sentence)}** {text(head.gain_sentence)}".rstrip(),
         grid(links.table(data)) if len(links.steps(data)) > 2 else "",
@@ -39,6 +39,12 @@ def render(data: ReportData) -> str:
         _reproduce(data),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _models(data: ReportData) -> str:
+    if data.compared:
+        return f"{data.called('student')} beside {data.called(data.base)}"
+    return "teacher → student" if data.candidate("teacher") else "student"
 
 
 def text(value: str) -> str:

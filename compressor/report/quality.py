@@ -149,7 +149,7 @@ def class_changes(data: ReportData) -> Figure | None:
     }
     layout = empty_layout(height=100 + 26 * len(kept), legend=False)
     layout["xaxis"] |= {
-        "title": {"text": f"change from {data.base} to student, points"},
+        "title": {"text": f"change from {label(data.called(data.base))} to {label(data.called('student'))}, points"},
         "tickformat": "+.1%",
         "zeroline": True,
     }
@@ -157,12 +157,17 @@ def class_changes(data: ReportData) -> Figure | None:
     return Figure(
         name="class-changes",
         title=f"Which {'numbers' if data.of_numbers else 'classes'} lost",
-        caption=f"{'Share within the tolerance' if data.of_numbers else 'Accuracy'} of each, student minus {data.base}, the"
-        " largest loss first"
+        caption=f"{'Share within the tolerance' if data.of_numbers else 'Accuracy'} of each, "
+        f"{data.called('student')} minus {data.called(data.base)}, the largest loss first"
         + ("." if len(kept) == len(by_loss) else f"; the {len(kept)} of {len(by_loss)} that changed most."),
         traces=(trace,),
         layout=layout,
-        columns=("Number" if data.of_numbers else "Class", "Samples", data.base.capitalize(), "Student", "Change"),
+        columns=(
+            "Number" if data.of_numbers else "Class",
+            "Samples",
+            *(data.called(role, heading=True) for role in (data.base, "student")),
+            "Change",
+        ),
         rows=tuple(
             (name, fmt.count(number), fmt.percent(before), fmt.percent(after), fmt.points((after or 0) - (before or 0)))
             for name, number, before, after in by_loss
@@ -172,8 +177,8 @@ def class_changes(data: ReportData) -> Figure | None:
 
 def changed_decisions(data: ReportData) -> Table:
     """Where the student answers another class than the teacher, the most frequent changes first."""
-    base = data.base
-    columns = (f"{base.capitalize()} answers", "Student answers", "Samples", f"Of those the {base} calls so")
+    answers = (f"{data.called(role, heading=True)} answers" for role in (data.base, "student"))
+    columns = (*answers, "Samples", f"Of those {data.the(data.base)} calls so")
     pair = _base_and_student(data)
     matrix = pair[1].confusion_with_base if pair else None
     if not matrix:

@@ -1,8 +1,8 @@
 """ONNX Runtime, whatever provider runs the model: what all `ort_*` members share. Does not import torch.
 
-A provider that is not there, or that a session quietly goes without, is an error with the line that installs it: a model
-that was to run on a GPU is never timed on the CPU instead. Nodes that the wanted provider cannot run go to the CPU, as
-ONNX Runtime does; `operators` shows them, node by node.
+A provider that is not there, does not start, or fails at an inference is an error: ONNX Runtime's own way of going on with
+the CPU is switched off, so that a model that was to run on a GPU is never timed on the CPU instead. Nodes that the wanted
+provider cannot run go to the CPU, as ONNX Runtime does; `operators` shows them, node by node.
 
 Not covered: models with more than one input.
 """
@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,11 @@ class _Prepared(np.ndarray[Any, Any]):
 
 
 CPU = "CPUExecutionProvider"
+# The smallest model, an Identity of one float (ir 8, opset 13): a provider that cannot start here says so with it.
+_NOTHING = (
+    b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01nZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
 _PROFILED_AT_FIRST = 3  # runs that a profile leaves out, as kernels are still being chosen
 
 
@@ -66,6 +71,7 @@ class OnnxRuntime:
         arena: bool = True,
         provider: str = CPU,
         provider_options: Mapping[str, str] | None = None,
+        then: Sequence[tuple[str, Mapping[str, str]]] = (),
         install: str = "pip install onnxruntime",
     ) -> None:
         """Set up without a model.
@@ -76,11 +82,13 @@ class OnnxRuntime:
             arena: Whether memory is kept for the next inference.
             provider: Execution provider that must run the model.
             provider_options: Of the provider.
+            then: Providers with their options that take what it cannot run, before the CPU does.
             install: The line that installs a build with the provider.
         """
         self._threads = threads or _usable_cores()
         self._spinning, self._arena = spinning, arena
         self._provider, self._provider_options, self._install = provider, dict(provider_options or {}), install
+        self._then = then
         self._session: Any = None
         self._file: Path | None = None
         self._input_name = ""
@@ -90,10 +98,16 @@ class OnnxRuntime:
         self._metadata: Mapping[str, str] = {}
 
     def unavailable(self) -> str | None:
-        """Why the provider is not here, with the line that installs it; None when it is."""
-        if self._provider in onnxruntime.get_available_providers():
+        """Why the provider is not here or does not start, with the line that installs it; None when it runs."""
+        if self._provider == CPU:
             return None
-        return f"this build of ONNX Runtime has no {self._provider}; {self._install}"
+        if self._provider not in onnxruntime.get_available_providers():
+            return f"this build of ONNX Runtime has no {self._provider}; {self._install}"
+        try:
+            self._session_of(_NOTHING, self._options())
+        except _FOREIGN_ERRORS as fault:
+            return f"{self._provider} does not start here: {_first_line(fault)}; {self._install}"
+        return None
 
     def load(self, path: Path) -> None:
         """Make a session.
@@ -167,16 +181,20 @@ class OnnxRuntime:
         reason = self.unavailable()
         if reason is not None:
             raise ModelError(reason, where=str(file), hint="compress list runtimes shows what is here")
-        providers: list[Any] = [(self._provider, self._provider_options)] if self._provider != CPU else []
         with edge(ModelError, "ONNX Runtime cannot load this model", where=file):
-            session = onnxruntime.InferenceSession(str(file), options, providers=[*providers, CPU])
-        if self._provider not in session.get_providers():
-            raise ModelError(
-                f"{self._provider} is in this build of ONNX Runtime and does not start here",
-                where=str(file),
-                hint="are its driver and its libraries installed, and is the device there?",
-            )
+            return self._session_of(str(file), options)
+
+    def _session_of(self, model: str | bytes, options: Any) -> Any:
+        """A session that runs on the provider or not at all; raises what ONNX Runtime raises."""
+        self._load_libraries()
+        wanted = [] if self._provider == CPU else [(self._provider, self._provider_options), *self._then]
+        session = onnxruntime.InferenceSession(model, options, providers=[*wanted, CPU], enable_fallback=0)
+        if self._provider not in session.get_providers():  # it only warned
+            raise RuntimeError("its driver or its libraries are not installed, or the device is not there")
         return session
+
+    def _load_libraries(self) -> None:
+        """Bring in what the provider needs beside ONNX Runtime; nothing, for most."""
 
     def _converted(self, file: Path) -> Path:
         """The file that is really loaded; a format of its own is made here."""
@@ -288,8 +306,11 @@ def edge(error: type[CompressError], sentence: str, *, where: Path | None = None
 def _translated(
     fault: BaseException, error: type[CompressError], sentence: str, *, where: Path | None = None
 ) -> CompressError:
-    reason = str(fault).strip().split("\n")[0]
-    return error(f"{sentence}: {reason}", where=None if where is None else str(where))
+    return error(f"{sentence}: {_first_line(fault)}", where=None if where is None else str(where))
+
+
+def _first_line(fault: BaseException) -> str:
+    return str(fault).strip().split("\n")[0]
 
 
 def model_file(path: Path) -> Path:

@@ -120,6 +120,7 @@ class PyTorch:
         Raises:
             MeasurementError: No network is loaded, or it cannot take these inputs.
         """
+        from torch._C._autograd import DeviceType
         from torch.profiler import ProfilerActivity, profile
 
         on_gpu = self._device.startswith("cuda")
@@ -130,6 +131,9 @@ class PyTorch:
                 self(inputs)
         found = []
         for event in taken.key_averages():
+            # An operator carries the time of its kernels on the GPU, which are events as well: only those are counted.
+            if on_gpu and event.device_type != DeviceType.CUDA:
+                continue
             spent_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             if spent_us > 0:
                 op = event.key.removeprefix("aten::")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from compressor.runtimes import _nvidia
 from compressor.runtimes._onnx_runtime import OnnxRuntime
 
 
 class OrtTensorRt(OnnxRuntime):
-    """ONNX Runtime with TensorRT on an NVIDIA GPU."""
+    """ONNX Runtime with TensorRT on an NVIDIA GPU; CUDA takes what TensorRT cannot run."""
+
+    on_gpu = True
 
     def __init__(self, *, threads: int = 0, device: int = 0, fp16: bool = False, int8: bool = False) -> None:
         """Set up without a model.
@@ -20,10 +23,15 @@ class OrtTensorRt(OnnxRuntime):
         super().__init__(
             threads=threads,
             provider="TensorrtExecutionProvider",
-            provider_options={
+            provider_options={  # its flags are True and False in Python, where CUDA's are 1 and 0
                 "device_id": str(device),
-                "trt_fp16_enable": "1" if fp16 else "0",
-                "trt_int8_enable": "1" if int8 else "0",
+                "trt_fp16_enable": str(fp16),
+                "trt_int8_enable": str(int8),
             },
-            install="pip install onnxruntime-gpu tensorrt, in the place of onnxruntime, on a machine with an NVIDIA GPU",
+            then=[(_nvidia.CUDA, {"device_id": str(device)})],
+            install="pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt, in the place of onnxruntime, "
+            "on a machine with an NVIDIA GPU",
         )
+
+    def _load_libraries(self) -> None:
+        _nvidia.load_libraries(tensorrt=True)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from compressor.errors import InputError
+from compressor.models.network import Network, logits_of
 from compressor.runtimes._pytorch import PyTorch
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
 _DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WARM = 3  # inferences before a graph is recorded, so that kernels are chosen and memory is there
@@ -19,6 +21,8 @@ _WARM = 3  # inferences before a graph is recorded, so that kernels are chosen a
 
 class TorchCuda(PyTorch):
     """PyTorch on an NVIDIA GPU, in 32 or 16 bits."""
+
+    on_gpu = True
 
     def __init__(
         self, *, threads: int = 0, device: str = "cuda", precision: str = "fp32", graphs: bool = False
@@ -52,17 +56,23 @@ class TorchCuda(PyTorch):
         return {**super().describe(), "precision": how}
 
     def _placed(self, network: nn.Module) -> nn.Module:
-        return super()._placed(network).to(dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        placed = super()._placed(network).to(memory_format=torch.channels_last)
+        if self._dtype is torch.float32:
+            return placed
+        # The scales of inputs and outputs stay in 32 bits: what they hold need not fit into 16.
+        inner = [part for part in placed.modules() if isinstance(part, Network)]
+        for part in inner:
+            part.module = _Cast(part.module, self._dtype)
+        return placed if inner else _Cast(placed, self._dtype)
 
     def _answer(self, network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
-        cast = batch.to(self._dtype)
         if not self._graphs:
-            return super()._answer(network, cast)
-        shape = tuple(cast.shape)
+            return super()._answer(network, batch)
+        shape = tuple(batch.shape)
         if shape not in self._recorded:
-            self._recorded[shape] = self._record(network, cast)
+            self._recorded[shape] = self._record(network, batch)
         graph, inputs, outputs = self._recorded[shape]
-        inputs.copy_(cast)
+        inputs.copy_(batch)
         graph.replay()
         return outputs
 
@@ -76,6 +86,19 @@ class TorchCuda(PyTorch):
                 super()._answer(network, inputs)
         torch.cuda.current_stream(inputs.device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # A stream of its own would be made on the first GPU, wherever the network is.
+        with torch.cuda.device(inputs.device), torch.cuda.graph(graph, stream=aside):
             outputs = super()._answer(network, inputs)
         return graph, inputs, outputs
+
+
+class _Cast(nn.Module):
+    """A network in 16 bits between inputs and logits in 32."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module = module.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return logits_of(self.module(inputs.to(self.dtype))).float()

@@ -157,7 +157,7 @@ def _runtime_names(settings: BenchSettings) -> tuple[str, ...]:
     """Every runtime that some profile measures under, in order."""
     names = list(settings.runtimes)
     for profile in settings.profiles:
-        names += settings.profile_named(profile).runtimes
+        names += settings.runtimes_under(profile)
     return tuple(dict.fromkeys(names))
 
 
@@ -325,7 +325,7 @@ class _Timing:
     def under(self, name: str) -> None:
         """Time every model under one profile."""
         profile = self.settings.profile_named(name)
-        entries = self._entries(profile)
+        entries = self._entries(name)
         if not entries:
             return
         how = f"alternating in {self.settings.blocks} blocks, started {self.settings.starts} times"
@@ -353,7 +353,7 @@ class _Timing:
     def by_operator(self, name: str) -> None:
         """Where each model spends its time under one profile."""
         profile = self.settings.profile_named(name)
-        for (role, runtime), entry in self._entries(profile).items():
+        for (role, runtime), entry in self._entries(name).items():
             times = operator_times(entry, profile=profile, inputs=self.inputs)
             if times:
                 self.operators.append(
@@ -377,10 +377,9 @@ class _Timing:
                     for role, runtime in deployed
                 ]
 
-    def _entries(self, profile: ProfileSettings) -> dict[tuple[str, str], Entry]:
-        names = [name for name in profile.runtimes or self.settings.runtimes if name in self.runtimes]
+    def _entries(self, profile: str) -> dict[tuple[str, str], Entry]:
         found = {}
-        for name in names:
+        for name in (each for each in self.settings.runtimes_under(profile) if each in self.runtimes):
             named = self.settings.runtime_named(name)
             for candidate in self.candidates:
                 form = candidate.form_for(name)

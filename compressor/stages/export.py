@@ -101,7 +101,7 @@ def _two_of(dataset: Dataset) -> NDArray[Any]:
 
 def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset) -> None:
     """Write classes, input contract and provenance into the file; take out the exporter's notes (paths of this machine)."""
-    model = onnx.load(file)
+    model = onnx.load(file, load_external_data=False)  # weights beside it (above 1.5 GB) stay there
     for holder in (
         model,
         model.graph,

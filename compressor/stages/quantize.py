@@ -340,7 +340,7 @@ class _Quantizing(OnMaterial):
         if not self.settings.mixed:
             return True, f"all that can be quantized, as asked: {_times(speedup)}, {told}"
         if limit is not None and drop > limit + 50 / len(self.checked):
-            return False, f"no choice of layers keeps to max_drop = {limit:g} ({told})"
+            return False, f"no choice of layers that was tried keeps to max_drop = {limit:g} ({told})"
         if not self.is_for_here:
             return True, f"made for {self.cpu.name}; speed there is for bench to measure there ({told})"
         assert speedup is not None

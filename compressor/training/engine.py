@@ -264,7 +264,7 @@ class _Run:
     def _epoch(self, progress: console.TrainingProgress, stop: StopRequest) -> None:
         position, started, first = self.position, time.perf_counter(), self.position.batch
         batch_size = self.job.settings.batch_size
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(self._wait_while_deciding if self.fabric.device.type == "cuda" else None)
         self.model.train()
         for loaded in self._batches():
             parts = self._one_step(loaded)
@@ -402,6 +402,11 @@ class _Run:
             if inputs.dim() == 4:
                 inputs = inputs.contiguous(memory_format=self.conditions.memory_format)
             return Batch(inputs, loaded.labels, loaded.sample_ids, view, self.job.task, mixed)
+
+    def _wait_while_deciding(self) -> None:
+        """Wait for the GPU for as long as what a step takes there decides whether to compile."""
+        if not self.compiler.settled:
+            torch.cuda.synchronize(self.fabric.device)
 
     def _settle_compiling(self, batch: Batch) -> None:
         """Compile student and teacher when it is time to decide, and it pays."""

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from compressor import api
 from compressor.errors import MeasurementError
+from compressor.measure.remote import Host
 
 pytestmark = pytest.mark.device
 
@@ -87,3 +89,24 @@ def test_a_python_without_numpy_says_what_to_install(server, finished, at_home, 
         )
 
     assert "-m pip install numpy" in told.value.message
+
+
+def test_what_still_runs_there_ends_with_the_visit(server):
+    with Host(f"{getpass.getuser()}@127.0.0.1", options=server) as there:
+        left = Thread(target=lambda: _refused(there, "sleep 98765"))
+        left.start()
+        while not _running("sleep 98765"):
+            time.sleep(0.05)
+
+    left.join(timeout=10)
+    assert not left.is_alive()
+    assert not _running("sleep 98765")
+
+
+def _refused(there: Host, command: str) -> None:
+    with pytest.raises(MeasurementError):
+        there.run(command)
+
+
+def _running(command: str) -> bool:
+    return subprocess.run(["pgrep", "-xf", command], capture_output=True, check=False).returncode == 0

@@ -96,6 +96,26 @@ def test_a_reversal_that_does_not_help_is_undone():
     assert ("a",) in [step.reverted for step in found.steps if not step.kept]
 
 
+def test_layers_that_only_help_together_go_back_together():
+    world = World(cost={"a": 0.03, "b": 0.02})
+    world.metric = lambda kept: 0.9 if {"a", "b"} <= kept else 0.8
+
+    found = world.found(lowest=0.895)
+
+    assert found.keep_float == {"a", "b"}
+    assert (found.within, found.metric) == (True, 0.9)
+    assert [step.kept for step in found.steps[-3:]] == [True, True, False]
+
+
+def test_what_nothing_but_the_float_model_keeps_to_ends_as_the_float_model():
+    world = World(cost={"a": 0.03})
+    world.metric = lambda kept: 0.9 if kept == set(LAYERS) else 0.8
+
+    found = world.found(lowest=0.895)
+
+    assert (found.keep_float, found.within) == (set(LAYERS), True)
+
+
 def test_without_a_limit_accuracy_is_not_searched_for():
     world = World(cost={"a": 0.5})
     world.found()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ import pytest
 
 from compressor import artifact
 from compressor.errors import ArtifactError, InputError
+from compressor.report import card, html, markdown, quality, words
 from compressor.report.collect import collect
-from compressor.report.facts import ReportData
+from compressor.report.facts import ReportData, Worst, WorstSample
 
 if TYPE_CHECKING:
     from tests.unit.report.conftest import MakeRun
+
+
+LOST = Worst("student", "teacher", "ort_cpu", (WorstSample(3, 1, 1, 0.9, 2, 0.8),))
 
 
 def _names(data: ReportData) -> list[str]:
@@ -119,3 +124,24 @@ def test_measurements_that_are_not_json_are_refused(make_run: MakeRun) -> None:
     Path(bench.path / "measurements.json").write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
         collect(bench)
+
+
+def test_models_of_any_origin_are_called_by_their_titles_everywhere(data: ReportData) -> None:
+    titles = {"teacher": "big.onnx", "student": "small.onnx"}
+    candidates = tuple(
+        replace(each, title=titles[each.role]) for each in data.candidates if each.role in ("teacher", "student")
+    )
+    compared = replace(data, compared=True, candidates=candidates, links=(), worst=LOST)
+
+    assert markdown.render(compared).startswith(f"## {compared.run}: small.onnx beside big.onnx")
+    assert "that big.onnx answers rightly and small.onnx does not" in html.render(compared)
+    assert "knowledge-distillation" not in card.render(compared)
+    assert "where the teacher is too slow" not in card.render(compared)
+    assert not {"teacher", "student"} & {word for word, _ in words.used(compared)}
+    assert quality.changed_decisions(compared).columns[0] == "big.onnx answers"
+
+
+def test_a_distilled_student_is_told_by_its_role(data: ReportData) -> None:
+    assert markdown.render(data).startswith(f"## {data.run}: teacher → student")
+    assert "that the teacher answers rightly and the student does not" in html.render(replace(data, worst=LOST))
+    assert "- knowledge-distillation" in card.render(data)
