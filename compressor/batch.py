@@ -68,6 +68,7 @@ class Batch:
         view: Number of the view that `inputs` shows; -1 for the plain, unaugmented sample.
         task: What the outputs mean.
         mixed: What each sample was mixed with, where views mix.
+        shared: Whether every process of the job has as many rows of the same batch, so that they can be compared.
     """
 
     inputs: Tensor
@@ -76,11 +77,13 @@ class Batch:
     view: int
     task: TaskInBatch
     mixed: Mixed | None = None
+    shared: bool = True
 
-    def rows(self, rows: Tensor | slice) -> Batch:
-        """Some rows of the batch, by position."""
+    def rows(self, rows: Tensor | slice, *, shared: bool = False) -> Batch:
+        """Some rows of the batch, by position; `shared` says that every process takes as many."""
         return replace(
             self,
+            shared=shared,
             inputs=self.inputs[rows],
             labels=self.labels[rows],
             sample_ids=self.sample_ids[rows],

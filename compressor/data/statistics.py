@@ -6,33 +6,39 @@ import numpy as np
 
 from compressor.data.samples import Samples
 
-# A channel that never changes (a blank border, an unused feature) would otherwise be divided by zero.
-SMALLEST_STD = 1e-6
+_CONSTANT = 1e-7  # of the mean: a smaller deviation is rounding
 _CHUNK = 250
+_CHUNK_OF_VECTORS = 100_000
 
 
 def channel_statistics(samples: Samples, *, max_samples: int = 5000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel (of each feature, for vectors), over evenly spaced samples.
+    """Mean and standard deviation of each channel, over evenly spaced samples; of each feature of vectors, over all of them.
+
+    A feature that hardly ever changes may do so in none of a few thousand samples. Where one never does (a blank border, an
+    unused feature) the deviation is 1, since there is nothing to scale, and a sample that differs after all stays in range.
 
     Pixels count in 0–1 units, whatever they are stored as. Chunks are merged as in Chan et al. 1983, eq. 2.1, so that
-    neither memory nor rounding grows with the number of samples. A deviation is never below 1e-6.
+    neither memory nor rounding grows with the number of samples.
 
     Args:
         samples: At least one.
-        max_samples: How many are looked at.
+        max_samples: How many are looked at, where samples are no vectors.
     """
     assert len(samples) > 0, "statistics of no samples"
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(max_samples, len(samples))).round().astype(np.int64))
+    number = len(samples) if len(samples.sample_shape) == 1 else min(max_samples, len(samples))
+    positions = np.unique(np.linspace(0, len(samples) - 1, number).round().astype(np.int64))
     count, mean, squares = 0, np.zeros(samples.sample_shape[0]), np.zeros(samples.sample_shape[0])
-    for start in range(0, len(positions), _CHUNK):
-        inputs = samples.fetch(positions[start : start + _CHUNK])
+    chunk = _CHUNK_OF_VECTORS if len(samples.sample_shape) == 1 else _CHUNK
+    for start in range(0, len(positions), chunk):
+        inputs = samples.fetch(positions[start : start + chunk])
         values = inputs.astype(np.float64) / (255.0 if inputs.dtype == np.uint8 else 1.0)
         axes = (0, *range(2, values.ndim))
-        number = values.size // values.shape[1]
+        added = values.size // values.shape[1]
         chunk_mean = values.mean(axis=axes)
         delta = chunk_mean - mean
-        squares += values.var(axis=axes) * number + delta**2 * (count * number / (count + number))
-        mean += delta * (number / (count + number))
-        count += number
-    deviation = np.maximum(np.sqrt(squares / count), SMALLEST_STD)
+        squares += values.var(axis=axes) * added + delta**2 * (count * added / (count + added))
+        mean += delta * (added / (count + added))
+        count += added
+    deviation = np.sqrt(squares / count)
+    deviation[deviation <= _CONSTANT * np.abs(mean)] = 1.0
     return tuple(mean.tolist()), tuple(deviation.tolist())

@@ -65,8 +65,9 @@ class Discriminator(nn.Module):
             A scalar, mean over the batch, times the share of the warm-up that is over.
         """
         teacher_BF = teacher_BF.detach()
-        deviation = teacher_BF.std(unbiased=False).clamp_min(_LEAST_DEVIATION)
-        student_BF, teacher_BF = ((each - teacher_BF.mean()) / deviation for each in (student_BF, teacher_BF))
+        mean = averaged(teacher_BF.mean())
+        deviation = averaged((teacher_BF - mean).square().mean()).sqrt().clamp_min(_LEAST_DEVIATION)
+        student_BF, teacher_BF = ((each - mean) / deviation for each in (student_BF, teacher_BF))
         self._learn(student_BF.detach(), teacher_BF)
         # copies, since a further lesson of the same step moves the weights before the backward pass reads them
         weights = {name: weight.clone() for name, weight in self.judge.named_parameters()}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from compressor.batch import Batch, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
+from compressor.losses._together import whole
 
 Shapes = Mapping[str, tuple[int, ...]]
 Pair = tuple[str, str]
@@ -30,12 +31,14 @@ class FeatureLoss(nn.Module):
         most_pairs: How many pairs `auto` picks at most, from the deepest up.
         same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
         any_kind: Whether `auto` may pair a map with tokens, because samples are compared rather than places.
+        among_samples: Whether `compare` holds samples against one another, so that it wants the rows of all processes.
         scale: What the loss is multiplied by, so that a weight of 1 is about what its authors trained with.
     """
 
     most_pairs: ClassVar[int] = 4
     same_size: ClassVar[bool] = False
     any_kind: ClassVar[bool] = False
+    among_samples: ClassVar[bool] = False
 
     def __init__(self, pairs: str | Sequence[Sequence[str]], *, scale: float = 1.0) -> None:
         super().__init__()
@@ -105,8 +108,13 @@ class FeatureLoss(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """`scale` times the mean over the pairs of `compare`; gradients flow to the student and to the parts of the loss."""
+        everyone = whole if self.among_samples and batch.shared else lambda rows: rows
         found = [
-            self.compare(index, student.features[mine].float(), teacher.features[theirs].float().detach())
+            self.compare(
+                index,
+                everyone(student.features[mine].float()),
+                everyone(teacher.features[theirs].float().detach()),
+            )
             for index, (mine, theirs) in enumerate(self.pairs)
         ]
         total = found[0]
@@ -160,9 +168,11 @@ def stage_ends(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     blocks = {path for path, shape in shapes.items() if len(shape) == 3 and _NUMBERED.search(path)}
     found: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
     for path, shape in shapes.items():
+        if any(outer in blocks for outer in _ancestors(path)):
+            continue  # queries and keys of four axes, for one, are no maps
         if len(shape) == 4 and min(shape[2:]) > 1 and not shape[1] == shape[2] != shape[3]:
             found[(4, *shape[2:])] = (path, shape)
-        elif path in blocks and not any(outer in blocks for outer in _ancestors(path)):
+        elif path in blocks:
             found[(3, len(found))] = (path, shape)
     return dict(found.values())
 
@@ -181,6 +191,22 @@ def _grid(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _size(shape: tuple[int, ...]) -> str:
     return "×".join(str(size) for size in shape[1:])
+
+
+def require_same_places(pairs: Sequence[Pair], shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+    """Refuse pairs whose places cannot be brought together: maps with tokens, and tokens of different numbers.
+
+    Raises:
+        ModelError: Names the first one.
+    """
+    for (mine, theirs), (ours, others) in zip(pairs, shapes, strict=True):
+        if len(ours) != len(others) or (len(ours) == 3 and ours[1] != others[1]):
+            raise ModelError(
+                f"'{mine}' of the student ({_size(ours)}) and '{theirs}' of the teacher ({_size(others)}) have no places "
+                "in common",
+                where="pairs",
+                hint="name other pairs, or compare samples rather than places: --loss rkd, pkt or similarity_preserving",
+            )
 
 
 def to_size_of(feature: Tensor, other: Tensor) -> Tensor:

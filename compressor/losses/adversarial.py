@@ -8,6 +8,7 @@ from compressor.batch import Batch, Outputs
 from compressor.losses._contract import Context
 from compressor.losses._discriminator import Design, Discriminator
 from compressor.losses._logits import require, with_labels
+from compressor.losses._together import require_whole_batches
 
 
 class Adversarial(nn.Module):
@@ -58,6 +59,7 @@ class Adversarial(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar; the discriminator makes a step of its own."""
         assert self.discriminator is not None, "prepare comes first"
+        require_whole_batches(batch, where="adversarial")
         mine_BF = student.logits.float().flatten(1)
         theirs_BF = teacher.logits.float().detach().flatten(1)
         soft = self.l1 * (mine_BF - theirs_BF).abs().mean()

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
-from compressor.losses._features import FeatureLoss, to_size_of
+from compressor.losses._features import FeatureLoss, require_same_places, to_size_of
 
 
 class AttentionTransfer(FeatureLoss):
     """The student is to look where the teacher looks (Zagoruyko & Komodakis 2017).
 
-        mean over places of (Q_s / ‖Q_s‖ − Q_t / ‖Q_t‖)²,   Q = mean over channels of |feature|^power
+        sum over pairs of the mean over places of (Q_s / ‖Q_s‖ − Q_t / ‖Q_t‖)²,   Q = mean over channels of |feature|^power
 
     Their equation 2 takes the norm of the difference; the square of it is what their experiments (and everybody since) use.
     Maps need no projector, since channels are gone; the larger of two grids is averaged down.
@@ -35,6 +36,18 @@ class AttentionTransfer(FeatureLoss):
         if not power > 0:
             raise InputError(f"power = {power} must be above 0", where="attention_transfer.power")
         self.power = power
+
+    def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+        """Nothing to make.
+
+        Raises:
+            ModelError: A pair has no places in common.
+        """
+        require_same_places(self.pairs, shapes)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """The loss above: pairs add up, as in the authors' code."""
+        return len(self.pairs) * super().forward(student, teacher, batch)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar; features `[B, C, H, W]`, or `[B, L, D]` with the tokens as places."""

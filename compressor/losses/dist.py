@@ -6,8 +6,10 @@ from torch import Tensor
 
 from compressor.batch import Batch, Outputs
 from compressor.losses._logits import compared, require, with_labels
+from compressor.losses._together import whole
 
 _FLOOR = 1e-8
+_LEAST_SHARE = 0.01
 
 
 class DIST:
@@ -17,7 +19,8 @@ class DIST:
 
     ρ is Pearson's correlation of the probabilities at temperature T (their equation 6): of a sample's row (equation 8) and
     of a class's column over the batch (equation 9). It asks for the order and the ratios of the teacher's answers, not for
-    their size, which a much smaller student cannot reach.
+    their size, which a much smaller student cannot reach. Of two classes the first part is left out, since two probabilities
+    that add up to 1 always correlate fully; where a sample has any number of classes, each is a column of its own.
 
     Args:
         temperature: T, above 0; theirs is 4 on CIFAR-100 and 1 on ImageNet.
@@ -54,14 +57,28 @@ class DIST:
         student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
         mine_NK = (student_NK / self.temperature).softmax(dim=1)
         theirs_NK = (teacher_NK / self.temperature).softmax(dim=1)
-        within = 1 - _correlation(mine_NK, theirs_NK).mean()
-        across = 1 - _correlation(mine_NK.T, theirs_NK.T).mean()
-        soft = self.temperature**2 * (self.beta * within + self.gamma * across)
-        return with_labels(soft, student, batch, hard=self.hard)
+        soft = self.gamma * self._across(mine_NK, theirs_NK, batch)
+        if mine_NK.shape[1] > 2:
+            soft = soft + self.beta * (1 - _correlation(mine_NK, theirs_NK).mean())
+        return with_labels(self.temperature**2 * soft, student, batch, hard=self.hard)
+
+    def _across(self, mine_NK: Tensor, theirs_NK: Tensor, batch: Batch) -> Tensor:
+        """How far each class is from the teacher's over the whole batch, all processes together."""
+        samples = len(batch.labels)
+        if mine_NK.shape[1] == 2 and len(mine_NK) != samples:  # several decisions of yes or no for each sample
+            mine_NK, theirs_NK = (each[:, 1].reshape(samples, -1) for each in (mine_NK, theirs_NK))
+        if batch.shared:
+            mine_NK, theirs_NK = whole(mine_NK), whole(theirs_NK)
+        return 1 - _correlation(mine_NK.T, theirs_NK.T).mean()
 
 
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of each row; 0 where a row is constant."""
-    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
-    lengths: Tensor = a.norm(dim=1) * b.norm(dim=1)
-    return (a * b).sum(dim=1) / lengths.clamp_min(_FLOOR)
+def _correlation(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Pearson's correlation of each row of the student with the teacher's; 0 where a row is constant.
+
+    A student whose answers are all alike, as those of a network are whose last layer begins at zero, would have gradients
+    without bounds; its deviation counts as a share of the teacher's at least.
+    """
+    mine, theirs = mine - mine.mean(dim=1, keepdim=True), theirs - theirs.mean(dim=1, keepdim=True)
+    length = theirs.norm(dim=1).clamp_min(_FLOOR)
+    found: Tensor = (mine * theirs).sum(dim=1) / (length * mine.norm(dim=1).clamp_min(_LEAST_SHARE * length))
+    return found

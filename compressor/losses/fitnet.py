@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
-from compressor.losses._features import FeatureLoss, projector, to_size_of, width_of
+from compressor.losses._features import FeatureLoss, projector, require_same_places, to_size_of, width_of
 
 
 class FitNet(FeatureLoss):
@@ -38,8 +38,9 @@ class FitNet(FeatureLoss):
         """A projector for each pair.
 
         Raises:
-            ModelError: There is to be none, and the widths of a pair differ.
+            ModelError: A pair has no places in common; or there is to be none, and the widths of a pair differ.
         """
+        require_same_places(self.pairs, shapes)
         if self.projected:
             self.projectors = nn.ModuleList(projector(mine, theirs) for mine, theirs in shapes)
             return

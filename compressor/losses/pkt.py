@@ -28,6 +28,7 @@ class PKT(FeatureLoss):
 
     most_pairs = 1
     any_kind = True
+    among_samples = True
 
     def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 470.0) -> None:
         super().__init__(pairs, scale=scale)

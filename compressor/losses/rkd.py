@@ -12,6 +12,7 @@ from compressor.losses._features import FeatureLoss, embedded
 from compressor.losses._logits import require
 
 _FLOOR = 1e-12
+_SHORTEST = 1e-4  # what is nearer has no direction to learn
 
 
 class RKD(FeatureLoss):
@@ -34,6 +35,7 @@ class RKD(FeatureLoss):
 
     most_pairs = 1
     any_kind = True
+    among_samples = True
 
     def __init__(
         self, *, pairs: str | Sequence[Sequence[str]] = "auto", distance: float = 25.0, angle: float = 50.0
@@ -61,5 +63,5 @@ def _distances(rows_BF: Tensor) -> Tensor:
 
 def _cosines(rows_BF: Tensor) -> Tensor:
     """Cosine of the angle at each sample between each two others, `[B, B, B]`."""
-    directions_BBF = F.normalize(rows_BF[None, :, :] - rows_BF[:, None, :], dim=2)
+    directions_BBF = F.normalize(rows_BF[None, :, :] - rows_BF[:, None, :], dim=2, eps=_SHORTEST)
     return directions_BBF @ directions_BBF.transpose(1, 2)

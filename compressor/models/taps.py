@@ -64,10 +64,12 @@ def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, .
     inside = [path + _QKV for path, module in modules.items() if isinstance(module, nn.MultiheadAttention)]
 
     def note(path: str, output: object) -> None:
-        given = logits_of(output) if not isinstance(output, Tensor) else output
-        if isinstance(given, Tensor):
-            found.pop(path, None)
-            found[path] = tuple(given.shape)
+        try:
+            given = logits_of(output)
+        except ModelError:
+            return
+        found.pop(path, None)
+        found[path] = tuple(given.shape)
 
     handles = [
         handle
@@ -96,7 +98,10 @@ class _keep:  # noqa: N801 -- reads as a verb where it is used
         self.outputs, self.path = outputs, path
 
     def __call__(self, output: object) -> None:
-        self.outputs[self.path] = logits_of(output)
+        # A copy, since what comes after may change it in place (`out += shortcut`, an in-place ReLU); an ordinary one, since
+        # autograd may not keep a tensor of inference mode for the backward pass.
+        with torch.inference_mode(False):
+            self.outputs[self.path] = logits_of(output).clone()
 
 
 def _by_path(network: nn.Module) -> dict[str, nn.Module]:

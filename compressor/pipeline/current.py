@@ -155,7 +155,9 @@ class Run:
             data.views.count,
             epochs=max(1, distill.epochs),
             bytes_per_view=_cache.bytes_per_view(
-                num_samples=len(self.dataset.train), num_classes=len(self.dataset.classes)
+                num_samples=len(self.dataset.train),
+                num_classes=len(self.dataset.classes),
+                of_numbers=self.dataset.targets is not None,
             ),
             budget_bytes=round(distill.cache_gb * 1e9),
         )

@@ -30,8 +30,8 @@ _TOPS = (64, 32, 16)
 class CachedTeacher(Teacher):
     """Answers from what is kept, and asks the teacher behind it for the rest.
 
-    Every answer is given as it is kept (16-bit), the first time too, so that a first, a resumed and a later run see the
-    same numbers.
+    Every answer is given as it is kept (logits in 16 bits, numbers in 32), the first time too, so that a first, a resumed
+    and a later run see the same.
 
     Args:
         teacher: Gives logits alone; its answer to a view does not change.
@@ -108,12 +108,18 @@ class CachedTeacher(Teacher):
         return store.form.unpack(store.form.pack(logits_BK))
 
 
-def bytes_per_view(*, num_samples: int, num_classes: int) -> int:
-    """Least disk that the answers to one view of every sample take."""
-    return num_samples * min(form.record_bytes for form in _forms(num_classes))
+def bytes_per_view(*, num_samples: int, num_classes: int, of_numbers: bool = False) -> int:
+    """Disk that the answers to one view of every sample take, by which views are counted: whole, or the 64 largest of many.
+
+    Shorter records are for views that are stated: what is left of the answers is flat above a temperature of 1, and more
+    views are not worth that.
+    """
+    return num_samples * _forms(num_classes, of_numbers=of_numbers)[:2][-1].record_bytes
 
 
-def choose_form(*, num_samples: int, num_classes: int, num_views: int, budget_bytes: int) -> tuple[Form, Decision]:
+def choose_form(
+    *, num_samples: int, num_classes: int, num_views: int, budget_bytes: int, of_numbers: bool = False
+) -> tuple[Form, Decision]:
     """All logits where they are few or fit the budget, else as many of the largest as fit.
 
     Args:
@@ -121,20 +127,24 @@ def choose_form(*, num_samples: int, num_classes: int, num_views: int, budget_by
         num_classes: K.
         num_views: Views of each sample.
         budget_bytes: Disk for all of them.
+        of_numbers: Whether answers are numbers in the unit of the data, which are all kept as they are.
     """
-    for form in _forms(num_classes):
+    for form in _forms(num_classes, of_numbers=of_numbers):
         size = num_samples * num_views * form.record_bytes
         if size <= budget_bytes:
             break
-    about = f"{num_views} view(s) of {num_samples} samples of {num_classes} classes take {_size(size)}"
+    what = "numbers" if of_numbers else "classes"
+    about = f"{num_views} view(s) of {num_samples} samples of {num_classes} {what} take {_size(size)}"
     fits = "fits" if size <= budget_bytes else "is more than"
     return form, Decision(
         "teacher cache", str(form), f"{about}, which {fits} distill.cache_gb = {budget_bytes / 1e9:g}"
     )
 
 
-def _forms(num_classes: int) -> list[Form]:
+def _forms(num_classes: int, *, of_numbers: bool) -> list[Form]:
     """From the whole answer to the shortest."""
+    if of_numbers:
+        return [Form(num_classes, exact=True)]
     whole = Form(num_classes)
     if num_classes <= _FEW_CLASSES:
         return [whole]

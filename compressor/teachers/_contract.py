@@ -76,7 +76,6 @@ class Teacher:
         one_class: Whether it reads answers as probabilities of classes of which one is right.
         trainable: Whether it learns along with the student, or changes with it.
         keeps_answers: Whether an answer to a view that it has seen costs nothing more.
-        needs_whole_batches: Whether it compares samples with one another, so that several processes would change it.
         asked: Samples it has answered by computing so far.
         taps: Dotted paths of modules whose outputs the losses read.
         network: The module that computes its answers and may be compiled; None when there is no single one.
@@ -92,7 +91,6 @@ class Teacher:
     one_class: bool = False
     trainable: bool = False
     keeps_answers: bool = False
-    needs_whole_batches: bool = False
     asked: int = 0
     taps: tuple[str, ...] = ()
     network: nn.Module | None = None
@@ -140,6 +138,9 @@ class Teacher:
 
     def after_step(self, *, step: int) -> None:
         """The student has made optimiser step `step` (from 0)."""
+
+    def before_keeping(self) -> None:
+        """The main process is about to write `parts`; called in every process, which may hold shares of them."""
 
     def after_epoch(self, *, epoch: int) -> None:
         """The student has finished epoch `epoch` (from 0)."""

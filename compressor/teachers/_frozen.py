@@ -28,8 +28,8 @@ class Frozen(Teacher):
         with torch.inference_mode(), tapped(self.network, self.taps) as features:
             logits_BK = self.network(batch.inputs)
         self.asked += len(batch.inputs)
-        # copies, since autograd may not keep a tensor of inference mode for the backward pass
-        return Outputs(logits_BK.clone(), {path: feature.clone() for path, feature in features.items()})
+        # a copy, since autograd may not keep a tensor of inference mode for the backward pass
+        return Outputs(logits_BK.clone(), dict(features))
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network to where the batches are."""

@@ -40,15 +40,18 @@ class Form:
         num_classes: K.
         top: How many of the largest logits are kept with their classes, beside what the others come to; 0 keeps all.
             Less than K.
+        exact: Whether all are kept in 32 bits, as they are: numbers of any size, where logits are rounded to 16.
     """
 
     num_classes: int
     top: int = 0
+    exact: bool = False
 
     @property
     def words(self) -> int:
         """64-bit words of an answer."""
-        size = 2 * self.num_classes if self.top == 0 else (2 + self._index.itemsize) * self.top + 4
+        whole = (4 if self.exact else 2) * self.num_classes
+        size = whole if self.top == 0 else (2 + self._index.itemsize) * self.top + 4
         return -(-size // _WORD.itemsize)
 
     @property
@@ -61,10 +64,14 @@ class Form:
         return np.dtype(np.uint16 if self.num_classes <= 1 << 16 else np.uint32)
 
     def __str__(self) -> str:
+        if self.exact:
+            return "float32"
         return "float16" if self.top == 0 else f"float16, top {self.top} of {self.num_classes} and the rest as one"
 
     def pack(self, logits_BK: NDArray[np.float32]) -> NDArray[np.uint64]:
-        """Finite logits as words `[B, W]`: rounded to float16, those beyond its range (±65504) to its ends."""
+        """Finite logits as words `[B, W]`: rounded to float16, those beyond its range (±65504) to its ends; or exact."""
+        if self.exact:
+            return _as_words([np.ascontiguousarray(logits_BK, np.float32)], num_words=self.words)
         if self.top == 0:
             return _as_words([_half(logits_BK)], num_words=self.words)
         order = np.argpartition(logits_BK, self.num_classes - self.top, axis=1)[:, -self.top :]
@@ -82,6 +89,8 @@ class Form:
         they are taken to be alike (Jensen's inequality).
         """
         octets = np.ascontiguousarray(words_BW).view(np.uint8)
+        if self.exact:
+            return np.ascontiguousarray(octets[:, : 4 * self.num_classes]).view(np.float32)
         if self.top == 0:
             return np.ascontiguousarray(octets[:, : 2 * self.num_classes]).view(np.float16).astype(np.float32)
         first, second = 2 * self.top, (2 + self._index.itemsize) * self.top

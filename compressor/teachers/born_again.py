@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from torch import nn
 
 from compressor.errors import InputError
@@ -12,7 +15,8 @@ class BornAgain(Frozen):
     """No other network: generations of the student, each taught by the one before (born-again, Furlanello et al. 2018).
 
     The first generation learns from the labels alone: it is the control. Every later one begins anew, with the same
-    architecture and another seed, and learns from the finished one before it; the last is the student.
+    architecture and another seed, and learns from the finished one before it; the last is the student. They learn from the
+    one before at a temperature of 1 and from the labels, as much from either.
 
     Args:
         network: the generation before
@@ -21,6 +25,8 @@ class BornAgain(Frozen):
     Raises:
         InputError: There is no generation.
     """
+
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 
     def __init__(self, network: nn.Module, *, generations: int = 1) -> None:
         if generations < 1:

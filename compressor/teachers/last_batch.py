@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from compressor import processes
 from compressor.artifact import Decision
 from compressor.batch import Batch, Mixed, Outputs
+from compressor.losses._together import gathered
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Showing, Teacher
 
@@ -25,7 +27,8 @@ class LastBatch(Teacher):
 
     trainable = True
     parts: _Memory
-    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 0.5}
+    # With the half that old samples count, ½ CE + T² · KL beside the ½ CE of the new ones, as in the authors' code.
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 2 / 3, "weight": 3.0}
 
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
         """Begin with nothing to remember."""
@@ -47,7 +50,9 @@ class LastBatch(Teacher):
         found = [taught]
         if seen:
             before = Outputs(self.parts.logits.to(student.logits.dtype))
-            found.append(Lesson(Outputs(student.logits[:seen]), before, batch.rows(slice(0, seen)), "", 0.5))
+            found.append(
+                Lesson(Outputs(student.logits[:seen]), before, batch.rows(slice(0, seen), shared=True), "", 0.5)
+            )
         self._said = student.logits[seen:].detach()
         return found
 
@@ -55,9 +60,16 @@ class LastBatch(Teacher):
         """Remember the new samples, and what was said of them."""
         self.parts.keep(self._new, self._said)
 
+    def before_keeping(self) -> None:
+        """Bring the shares of all processes together."""
+        self.parts.bring_together()
+
 
 class _Memory(nn.Module):
-    """The last batch and the answers to it, in buffers that take any length when they are put back."""
+    """The last batch and the answers to it, in buffers that take any length when they are put back.
+
+    Each process has its share; what is written is the whole batch, of which each takes its share again.
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -72,6 +84,7 @@ class _Memory(nn.Module):
             self.register_buffer(name, torch.empty(0))
         for name in ("labels", "sample_ids", "mixed_labels"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int64))
+        self.together: dict[str, Tensor] = {}
 
     def keep(self, batch: Batch, logits: Tensor) -> None:
         self.inputs, self.labels, self.sample_ids = batch.inputs, batch.labels, batch.sample_ids
@@ -84,9 +97,17 @@ class _Memory(nn.Module):
         mixed = None if like.mixed is None else Mixed(self.mixed_labels, self.mixed_share)
         return replace(like, inputs=self.inputs, labels=self.labels, sample_ids=self.sample_ids, mixed=mixed)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    def bring_together(self) -> None:
+        self.together = {name: gathered(rows) for name, rows in self.named_buffers(recurse=False) if len(rows)}
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination |= {prefix + name: rows for name, rows in self.together.items()}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in list(self.named_buffers(recurse=False)):
             given = state_dict.get(prefix + name)
             if given is not None:
-                setattr(self, name, torch.empty_like(given, device=buffer.device))
+                state_dict[prefix + name] = own = given[processes.rank() :: processes.world_size()]
+                setattr(self, name, torch.empty_like(own, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -24,7 +24,7 @@ class OwnDepth(Teacher):
     answer (their equations 1 and 2), and what it learns reaches the layers below it. The whole network learns from the
     labels. Heads are a 1×1 convolution to the width of the deepest stage, BatchNorm, ReLU, the mean over places and a
     linear layer; they are trained along and never exported. A loss on features (their equation 3, L2 hints: `fitnet`)
-    compares each stage with the next deeper one.
+    compares each stage with the next deeper one, where theirs compares all with the deepest.
 
     Args:
         stages: dotted paths of the modules that get a head, from shallow to deep; empty: the last of each resolution
@@ -35,7 +35,8 @@ class OwnDepth(Teacher):
     own_features = True
     trainable = True
     parts: nn.ModuleDict
-    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 0.3}
+    # 0.7 CE + 0.3 KL at T = 3, as the authors weigh them; `kd` has T² before its KL, which they have not.
+    usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 1 / 22, "weight": 0.7 * 22 / 21}
 
     def __init__(self, *, stages: tuple[str, ...] = (), share: float = 1.0) -> None:
         self.stages = tuple(stages)

@@ -158,17 +158,22 @@ class _Run:
         together.require_shares(settings.batch_size, num_samples=len(job.dataset.train))
         sample_shape = job.dataset.train.sample_shape
         self.conditions = precision.choose(
-            settings, job.network, sample_shape=sample_shape, teacher=job.teacher.network
+            settings,
+            job.network,
+            sample_shape=sample_shape,
+            teacher=job.teacher.network,
+            of_numbers=job.dataset.targets is not None,
         )
         self.fabric = together.fabric_for(self.conditions)
         lr, why_lr = optimizers.peak_lr(settings)
         self.peak_lr = lr
         if self.conditions.memory_format is torch.channels_last:
             job.network.to(memory_format=torch.channels_last)
-        together.synchronise(job.network, accelerator=self.conditions.accelerator)
         learning = [part.loss.to(self.fabric.device) for part in job.losses if isinstance(part.loss, nn.Module)]
         if job.teacher.parts is not None:
             learning.append(job.teacher.parts)
+        for module in (job.network.module, *learning):
+            together.synchronise(module, accelerator=self.conditions.accelerator)
         self.beside = [parameter for module in learning for parameter in module.parameters()]
         optimizer, why_decay = optimizers.make(settings, [job.network, *learning], lr=lr, fused=self.conditions.fused)
         self.model, self.optimizer = self.fabric.setup(job.network, optimizer)
@@ -546,6 +551,7 @@ class _Run:
         """
         self.position.sums = self._mean_losses()
         self.position.scaler = dict(self.fabric.strategy.precision.state_dict())
+        self.job.teacher.before_keeping()
         if processes.is_main():
             now = resume.at(self.position, asked=self._asked())
             resume.save(self.job.state, now, modules=self.modules, optimizer=self.optimizer.optimizer)

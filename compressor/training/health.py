@@ -76,4 +76,4 @@ def _advice(cause: str | None, lr: float) -> str:
         return "the teacher itself is broken on this data: compress evaluate TEACHER --data D"
     if cause and cause.startswith("the inputs"):
         return "look at the data and its normalisation: compress inspect, [teacher] normalise = ..."
-    return f"lower the learning rate (--lr {lr / 3:.2g}), clip gradients (--set distill.clip_norm=1) or lengthen the warm-up"
+    return f"lower the learning rate (--lr {lr / 3:.2g}), clip gradients (clip_norm = 1) or lengthen the warm-up"

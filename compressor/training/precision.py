@@ -14,6 +14,7 @@ from compressor.recipe import TrainingSettings
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SMALLEST_SIDE_FOR_BF16 = 16
+_EXACT: tuple[FabricPrecision, str] = ("32-true", "answers are numbers, of which 16 bits keep three digits")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def choose(
     *,
     sample_shape: tuple[int, ...],
     teacher: nn.Module | None = None,
+    of_numbers: bool = False,
 ) -> RunConditions:
     """Resolve `device`, `precision` and `channels_last`.
 
@@ -51,12 +53,16 @@ def choose(
         network: What is trained.
         sample_shape: Of one input.
         teacher: What sees the same inputs.
+        of_numbers: Whether answers are numbers in the unit of the data, of which bfloat16 keeps three digits.
 
     Raises:
         InputError: A stated device does not exist here, or cannot compute in the stated precision.
     """
     accelerator, index, why_device = _device(settings.device)
-    precision, why_precision = _precision(settings.precision, accelerator, network, sample_shape)
+    if settings.precision == "auto" and of_numbers:
+        precision, why_precision = _EXACT
+    else:
+        precision, why_precision = _precision(settings.precision, accelerator, network, sample_shape)
     last, why_layout = _channels_last(settings.channels_last, network, teacher, sample_shape)
     decisions = []
     if settings.device == "auto":

@@ -159,11 +159,14 @@ def job_for(
 
 
 def _require_something_to_learn(teacher: Teacher, losses: tuple[engine.WeightedLoss, ...], dataset: Dataset) -> None:
-    """Refuse samples of which none has a label where labels are what is learned from.
+    """Refuse samples of which none has a label where labels are what is learned from, and those all of one class.
 
     Raises:
         InputError: A network would learn from nothing.
     """
+    if len(dataset.classes) < 2 and dataset.targets is None and not dataset.label_sets:
+        told = f"all samples are of one class, '{dataset.classes[0]}', so there is nothing to tell apart"
+        raise InputError(told, where=dataset.source, hint="give samples of two classes, or another [task]")
     if (dataset.train.labels >= 0).any():
         return
     hint = "give some labels, or a trained teacher with a loss that compares answers (kd)"

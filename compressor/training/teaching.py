@@ -157,6 +157,7 @@ def _kept(
         num_classes=len(material.dataset.classes),
         num_views=count,
         budget_bytes=round(settings.cache_gb * 1e9),
+        of_numbers=material.dataset.targets is not None,
     )
     shown, _ = material.views()
     identity, in_torch = _identity(teaching), network is not None or _is_outside(teaching.kind)
@@ -165,7 +166,8 @@ def _kept(
     def find(student: Network) -> tuple[AnswerStore, Decision]:
         computed = "32-true"
         if in_torch:  # it answers under the precision of the run, which is chosen for the network that is trained
-            computed = precision.choose(asked_of_run, student, sample_shape=material.dataset.sample_shape).precision
+            shape, of_numbers = material.dataset.sample_shape, material.dataset.targets is not None
+            computed = precision.choose(asked_of_run, student, sample_shape=shape, of_numbers=of_numbers).precision
         key = artifact.key_of(
             teacher=identity,
             kind=teaching.kind,

@@ -78,15 +78,19 @@ def require_shares(batch_size: int, *, num_samples: int) -> None:
         )
 
 
-def synchronise(network: Network, *, accelerator: str) -> None:
+def synchronise(network: nn.Module, *, accelerator: str) -> None:
     """Let BatchNorm take its statistics over the whole batch of all processes; the modules and their tensors stay.
+
+    Args:
+        network: The user's, or what learns beside it: projectors, heads.
+        accelerator: What Fabric calls the kind of device.
 
     Raises:
         ModelError: A BatchNorm computes in a way of its own, which cannot be spread.
     """
     if processes.world_size() == 1:
         return
-    for name, module in network.module.named_modules():
+    for name, module in network.named_modules():
         if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
             kind = type(module)
             if kind.forward is not _BatchNorm.forward and not _activates(kind):

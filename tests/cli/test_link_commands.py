@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from compressor import api
@@ -94,3 +95,22 @@ def test_inspect_shows_widths_before_and_after(trained, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "Widths before and after pruning" in shown
     assert "Layers that were not cut" in shown
+
+
+def test_samples_of_one_class_are_nothing_to_learn_from(tmp_path, monkeypatch, capsys):
+    np.savez(tmp_path / "one.npz", x_train=np.zeros((20, 3), np.float32), y_train=np.zeros(20, np.int64))
+    (tmp_path / "m.py").write_text(
+        "from torch import nn\n\n\ndef build(num_classes):\n    return nn.Linear(3, num_classes)\n"
+    )
+    words = [
+        "--model",
+        str(tmp_path / "m.py"),
+        "--data",
+        f"npz:{tmp_path / 'one.npz'}",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+
+    assert typed(monkeypatch, "train", *words, "--epochs", "1") == 2
+
+    assert "all samples are of one class" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compressor.data.samples import ArraySamples
-from compressor.data.statistics import SMALLEST_STD, channel_statistics
+from compressor.data.statistics import channel_statistics
 
 
 def test_pixels_are_counted_in_units_of_zero_to_one():
@@ -25,14 +25,31 @@ def test_vectors_have_statistics_for_each_feature_without_loss_far_from_zero():
     assert deviation == pytest.approx(vectors.astype(float).std(axis=0))
 
 
-def test_a_channel_that_never_changes_has_no_deviation_of_zero():
-    _, deviation = channel_statistics(ArraySamples(np.full((9, 2), 3, np.float32), np.zeros(9, int)))
+def test_a_feature_that_never_changes_is_not_scaled():
+    _, deviation = channel_statistics(ArraySamples(np.full((9, 2), [3, 0], np.float32), np.zeros(9, int)))
 
-    assert deviation == (SMALLEST_STD, SMALLEST_STD)
+    assert deviation == (1.0, 1.0)
 
 
-def test_samples_looked_at_are_spread_over_the_whole_set():
-    ramp = np.arange(1001, dtype=np.float32)[:, None]
+def test_a_feature_in_small_units_is_scaled_all_the_same():
+    vectors = np.random.default_rng(0).normal(scale=1e-9, size=(600, 1)).astype(np.float32)
+
+    _, deviation = channel_statistics(ArraySamples(vectors, np.zeros(600, int)))
+
+    assert deviation == pytest.approx(vectors.astype(float).std(axis=0))
+
+
+def test_a_rare_feature_is_seen_wherever_it_is():
+    vectors = np.zeros((12_000, 1), np.float32)
+    vectors[7_001] = 1.0
+
+    _, deviation = channel_statistics(ArraySamples(vectors, np.zeros(12_000, int)))
+
+    assert deviation == pytest.approx(vectors.astype(float).std(axis=0))
+
+
+def test_pictures_looked_at_are_spread_over_the_whole_set():
+    ramp = np.arange(1001, dtype=np.float32)[:, None, None, None]
 
     mean, _ = channel_statistics(ArraySamples(ramp, np.zeros(1001, int)), max_samples=11)
 

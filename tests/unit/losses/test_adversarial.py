@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.batch import Outputs
+from compressor import processes
+from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._contract import Context
 from compressor.losses._discriminator import Discriminator
 from compressor.losses.adversarial import Adversarial
 from compressor.losses.adversarial_features import AdversarialFeatures
+from compressor.tasks.classification import Classification
 from tests.unit.losses.slow import Array, assert_gradient, batch, leaf, outputs, random
 
 B, K = 6, 3
@@ -217,3 +219,14 @@ def test_samples_without_labels_are_taken_where_labels_weigh_nothing() -> None:
 def test_options_out_of_range_are_refused(loss: type[nn.Module], option: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         loss(**option)
+
+
+def test_several_processes_cannot_keep_step_over_a_part_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
+    batch = Batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Classification())
+    loss = Adversarial()
+    loss.prepare(Context(torch.zeros(4, dtype=torch.int64), 3))
+    some = Outputs(torch.zeros(2, 3))
+
+    with pytest.raises(InputError, match="the teacher has no answer for some samples"):
+        loss(some, some, batch.rows(slice(0, 2)))

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from compressor.batch import Batch, Outputs
 from compressor.errors import ModelError
 from compressor.losses._features import FeatureLoss, matching_stages, stage_ends
 from compressor.losses.attention_transfer import AttentionTransfer
@@ -17,6 +18,7 @@ from compressor.losses.pkt import PKT
 from compressor.losses.rkd import RKD
 from compressor.losses.similarity_preserving import SimilarityPreserving
 from compressor.models.taps import feature_shapes
+from compressor.tasks.classification import Classification
 
 B = 5
 
@@ -156,8 +158,8 @@ def test_a_projector_can_make_any_width_fit() -> None:
 
 
 def test_hints_are_half_the_mean_square_behind_the_projector() -> None:
-    loss = FitNet()
-    loss.build([((2, 4), (2, 4))])
+    loss = FitNet(pairs=[["f", "f"]])
+    loss.settle({"f": (2, 4)}, {"f": (2, 4)})
     projector = loss.projectors[0]
     assert isinstance(projector, nn.Linear)
     student, teacher = feature(4, seed=0).float(), feature(4, seed=1).float()
@@ -187,6 +189,46 @@ def test_what_is_numbered_inside_of_a_block_is_no_block() -> None:
     }
 
     assert list(stage_ends(shapes)) == ["layers.encoder_layer_0", "layers.encoder_layer_1"]
+
+
+def test_queries_and_keys_inside_of_a_block_are_no_maps() -> None:
+    shapes = {"patch_embed": (2, 8, 8, 8), "blocks.0.attn.q_norm": (2, 2, 65, 4), "blocks.0": (2, 65, 8)}
+
+    assert list(stage_ends(shapes)) == ["patch_embed", "blocks.0"]
+
+
+@pytest.mark.parametrize("kind", [FitNet, AttentionTransfer])
+@pytest.mark.parametrize("others", [(2, 17, 8), (2, 8, 4, 4)], ids=["other tokens", "a map"])
+def test_features_without_places_in_common_are_refused_before_training(
+    kind: type[FeatureLoss], others: tuple[int, ...]
+) -> None:
+    with pytest.raises(ModelError, match="have no places in common") as told:
+        kind(pairs=[["a", "b"]]).settle({"a": (2, 5, 8)}, {"b": others})
+
+    assert "--loss rkd" in str(told.value.hint)
+
+
+def test_attention_of_several_stages_adds_up() -> None:
+    features = {path: feature(4, 3, 3, seed=seed).float() for seed, path in enumerate(("a", "b", "c", "d"))}
+    one, other = AttentionTransfer(pairs=[["a", "b"]]), AttentionTransfer(pairs=[["c", "d"]])
+    both = AttentionTransfer(pairs=[["a", "b"], ["c", "d"]])
+    shapes = {path: tuple(each.shape) for path, each in features.items()}
+    answer = Outputs(torch.zeros(B, 2), features)
+    batch = Batch(torch.zeros(B, 1), torch.zeros(B, dtype=torch.int64), torch.arange(B), -1, Classification())
+    for loss in (one, other, both):
+        loss.settle(shapes, shapes)
+
+    assert both(answer, answer, batch) == pytest.approx(one(answer, answer, batch) + other(answer, answer, batch))
+
+
+def test_samples_with_one_embedding_do_not_pull_without_bounds() -> None:
+    student = feature(8, seed=0).float()
+    student[1] = student[0]
+    student.requires_grad_()
+
+    RKD().compare(0, student, feature(8, seed=1).float()).backward()
+
+    assert float(student.grad.abs().max()) < 1e5  # type: ignore[union-attr]
 
 
 def test_maps_with_the_channels_last_are_left_out() -> None:

@@ -18,6 +18,7 @@ from compressor.losses.mse_logits import MseLogits
 from compressor.losses.nkd import NKD
 from compressor.losses.wttm import WTTM
 from compressor.tasks.classification import Classification
+from compressor.tasks.multilabel import Multilabel
 
 B, K = 6, 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -268,3 +269,36 @@ def test_logits_of_fewer_than_three_classes_are_not_standardised(loss, classes):
     few = [Outputs(each[:, :classes].float()) for each in (STUDENT, TEACHER)]
     with pytest.raises(InputError, match=rf"standardised logits of {classes} classes .* leave out standardise"):
         loss(standardise=True)(*few, replace(batch(), labels=torch.zeros_like(LABELS)))
+
+
+def test_dist_leaves_out_what_two_classes_always_agree_on() -> None:
+    student, teacher = Outputs(torch.randn(6, 2)), Outputs(torch.randn(6, 2))
+    batch = Batch(torch.zeros(6, 1), torch.zeros(6, dtype=torch.int64), torch.arange(6), -1, Classification())
+
+    with_it, without = (DIST(beta=beta, hard=0.0)(student, teacher, batch) for beta in (2.0, 0.0))
+
+    assert with_it == without
+
+
+def test_dist_compares_each_class_of_a_set_across_the_batch() -> None:
+    teacher = torch.tensor([[2.0, -1.0], [-1.0, 2.0], [0.5, 1.0], [-2.0, -0.5]])
+    student = teacher * 0.5 + torch.tensor([3.0, -3.0])  # the same order in each class, another level
+    batch = Batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Multilabel())
+    swapped = Outputs(student.flip(1))
+    loss = DIST(hard=0.0)
+
+    assert loss(Outputs(student), Outputs(teacher), batch) < 0.5 * loss(swapped, Outputs(teacher), batch)
+
+
+def test_dist_pulls_gently_on_a_student_whose_answers_are_all_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher = Outputs(torch.randn(16, 10, generator=generator))
+    batch = Batch(torch.zeros(16, 1), torch.zeros(16, dtype=torch.int64), torch.arange(16), -1, Classification())
+
+    def pull(logits: Tensor) -> float:
+        logits.requires_grad_()
+        DIST(hard=0.0)(Outputs(logits), teacher, batch).backward()
+        assert logits.grad is not None
+        return float(logits.grad.norm())
+
+    assert pull(torch.zeros(16, 10)) < 200 * pull(torch.randn(16, 10, generator=generator))

@@ -1,4 +1,4 @@
-"""Losses that learn or remember in two processes: what each holds is what one process would hold."""
+"""Losses in two processes: what each learns, remembers or compares is what one process would."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from compressor.batch import Batch, Outputs
 from compressor.losses._contract import Context
 from compressor.losses.adversarial import Adversarial
 from compressor.losses.crd import CRD
+from compressor.losses.dist import DIST
+from compressor.losses.pkt import PKT
+from compressor.losses.rkd import RKD
+from compressor.losses.similarity_preserving import SimilarityPreserving
 from compressor.tasks.classification import Classification
 
 WORLD, B, K, M = 2, 8, 3, 20
@@ -36,12 +40,30 @@ def steps(share: slice) -> dict[str, Tensor]:
     return {**adversarial.state_dict(), **crd.state_dict()}
 
 
+def gradients(share: slice) -> dict[str, Tensor]:
+    """What losses that compare samples with one another ask of each answer in a share of the batch."""
+    pairs = [["f", "f"]]
+    losses = {"dist": DIST(), "rkd": RKD(pairs=pairs), "pkt": PKT(pairs=pairs), "sp": SimilarityPreserving(pairs=pairs)}
+    found = {}
+    for name, loss in losses.items():
+        student, teacher = STUDENT[0][share].clone().requires_grad_(), TEACHER[0][share]
+        if not isinstance(loss, DIST):
+            loss.settle({"f": (2, K)}, {"f": (2, K)})
+        ids = torch.arange(B)[share]
+        batch = Batch(torch.zeros(len(ids), 1), ids % K, ids, -1, Classification())
+        loss(Outputs(student, {"f": student}), Outputs(teacher, {"f": teacher}), batch).backward()
+        assert student.grad is not None
+        found[f"gradient of {name}"] = student.grad
+    return found
+
+
 def in_each_process(rank: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     places = {"RANK": rank, "WORLD_SIZE": WORLD, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": WORLD, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in places.items()} | {"MASTER_ADDR": "127.0.0.1"})
     torch.distributed.init_process_group("gloo")
-    torch.save(steps(slice(rank, None, WORLD)), folder / f"{rank}.pt")
+    share = slice(rank, None, WORLD)
+    torch.save({**steps(share), **gradients(share)}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -56,10 +78,18 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
 
 
 def test_both_processes_hold_the_same(held: list[dict[str, Tensor]]) -> None:
-    one, other = held
+    one, other = ({name: each for name, each in both.items() if not name.startswith("gradient")} for both in held)
 
     assert one
     assert all(torch.equal(each, other[name]) for name, each in one.items())
+
+
+@pytest.mark.parametrize("name", ["dist", "rkd", "pkt", "sp"])
+def test_samples_are_compared_with_those_of_the_other_process(held: list[dict[str, Tensor]], name: str) -> None:
+    whole = gradients(slice(None))[f"gradient of {name}"]
+    shares = torch.stack([each[f"gradient of {name}"] for each in held], dim=1).flatten(0, 1)
+
+    assert torch.allclose(shares / WORLD, whole, rtol=1e-4, atol=1e-6)  # gradients of all processes are averaged
 
 
 def test_memories_hold_the_samples_of_both(held: list[dict[str, Tensor]]) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compressor.errors import ModelError
-from compressor.models.taps import tapped
+from compressor.models.taps import feature_shapes, tapped
 
 
 def hooks(module: nn.Module) -> int:
@@ -22,6 +22,42 @@ def test_the_outputs_of_the_named_modules_are_kept() -> None:
 
     assert {path: tuple(value.shape) for path, value in features.items()} == {"0": (4, 3), "1.0": (4, 3)}
     assert torch.equal(features["1.0"], features["0"].relu())
+
+
+def test_an_output_is_kept_as_it_was_before_it_was_changed_in_place() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True))
+    inputs = torch.tensor([[1.0, -2.0], [-3.0, 1.0]])
+
+    with tapped(network, ["0"]) as features:
+        network(inputs)
+
+    assert torch.equal(features["0"], network[0](inputs))
+
+
+def test_what_is_kept_in_inference_mode_can_be_learned_from() -> None:
+    network = nn.Sequential(nn.Linear(2, 3))
+
+    with torch.inference_mode(), tapped(network, ["0"]) as features:
+        network(torch.ones(4, 2))
+
+    assert not features["0"].is_inference()
+    assert not features["0"].requires_grad
+
+
+def test_modules_that_give_something_else_than_a_tensor_have_no_features() -> None:
+    class Body(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": inputs}
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = Body(), nn.Linear(2, 3)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.head(self.body(inputs)["out"])
+
+    assert feature_shapes(Whole(), torch.ones(4, 2)) == {"head": (4, 3)}
 
 
 def test_gradients_reach_a_tapped_output() -> None:

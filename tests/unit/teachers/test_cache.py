@@ -465,12 +465,23 @@ def test_the_reason_says_the_size_in_a_unit_that_shows_it(num_samples, told):
     assert f" take {told}, which fits distill.cache_gb = 1" in why.reason
 
 
-def test_the_least_a_view_takes_is_that_of_its_shortest_form():
+def test_views_are_counted_by_whole_answers_or_the_largest_of_many_classes():
     assert bytes_per_view(num_samples=1000, num_classes=10) == 1000 * Form(10).record_bytes
-    assert bytes_per_view(num_samples=1000, num_classes=1000) == 1000 * Form(1000, 16).record_bytes
+    assert bytes_per_view(num_samples=1000, num_classes=1000) == 1000 * Form(1000, 64).record_bytes
 
 
 def test_the_cache_is_no_kind_of_teacher():
     names = [member.name for member in registry.members("teachers")]
     assert "network" in names
     assert not [name for name in names if "cache" in name or "records" in name]
+
+
+def test_numbers_in_the_unit_of_the_data_are_kept_as_they_are(tmp_path):
+    form, why = choose_form(num_samples=4, num_classes=300, num_views=1, budget_bytes=1, of_numbers=True)
+    numbers = np.random.default_rng(0).normal(250_000, 60_000, (3, 300)).astype(np.float32)
+    store, ids = store_in(tmp_path, form=form), np.arange(3)
+
+    assert np.array_equal(store.write(0, ids, numbers), numbers)
+    assert np.array_equal(store.read(0, ids)[0], numbers)
+    assert why.choice == "float32"
+    assert bytes_per_view(num_samples=4, num_classes=300, of_numbers=True) == 4 * form.record_bytes

@@ -45,6 +45,12 @@ def test_convolutions_on_pictures_take_bfloat16_where_the_cpu_has_it(bf16_unit):
     assert f"({bf16_unit})" in " ".join(decision.reason for decision in chosen.decisions)
 
 
+def test_numbers_are_not_rounded_to_three_digits(bf16_unit):
+    chosen = precision.choose(TrainingSettings(device="cpu"), CONVOLUTION, sample_shape=(3, 32, 32), of_numbers=True)
+    assert chosen.precision == "32-true"
+    assert "answers are numbers" in " ".join(decision.reason for decision in chosen.decisions)
+
+
 def test_depthwise_convolutions_stay_in_single_precision(bf16_unit):
     network = nn.Sequential(CONVOLUTION, nn.Conv2d(4, 4, 3, groups=4))
     chosen = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=(3, 32, 32))
