@@ -264,10 +264,10 @@ def _started(entries: Mapping[str, Entry], *, profile: Conditions, inputs: Path)
 
 
 def _cores_for(profile: Conditions) -> tuple[int, ...]:
-    """The cores that models stay on, by number; none where they may move, or where the system does not say."""
+    """The fastest cores, that models stay on; none where they may move, or where the system does not say."""
     if not profile.pin or not hasattr(os, "sched_getaffinity"):
         return ()
-    return tuple(sorted(os.sched_getaffinity(0)))[: threads_of(profile)]
+    return tuple(sorted(machine.fastest_first(os.sched_getaffinity(0))[: threads_of(profile)]))
 
 
 def _options_for(runtime: str, profile: Conditions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,26 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def fastest_first(cores: Iterable[int], *, root: Path = Path("/sys/devices/system/cpu")) -> list[int]:
+    """Cores by number, those that compute most first where they differ, as on phones (big.LITTLE) and hybrid laptops.
+
+    By the kernel's own measure (`cpu_capacity`) or else by the highest frequency; a machine that shows neither keeps the
+    order of its numbers.
+
+    Args:
+        cores: Their numbers.
+        root: Where Linux shows them.
+    """
+
+    def strength(core: int) -> int:
+        told = _read(root / f"cpu{core}" / "cpu_capacity") or _read(
+            root / f"cpu{core}" / "cpufreq" / "cpuinfo_max_freq"
+        )
+        return int(told) if told.strip().isdigit() else 0
+
+    return sorted(cores, key=lambda core: (-strength(core), core))
 
 
 def gpu_names() -> list[str]:

@@ -66,7 +66,7 @@ CARRIED = (
 _PACKAGE = Path(__file__).parents[1]
 _README = """# {run}, packed
 
-On the device, with Python 3.9 or later:
+On the device (Linux or macOS), with Python 3.9 or later:
 
     python3 -m pip install numpy onnxruntime
     python3 run.py

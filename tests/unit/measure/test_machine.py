@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,17 @@ def test_a_processor_that_another_one_plays_is_called_emulated(monkeypatch: pyte
 
     assert told["cpu"] == "emulated aarch64 on AMD EPYC"
     assert told["isa"] == ["neon"]
+
+
+@pytest.mark.parametrize("file", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
+def test_the_fastest_cores_come_first_where_they_differ(tmp_path: Path, file: str) -> None:
+    for core, strength in enumerate((400, 400, 1024, 1024)):
+        shown = tmp_path / f"cpu{core}" / file
+        shown.parent.mkdir(parents=True)
+        shown.write_text(f"{strength}\n")
+
+    assert machine.fastest_first({3, 0, 2, 1}, root=tmp_path) == [2, 3, 0, 1]
+
+
+def test_cores_that_show_nothing_keep_their_order(tmp_path: Path) -> None:
+    assert machine.fastest_first({1, 0}, root=tmp_path) == [0, 1]
