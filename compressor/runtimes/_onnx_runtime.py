@@ -101,13 +101,17 @@ class OnnxRuntime:
         """Why the provider is not here or does not start, with the line that installs it; None when it runs."""
         if self._provider == CPU:
             return None
-        if self._provider not in onnxruntime.get_available_providers():
+        if not self._is_built_in:
             return f"this build of ONNX Runtime has no {self._provider}; {self._install}"
         try:
             self._session_of(_NOTHING, self._options())
         except _FOREIGN_ERRORS as fault:
             return f"{self._provider} does not start here: {_first_line(fault)}; {self._install}"
         return None
+
+    @property
+    def _is_built_in(self) -> bool:
+        return self._provider in onnxruntime.get_available_providers()
 
     def load(self, path: Path) -> None:
         """Make a session.
@@ -178,11 +182,17 @@ class OnnxRuntime:
         return options
 
     def _started(self, file: Path, options: Any) -> Any:
+        fault: Exception | None = None
+        if self._is_built_in:
+            try:
+                return self._session_of(str(file), options)
+            except _FOREIGN_ERRORS as raised:
+                fault = raised
+        # Only now, since what is asked here starts a session of its own, which would count as loading time.
         reason = self.unavailable()
-        if reason is not None:
-            raise ModelError(reason, where=str(file), hint="compress list runtimes shows what is here")
-        with edge(ModelError, "ONNX Runtime cannot load this model", where=file):
-            return self._session_of(str(file), options)
+        if fault is None or reason is not None:
+            raise ModelError(str(reason), where=str(file), hint="compress list runtimes shows what is here") from fault
+        raise _translated(fault, ModelError, "ONNX Runtime cannot load this model", where=file) from fault
 
     def _session_of(self, model: str | bytes, options: Any) -> Any:
         """A session that runs on the provider or not at all; raises what ONNX Runtime raises."""
