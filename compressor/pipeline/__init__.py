@@ -7,7 +7,7 @@ A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
     control            the student's architecture trained without it
     distill            the student, trained from the teacher
     prune              the student (or the teacher), with channels cut
-    export[-role]      their ONNX models
+    export[-...]       their ONNX models: export of distill, export-pruned of prune, export-teacher, export-control, ...
     quantize           the last of these with fewer bits
     bench              every measurement
     pack               what is carried to a device

@@ -1,0 +1,82 @@
+"""Several networks in one folder or under one name: each has its own place, and what was made last is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compressor import api, artifact, pipeline
+from compressor import recipe as recipes
+from compressor.errors import ArtifactError
+from tests.small import recipe, write_project
+
+BRIEF = {"epochs": 1, "batch_size": 64, "compile": False}
+CUT = {"macs": 0.8, "epochs": 0, "rounds": 1, "round_to": 1}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """The small project, which is where commands are typed."""
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "caches"))
+    monkeypatch.chdir(write_project(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def big(project) -> artifact.Artifact:
+    """`runs/big/train`."""
+    return api.train("teacher.py", data="npz:data.npz", name="big", options=BRIEF)
+
+
+def distilled(teacher: Path | None, name: str, **asked) -> artifact.Artifact:
+    return api.distill(teacher, "student.py", data="npz:data.npz", name=name, options=BRIEF, **asked)
+
+
+def packed(run: Path | str, **asked) -> dict[str, str]:
+    """The folders of the models that a pack of a run holds, by role."""
+    pack = api.pack(run, samples=4, **asked).folder
+    roles = json.loads(pack.file("pack.json").read_text(encoding="utf-8"))["models"]
+    return {
+        role: pack.parent(f"{role}-onnx").path.resolve().relative_to(Path("runs").resolve()).as_posix()
+        for role in roles
+    }
+
+
+def test_a_teacher_that_was_distilled_itself_has_an_onnx_model_of_its_own(big):
+    middle = distilled(big.path, "mid")
+    distilled(middle.path, "small")
+
+    assert packed("runs/small") == {"teacher": "small/export-teacher", "student": "small/export"}
+
+
+def test_a_network_that_was_pruned_twice_has_two_onnx_models(big):
+    once = api.prune(distilled(big.path, "mid").path, options=CUT)
+    twice = api.prune(once.path, options=CUT)
+
+    assert [api.export(each.path).path.name for each in (once, twice)] == ["export-pruned", "export-prune-2"]
+
+
+def test_a_generation_that_teaches_is_not_measured_as_its_student(project):
+    distilled(None, "ba", kind="born_again", kind_options={"generations": 2})
+
+    assert packed("runs/ba") == {"teacher": "ba/export-generation-1", "student": "ba/export"}
+
+
+def test_exporting_an_assistant_leaves_the_students_model_as_it_was(big):
+    student = distilled(big.path, "via", via=["student.py"])
+    shipped = api.export(student.path)
+
+    between = api.export("runs/via/assistant-1")
+
+    assert between.path.name == "export-assistant-1"
+    assert artifact.read(shipped.path).manifest.created == shipped.manifest.created
+
+
+def test_one_model_in_two_roles_is_refused(project):
+    model = artifact.Artifact(project / "export", artifact.Manifest("onnx", "export", "student-onnx", "key", 0, {}))
+    current = pipeline.Run(recipes.parse(recipe(project), source="a test"), onnx={"teacher": model, "student": model})
+
+    with pytest.raises(ArtifactError, match="would be measured as teacher and as student, and is one model"):
+        pipeline.bench(current)
