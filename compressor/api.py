@@ -286,8 +286,10 @@ def bench(
     """Measure a run's student against its teacher and control; or several models, ONNX files too, against the first.
 
     Args:
-        sources: Nothing: the run of the newest network below `runs`. A run folder or a network in it: that run; what is not
-            exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared as they are.
+        sources: Nothing: the newest network below `runs`. A network in a run, or a run folder, which stands for what was
+            distilled, pruned or quantized last in it: that network with its quantized form, the links before it, teacher
+            and control; what is not exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared
+            as they are.
         data: A data source; by default the one that the first artifact among the sources was made with.
         name: Folder below `runs` for a comparison.
         runs: Where to look, and where to write.

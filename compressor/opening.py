@@ -14,6 +14,7 @@ from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 
 PathLike = str | Path
+_SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
 
 
 def reopened(
@@ -143,7 +144,7 @@ def _teacher_named(
 
 
 def newest_network(runs: Path) -> Artifact:
-    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    found = artifact.newest(runs, kind="torch", roles=_SHIPPING)
     if found is None:
         raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
     console.note(f"takes the newest network: {found.path}")
@@ -239,24 +240,30 @@ def _checked_run(
 
 
 def network_of_run(sources: Sequence[PathLike]) -> Path | None:
-    """The network that stands for a run, when one source is a run's folder or something in it: the last one made."""
+    """The network that stands for a run, when one source is a run's folder or something in it.
+
+    Of a folder it is the network that was distilled, pruned or quantized last, else the teacher.
+    """
     if len(sources) != 1:
         return None
     folder = Path(sources[0])
     if artifact.is_artifact(folder):
-        found = artifact.read(folder)
-        if found.manifest.stage == "quantize":
-            network = found.parent("network")
-            return network.path if network else None
-        return folder if found.manifest.kind == "torch" else None
-    there = {
-        name: artifact.read(folder / name)
-        for name in ("prune", "distill", "train", "teacher")
-        if artifact.is_artifact(folder / name)
-    }
-    if "distill" in there and "student" in there["distill"].manifest.parents:
-        return there["distill"].path  # it was pruned first
-    return next((made.path for made in there.values() if made.manifest.kind == "torch"), None)
+        found = _network_in(artifact.read(folder))
+        return found.path if found else None
+    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
+    made.sort(key=lambda each: each.manifest.created, reverse=True)
+    networks = [(each, _network_in(each)) for each in made]
+    shipping = [(each, network) for each, network in networks if network and network.manifest.role in _SHIPPING]
+    by_links = [network for each, network in shipping if each.manifest.stage in (*pipeline.BETWEEN, "quantize")]
+    newest = next(iter(by_links or [network for _, network in shipping]), None)
+    return newest.path if newest else None
+
+
+def _network_in(made: Artifact) -> Artifact | None:
+    """The network that an artifact is, or was quantized from."""
+    if made.manifest.stage == "quantize":
+        return made.parent("network")
+    return made if made.manifest.kind == "torch" else None
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
@@ -269,18 +276,26 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
 
 
 def add_relatives(current: Run) -> None:
-    """The links that led to the network a run was opened with, its teacher and its control, when they are still there."""
+    """What belongs to the network a run was opened with, when it is still there.
+
+    That is its quantized form; and of a link, the links that led to it, its teacher and its control.
+    """
     network = next(iter(current.artifacts.values()))
-    links = _links_to(network)
-    if not links:
+    links, quantized = _links_to(network), _quantized_from(network)
+    if not links and quantized is None:
         return
-    quantized = _quantized_from(network)
     current.artifacts.clear()
-    for link in links:
-        is_last = link is network and quantized is None
-        current.artifacts["student" if is_last else pipeline.BETWEEN[link.manifest.stage]] = link
     if quantized is not None:
         current.onnx["student"] = quantized
+    if not links:
+        current.artifacts["teacher"] = network
+        return
+    for link in links:
+        is_last = link is network and quantized is None
+        role = "student" if is_last else pipeline.BETWEEN[link.manifest.stage]
+        if role in current.artifacts:
+            console.note(f"{current.artifacts[role].path} is left out: of what was {role} twice, the last is measured")
+        current.artifacts[role] = link
     _add_teacher(current, network, links)
     _add_control(current, links)
 

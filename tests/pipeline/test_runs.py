@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ from tests.small import recipe, write_project
 
 BRIEF = {"epochs": 1, "batch_size": 64, "compile": False}
 CUT = {"macs": 0.8, "epochs": 0, "rounds": 1, "round_to": 1}
+FLOAT = {"method": "float16", "mixed": False}
+QUICK = {
+    "profiles": ["edge"],
+    "runtimes": ["ort_cpu"],
+    "min_seconds": 0.05,
+    "min_samples": 20,
+    "blocks": 5,
+    "starts": 1,
+}
 
 
 @pytest.fixture
@@ -80,3 +90,45 @@ def test_one_model_in_two_roles_is_refused(project):
 
     with pytest.raises(ArtifactError, match="would be measured as teacher and as student, and is one model"):
         pipeline.bench(current)
+
+
+def test_what_was_pruned_last_is_what_a_run_stands_for(big):
+    once = api.prune(distilled(big.path, "mid").path, options=CUT)
+    api.prune(once.path, options=CUT)
+
+    assert packed("runs/mid", links=True) == {
+        "teacher": "mid/export-teacher",
+        "distilled": "mid/export",
+        "pruned": "mid/export-pruned",
+        "student": "mid/export-prune-2",
+    }
+
+
+def test_a_link_that_was_quantized_after_another_was_pruned_is_measured_with_its_quantized_form(big):
+    student = distilled(big.path, "mid")
+    api.prune(student.path, options=CUT)
+    api.quantize(student.path, options=FLOAT)
+
+    assert packed("runs/mid", links=True) == {
+        "teacher": "mid/export-teacher",
+        "distilled": "mid/export",
+        "student": "mid/quantize",
+    }
+
+
+def test_a_checkpoint_that_was_quantized_is_packed_and_measured_with_its_quantized_form(big):
+    shutil.copyfile(big.file("weights.safetensors"), "best.safetensors")
+    api.quantize("best.safetensors", arch="teacher.py", data="npz:data.npz", options=FLOAT)
+
+    measured = api.measurements_of(api.bench("runs/best", options=QUICK))
+
+    assert packed("runs/best") == {"teacher": "best/export-teacher", "student": "best/quantize"}
+    assert [entry["role"] for entry in measured["candidates"]] == ["teacher", "student"]
+    assert api.report("runs/best").file("report.html").is_file()
+
+
+def test_a_quantized_control_is_not_what_a_run_stands_for(big):
+    distilled(big.path, "small", control=True)
+    api.quantize("runs/small/control", options=FLOAT)
+
+    assert packed("runs/small")["student"] == "small/export"
