@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, ModelError
+from compressor.pipeline import keys
 from tests.small import recipe, write_project
 
 BRIEF = {"epochs": 1, "batch_size": 64, "compile": False}
@@ -132,3 +135,37 @@ def test_a_quantized_control_is_not_what_a_run_stands_for(big):
     api.quantize("runs/small/control", options=FLOAT)
 
     assert packed("runs/small")["student"] == "small/export"
+
+
+@pytest.fixture
+def outside(big) -> Path:
+    """`outside.onnx`, with its weights in `outside.data`."""
+    model = onnx.load(api.export(big.path).file("model.onnx"))
+    onnx.save(model, "outside.onnx", save_as_external_data=True, location="outside.data", size_threshold=64)
+    return Path("outside.onnx")
+
+
+def test_a_model_whose_weights_beside_it_changed_is_measured_again(outside):
+    asked = {"data": "npz:data.npz", "options": QUICK}
+    before = api.bench(outside, **asked)
+    assert api.bench(outside, **asked).manifest.created == before.manifest.created
+
+    weights = Path("outside.data").read_bytes()
+    Path("outside.data").write_bytes(weights[::-1])
+
+    assert api.bench(outside, **asked).manifest.created != before.manifest.created
+
+
+def test_a_model_whose_weights_are_gone_is_told_so(outside):
+    Path("outside.data").unlink()
+
+    with pytest.raises(ModelError, match=r"its weights lie in 'outside\.data' beside it, which is not there"):
+        api.bench(outside, data="npz:data.npz", options=QUICK)
+
+
+def test_an_artifact_that_came_out_otherwise_is_another_model(big):
+    manifest = dataclasses.replace(big.manifest, files={**big.manifest.files, "weights.safetensors": "other"})
+    other = artifact.Artifact(big.path, manifest)
+
+    assert other.manifest.key == big.manifest.key
+    assert keys.content_key(other) != keys.content_key(big)
