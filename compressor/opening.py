@@ -250,13 +250,17 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
     if artifact.is_artifact(folder):
         found = _network_in(artifact.read(folder))
         return found.path if found else None
-    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
-    made.sort(key=lambda each: each.manifest.created, reverse=True)
-    networks = [(each, _network_in(each)) for each in made]
+    networks = [(each, _network_in(each)) for each in _newest_first(folder)]
     shipping = [(each, network) for each, network in networks if network and network.manifest.role in _SHIPPING]
     by_links = [network for each, network in shipping if each.manifest.stage in (*pipeline.BETWEEN, "quantize")]
     newest = next(iter(by_links or [network for _, network in shipping]), None)
     return newest.path if newest else None
+
+
+def _newest_first(folder: Path) -> list[Artifact]:
+    """The artifacts in a run's folder."""
+    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
+    return sorted(made, key=lambda each: each.manifest.created, reverse=True)
 
 
 def _network_in(made: Artifact) -> Artifact | None:
@@ -326,12 +330,10 @@ def _links_to(network: Artifact) -> list[Artifact]:
 
 
 def _quantized_from(network: Artifact) -> Artifact | None:
-    beside = network.path.parent / "quantize"
-    if not artifact.is_artifact(beside):
-        return None
-    quantized = artifact.read(beside)
-    source = quantized.parent("network")
-    return quantized if source is not None and source.path.resolve() == network.path.resolve() else None
+    """The model beside a network that was quantized from it last."""
+    quantized = (each for each in _newest_first(network.path.parent) if each.manifest.stage == "quantize")
+    sources = ((each, each.parent("network")) for each in quantized)
+    return next((each for each, source in sources if source and source.path.resolve() == network.path.resolve()), None)
 
 
 def _add_control(current: Run, links: Sequence[Artifact]) -> None:

@@ -13,6 +13,8 @@ A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
     pack               what is carried to a device
     report             (written by `api.run`)
 
+A link that would replace what it is made from is another one beside it: prune-2, distill-2, ...
+
 Each has a key: the hash of everything that goes in (`keys`). A link whose key has not changed is not done again.
 
 `plan` runs a whole recipe; `current` is the run as it stands, with its folder and its artifacts so far; `teachers`,

@@ -169,3 +169,43 @@ def test_an_artifact_that_came_out_otherwise_is_another_model(big):
 
     assert other.manifest.key == big.manifest.key
     assert keys.content_key(other) != keys.content_key(big)
+
+
+def test_a_student_of_its_own_run_lies_beside_its_teacher(big):
+    first = distilled(big.path, "small")
+
+    second = distilled(first.path, "small")
+
+    assert second.path.name == "distill-2"
+    assert second.parent("teacher").path.resolve() == first.path.resolve()
+    assert packed("runs/small") == {"teacher": "small/export", "student": "small/export-distill-2"}
+
+
+def test_a_cut_that_recovers_from_another_cut_leaves_it_there(big):
+    student = distilled(big.path, "mid")
+    teacher = api.prune(student.path, options=CUT)
+
+    cut = api.prune(student.path, teacher=teacher.path, options=CUT)
+
+    assert (cut.path.name, cut.parent("teacher").path.name) == ("prune-2", "prune")
+
+
+def test_an_onnx_model_of_the_run_that_teaches_stays_what_it_was(big):
+    student = distilled(big.path, "small")
+    quantized = api.quantize(student.path, options=FLOAT)
+
+    taught = distilled(quantized.path, "small", kind="onnx")
+    again = api.quantize(taught.path, options=FLOAT)
+
+    assert (taught.path.name, again.path.name) == ("distill-2", "quantize-2")
+    assert packed("runs/small") == {"teacher": "small/quantize", "student": "small/quantize-2"}
+
+
+def test_several_that_teach_as_one_stay_what_they_were(big):
+    shutil.copyfile(big.file("weights.safetensors"), "big.safetensors")
+    distilled(Path("big.safetensors"), "small", teacher_arch="teacher.py")
+
+    student = distilled(["runs/small/teacher", big.path], "small")
+
+    assert student.parent("teacher").path.name == "teacher-2"
+    assert student.parent("teacher").parent("member-1").path.name == "teacher"
