@@ -12,6 +12,7 @@ from compressor.artifact import Artifact
 from compressor.errors import CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
+from compressor.recipe import Recipe
 
 PathLike = str | Path
 _SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
@@ -236,7 +237,20 @@ def _checked_run(
     found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
     if found:
         raise RecipeError(found, source="command line")
+    if recipe.name == own["name"]:
+        recipe = recipe.model_copy(update={"name": _free_name(recipe, str(source), arch)})
     return Run(recipe, command)
+
+
+def _free_name(recipe: Recipe, source: str, arch: str | None) -> str:
+    """A run's name, with a short hash of the model that begins it where another run has that name already."""
+    known = pipeline.identity(source, arch=arch)
+    run = Path(recipe.runs) / recipe.name
+    teacher = artifact.read(run / "teacher") if artifact.is_artifact(run / "teacher") else None
+    kept = teacher.manifest.settings.get("identity", {}) if teacher is not None else {}
+    if kept.items() >= known.items() or not _newest_first(run):
+        return recipe.name
+    return f"{recipe.name}-{artifact.key_of(**known)[:8]}"
 
 
 def network_of_run(sources: Sequence[PathLike]) -> Path | None:

@@ -25,6 +25,7 @@ Each has a key: the hash of everything that goes in (`keys`). A link whose key h
 from compressor.pipeline.compression import prune, quantize
 from compressor.pipeline.current import BETWEEN, ROLES, Role, Run
 from compressor.pipeline.exports import export, export_all, export_as_before
+from compressor.pipeline.keys import identity
 from compressor.pipeline.measuring import bench, compare, pack, profile
 from compressor.pipeline.plan import run
 from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, settings_for
@@ -40,6 +41,7 @@ __all__ = [
     "export",
     "export_all",
     "export_as_before",
+    "identity",
     "is_control_of",
     "make_teacher",
     "pack",

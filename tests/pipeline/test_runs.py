@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -209,3 +210,46 @@ def test_several_that_teach_as_one_stay_what_they_were(big):
 
     assert student.parent("teacher").path.name == "teacher-2"
     assert student.parent("teacher").parent("member-1").path.name == "teacher"
+
+
+@pytest.fixture
+def checkpoints(big) -> list[Path]:
+    """`1/best.safetensors` and `2/best.safetensors`, of `teacher.py` and of `student.py`."""
+    files = [Path(name) / "best.safetensors" for name in ("1", "2")]
+    for file, made in zip(files, (big, distilled(big.path, "mid")), strict=True):
+        file.parent.mkdir()
+        shutil.copyfile(made.file("weights.safetensors"), file)
+    return files
+
+
+def test_checkpoints_of_one_name_become_two_runs(checkpoints):
+    teacher, student = checkpoints
+
+    for _ in range(2):
+        cut = api.prune(
+            student, arch="student.py", teacher=teacher, teacher_arch="teacher.py", data="npz:data.npz", options=CUT
+        )
+
+    assert cut.path == Path("runs/best/prune")
+    assert cut.parent("source").path == Path("runs/best/teacher")
+    assert re.fullmatch(r"best-[0-9a-f]{8}", cut.parent("teacher").path.parent.name)
+    assert len(list(Path("runs").glob("best*"))) == 2
+
+
+def test_a_checkpoint_called_like_a_run_leaves_its_teacher_there(checkpoints):
+    teacher, student = checkpoints
+    taught = distilled(teacher, "best", teacher_arch="teacher.py")
+
+    exported = api.export(student, arch="student.py", data="npz:data.npz")
+
+    assert exported.path.parent.name.startswith("best-")
+    assert taught.parent("teacher") is not None
+
+
+def test_a_checkpoint_that_was_adopted_before_is_found_again(checkpoints):
+    asked = {"arch": "teacher.py", "data": "npz:data.npz"}
+
+    first = api.export(checkpoints[0], **asked)
+    again = api.export(checkpoints[0], **asked, options={"input": "uint8-nhwc"})
+
+    assert again.path == first.path == Path("runs/best/export-teacher")
