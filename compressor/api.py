@@ -293,7 +293,8 @@ def bench(
         data: A data source; by default the one that the first artifact among the sources was made with.
         name: Folder below `runs` for a comparison.
         runs: Where to look, and where to write.
-        options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ...
+        options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ... What is not stated for a run is as it
+            was measured last; its budgets are those of its recipe.
         again: Measure even where the same was measured before, as after a restless run.
         assignments: `a.b=value` overrides of any recipe setting.
         command: What the user types to do this again.
@@ -417,7 +418,10 @@ def _exported_run(
     assignments: Sequence[str],
     command: str,
 ) -> Run:
-    """The run of a network with its relatives, all of them exported; what is not stated of `[bench]` is as it was last."""
+    """The run of a network with its relatives, all of them exported.
+
+    What is not stated of `[bench]` is as it was last; budgets are those of the run's recipe.
+    """
     of_a_run = opening.network_of_run([source]) if source is not None else None
     if source is not None and of_a_run is None:
         hint = "name a run's folder or a network in it"

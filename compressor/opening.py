@@ -285,12 +285,18 @@ def _network_in(made: Artifact) -> Artifact | None:
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
-    """The settings of the measurements that lie beside a network, as far as they are this version's."""
-    beside = network.resolve().parent / "bench"
-    if not artifact.is_artifact(beside):
+    """How a network's run was measured last, as far as the settings are this version's, with the budgets of its recipe.
+
+    A budget that was stated for a single bench is not one of those: it was that command's own.
+    """
+    run = network.resolve().parent
+    if not artifact.is_artifact(run / "bench"):
         return {}
-    kept = artifact.read(beside).manifest.settings.get("bench", {})
-    return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
+    kept = artifact.read(run / "bench").manifest.settings.get("bench", {})
+    file = run / "recipe.json"
+    stated = recipes.read_file(file).get("bench", {}) if file.is_file() else {}
+    budgets = {name: stated.get(name) for name in recipes.BUDGETS}
+    return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 
 
 def add_relatives(current: Run) -> None:

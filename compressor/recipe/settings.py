@@ -213,6 +213,9 @@ class BenchSettings(Settings):
         return self.runtime.get(name) or RuntimeSettings(name=name)
 
 
+BUDGETS = tuple(name for name in BenchSettings.model_fields if name.startswith("max_"))
+
+
 class Recipe(Settings):
     """Everything one run is made from."""
 

@@ -15,7 +15,7 @@ from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError
 from compressor.pipeline import keys
-from tests.small import recipe, write_project
+from tests.small import recipe, typed, write_project
 
 BRIEF = {"epochs": 1, "batch_size": 64, "compile": False}
 CUT = {"macs": 0.8, "epochs": 0, "rounds": 1, "round_to": 1}
@@ -253,3 +253,22 @@ def test_a_checkpoint_that_was_adopted_before_is_found_again(checkpoints):
     again = api.export(checkpoints[0], **asked, options={"input": "uint8-nhwc"})
 
     assert again.path == first.path == Path("runs/best/export-teacher")
+
+
+def test_a_budget_holds_for_the_bench_that_states_it(big, monkeypatch):
+    api.bench("runs/big", options=QUICK)
+
+    assert typed(monkeypatch, "bench", "runs/big", "--max-size-mb", "0.001") == 1
+    assert typed(monkeypatch, "bench", "runs/big") == 0
+
+    kept = artifact.read(Path("runs/big/bench")).manifest.settings["bench"]
+    assert kept["runtimes"] == QUICK["runtimes"], "how it is measured is as it was"
+
+
+def test_a_budget_of_the_recipe_holds_for_every_bench_of_the_run(project, monkeypatch):
+    raw = recipe(project, bench={**QUICK, "max_size_mb": 0.001}, train=BRIEF, stages=["train", "bench"])
+    del raw["student"], raw["distill"]
+    api.run(raw)
+
+    assert typed(monkeypatch, "bench", "runs/small", "--max-size-mb", "100") == 0
+    assert typed(monkeypatch, "bench", "runs/small") == 1
