@@ -52,8 +52,15 @@ def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, st
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
-    named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
+    named += [("runtimes", runtime) for runtime in _runtimes_in(bench)]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
+
+
+def _runtimes_in(bench: Mapping[str, Any]) -> set[str]:
+    """The members that `[bench]` names: in its list, in those of its profiles, and under names of their own."""
+    own = {name: table["name"] for name, table in bench.get("runtime", {}).items()}
+    listed = [name for table in (bench, *bench.get("profile", {}).values()) for name in table.get("runtimes", ())]
+    return {own.get(name, name) for name in listed} | set(own.values())
 
 
 def unchanged(folder: Path, key: str) -> Artifact | None:

@@ -272,3 +272,28 @@ def test_a_budget_of_the_recipe_holds_for_every_bench_of_the_run(project, monkey
 
     assert typed(monkeypatch, "bench", "runs/small", "--max-size-mb", "100") == 0
     assert typed(monkeypatch, "bench", "runs/small") == 1
+
+
+RUNTIME = """
+from compressor.runtimes.ort_cpu import OrtCpu
+
+class Mine(OrtCpu):
+    \"\"\"{}.\"\"\"
+"""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"runtimes": ["rt.py:Mine"]},
+        {"runtimes": ["rt.py:Mine_1"], "runtime": {"rt.py:Mine_1": {"name": "rt.py:Mine"}}},
+        {"profiles": ["mine"], "profile": {"mine": {"threads": 1, "runtimes": ["rt.py:Mine"]}}},
+    ],
+)
+def test_an_edited_runtime_is_measured_again_however_it_was_named(big, asked):
+    Path("rt.py").write_text(RUNTIME.format("As it was"))
+    before = api.bench("runs/big", options=QUICK | asked)
+
+    Path("rt.py").write_text(RUNTIME.format("As it is now"))
+
+    assert api.bench("runs/big", options=QUICK | asked).manifest.key != before.manifest.key
