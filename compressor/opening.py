@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
-from compressor.artifact import Artifact
+from compressor.artifact import Artifact, Decision
 from compressor.errors import CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
@@ -68,15 +69,27 @@ def for_another_link(
         return _around_onnx(source, sections, data, runs, assignments, command)
     current = reopened(source, sections, data, arch, runs, assignments, command)
     network = current.artifacts.popitem()[1]
-    learned_from = network.parent("teacher")
     if teacher is not None:
         learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
-    elif learned_from is None or learned_from.manifest.kind != "torch":
-        learned_from = network
+    else:
+        learned_from, current.why_teacher = _teacher_of(network)
     current.artifacts["teacher"] = learned_from
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
     return current
+
+
+def _teacher_of(network: Artifact) -> tuple[Artifact, tuple[Decision, ...]]:
+    """The network that another one learned from; else itself, with the reason where it did learn from one."""
+    found, recorded = network.parent("teacher"), network.manifest.parents.get("teacher")
+    if found is not None and found.manifest.kind == "torch":
+        return found, ()
+    if recorded is None:
+        return network, ()
+    place = Path(os.path.normpath(network.path / recorded["path"]))
+    gone = f"{place}, which it learned from, is gone or has changed; --teacher names another"
+    onnx = f"{place}, which it learned from, is no network in PyTorch"
+    return network, (Decision("teacher", "the network as it was", gone if found is None else onnx),)
 
 
 def _around_onnx(

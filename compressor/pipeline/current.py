@@ -46,6 +46,7 @@ class Run:
         links: How many links there are to make, where that is known.
         done: How many of them have been made or skipped so far.
         teacher_file: The file that teaches, for a kind of teacher that is made from one.
+        why_teacher: Why a network is recovered from another one than it learned from.
         again: Links that are made even where nothing changed, since a measurement may come out otherwise.
     """
 
@@ -58,6 +59,7 @@ class Run:
     done: int = 0
     measurements: Artifact | None = None
     teacher_file: Path | None = None
+    why_teacher: tuple[Decision, ...] = ()
     again: frozenset[str] = frozenset()
 
     @property

@@ -297,3 +297,18 @@ def test_an_edited_runtime_is_measured_again_however_it_was_named(big, asked):
     Path("rt.py").write_text(RUNTIME.format("As it is now"))
 
     assert api.bench("runs/big", options=QUICK | asked).manifest.key != before.manifest.key
+
+
+def test_a_network_whose_teacher_is_gone_says_that_it_recovers_from_itself(big, monkeypatch, capsys):
+    distilled(big.path, "mid")
+    shutil.rmtree("runs/big/train")
+    recovering = ("--macs", "0.8", "--rounds", "1", "--epochs", "1", "--round-to", "1")
+
+    assert typed(monkeypatch, "prune", "runs/mid/distill", *recovering) == 0
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "runs/big/train, which it learned from, is gone or has changed; --teacher names another" in said
+    made = artifact.read(Path("runs/mid/prune"))
+    assert {decision.what: decision.choice for decision in made.manifest.decisions}[
+        "teacher"
+    ] == "the network as it was"
