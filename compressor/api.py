@@ -286,12 +286,15 @@ def bench(
     """Measure a run's student against its teacher and control; or several models, ONNX files too, against the first.
 
     Args:
-        sources: Nothing: the run of the newest network below `runs`. A run folder or a network in it: that run; what is not
-            exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared as they are.
+        sources: Nothing: the newest network below `runs`. A network in a run, or a run folder, which stands for what was
+            distilled, pruned or quantized last in it: that network with its quantized form, the links before it, teacher
+            and control; what is not exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared
+            as they are.
         data: A data source; by default the one that the first artifact among the sources was made with.
         name: Folder below `runs` for a comparison.
         runs: Where to look, and where to write.
-        options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ...
+        options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ... What is not stated for a run is as it
+            was measured last; its budgets are those of its recipe.
         again: Measure even where the same was measured before, as after a restless run.
         assignments: `a.b=value` overrides of any recipe setting.
         command: What the user types to do this again.
@@ -415,7 +418,10 @@ def _exported_run(
     assignments: Sequence[str],
     command: str,
 ) -> Run:
-    """The run of a network with its relatives, all of them exported; what is not stated of `[bench]` is as it was last."""
+    """The run of a network with its relatives, all of them exported.
+
+    What is not stated of `[bench]` is as it was last; budgets are those of the run's recipe.
+    """
     of_a_run = opening.network_of_run([source]) if source is not None else None
     if source is not None and of_a_run is None:
         hint = "name a run's folder or a network in it"

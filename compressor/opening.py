@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
-from compressor.artifact import Artifact
+from compressor.artifact import Artifact, Decision
 from compressor.errors import CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
+from compressor.recipe import Recipe
 
 PathLike = str | Path
+_SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
 
 
 def reopened(
@@ -66,15 +69,27 @@ def for_another_link(
         return _around_onnx(source, sections, data, runs, assignments, command)
     current = reopened(source, sections, data, arch, runs, assignments, command)
     network = current.artifacts.popitem()[1]
-    learned_from = network.parent("teacher")
     if teacher is not None:
         learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
-    elif learned_from is None or learned_from.manifest.kind != "torch":
-        learned_from = network
+    else:
+        learned_from, current.why_teacher = _teacher_of(network)
     current.artifacts["teacher"] = learned_from
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
     return current
+
+
+def _teacher_of(network: Artifact) -> tuple[Artifact, tuple[Decision, ...]]:
+    """The network that another one learned from; else itself, with the reason where it did learn from one."""
+    found, recorded = network.parent("teacher"), network.manifest.parents.get("teacher")
+    if found is not None and found.manifest.kind == "torch":
+        return found, ()
+    if recorded is None:
+        return network, ()
+    place = Path(os.path.normpath(network.path / recorded["path"]))
+    gone = f"{place}, which it learned from, is gone or has changed; --teacher names another"
+    onnx = f"{place}, which it learned from, is no network in PyTorch"
+    return network, (Decision("teacher", "the network as it was", gone if found is None else onnx),)
 
 
 def _around_onnx(
@@ -143,7 +158,7 @@ def _teacher_named(
 
 
 def newest_network(runs: Path) -> Artifact:
-    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    found = artifact.newest(runs, kind="torch", roles=_SHIPPING)
     if found is None:
         raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
     console.note(f"takes the newest network: {found.path}")
@@ -235,52 +250,89 @@ def _checked_run(
     found = preflight.check(recipe.model_dump(mode="json", exclude_none=True))
     if found:
         raise RecipeError(found, source="command line")
+    if recipe.name == own["name"]:
+        recipe = recipe.model_copy(update={"name": _free_name(recipe, str(source), arch)})
     return Run(recipe, command)
 
 
+def _free_name(recipe: Recipe, source: str, arch: str | None) -> str:
+    """A run's name, with a short hash of the model that begins it where another run has that name already."""
+    known = pipeline.identity(source, arch=arch)
+    run = Path(recipe.runs) / recipe.name
+    teacher = artifact.read(run / "teacher") if artifact.is_artifact(run / "teacher") else None
+    kept = teacher.manifest.settings.get("identity", {}) if teacher is not None else {}
+    if kept.items() >= known.items() or not _newest_first(run):
+        return recipe.name
+    return f"{recipe.name}-{artifact.key_of(**known)[:8]}"
+
+
 def network_of_run(sources: Sequence[PathLike]) -> Path | None:
-    """The network that stands for a run, when one source is a run's folder or something in it: the last one made."""
+    """The network that stands for a run, when one source is a run's folder or something in it.
+
+    Of a folder it is the network that was distilled, pruned or quantized last, else the teacher.
+    """
     if len(sources) != 1:
         return None
     folder = Path(sources[0])
     if artifact.is_artifact(folder):
-        found = artifact.read(folder)
-        if found.manifest.stage == "quantize":
-            network = found.parent("network")
-            return network.path if network else None
-        return folder if found.manifest.kind == "torch" else None
-    there = {
-        name: artifact.read(folder / name)
-        for name in ("prune", "distill", "train", "teacher")
-        if artifact.is_artifact(folder / name)
-    }
-    if "distill" in there and "student" in there["distill"].manifest.parents:
-        return there["distill"].path  # it was pruned first
-    return next((made.path for made in there.values() if made.manifest.kind == "torch"), None)
+        found = _network_in(artifact.read(folder))
+        return found.path if found else None
+    networks = [(each, _network_in(each)) for each in _newest_first(folder)]
+    shipping = [(each, network) for each, network in networks if network and network.manifest.role in _SHIPPING]
+    by_links = [network for each, network in shipping if each.manifest.stage in (*pipeline.BETWEEN, "quantize")]
+    newest = next(iter(by_links or [network for _, network in shipping]), None)
+    return newest.path if newest else None
+
+
+def _newest_first(folder: Path) -> list[Artifact]:
+    """The artifacts in a run's folder."""
+    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
+    return sorted(made, key=lambda each: each.manifest.created, reverse=True)
+
+
+def _network_in(made: Artifact) -> Artifact | None:
+    """The network that an artifact is, or was quantized from."""
+    if made.manifest.stage == "quantize":
+        return made.parent("network")
+    return made if made.manifest.kind == "torch" else None
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
-    """The settings of the measurements that lie beside a network, as far as they are this version's."""
-    beside = network.resolve().parent / "bench"
-    if not artifact.is_artifact(beside):
+    """How a network's run was measured last, as far as the settings are this version's, with the budgets of its recipe.
+
+    A budget that was stated for a single bench is not one of those: it was that command's own.
+    """
+    run = network.resolve().parent
+    if not artifact.is_artifact(run / "bench"):
         return {}
-    kept = artifact.read(beside).manifest.settings.get("bench", {})
-    return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
+    kept = artifact.read(run / "bench").manifest.settings.get("bench", {})
+    file = run / "recipe.json"
+    stated = recipes.read_file(file).get("bench", {}) if file.is_file() else {}
+    budgets = {name: stated.get(name) for name in recipes.BUDGETS}
+    return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 
 
 def add_relatives(current: Run) -> None:
-    """The links that led to the network a run was opened with, its teacher and its control, when they are still there."""
+    """What belongs to the network a run was opened with, when it is still there.
+
+    That is its quantized form; and of a link, the links that led to it, its teacher and its control.
+    """
     network = next(iter(current.artifacts.values()))
-    links = _links_to(network)
-    if not links:
+    links, quantized = _links_to(network), _quantized_from(network)
+    if not links and quantized is None:
         return
-    quantized = _quantized_from(network)
     current.artifacts.clear()
-    for link in links:
-        is_last = link is network and quantized is None
-        current.artifacts["student" if is_last else pipeline.BETWEEN[link.manifest.stage]] = link
     if quantized is not None:
         current.onnx["student"] = quantized
+    if not links:
+        current.artifacts["teacher"] = network
+        return
+    for link in links:
+        is_last = link is network and quantized is None
+        role = "student" if is_last else pipeline.BETWEEN[link.manifest.stage]
+        if role in current.artifacts:
+            console.note(f"{current.artifacts[role].path} is left out: of what was {role} twice, the last is measured")
+        current.artifacts[role] = link
     _add_teacher(current, network, links)
     _add_control(current, links)
 
@@ -311,12 +363,10 @@ def _links_to(network: Artifact) -> list[Artifact]:
 
 
 def _quantized_from(network: Artifact) -> Artifact | None:
-    beside = network.path.parent / "quantize"
-    if not artifact.is_artifact(beside):
-        return None
-    quantized = artifact.read(beside)
-    source = quantized.parent("network")
-    return quantized if source is not None and source.path.resolve() == network.path.resolve() else None
+    """The model beside a network that was quantized from it last."""
+    quantized = (each for each in _newest_first(network.path.parent) if each.manifest.stage == "quantize")
+    sources = ((each, each.parent("network")) for each in quantized)
+    return next((each for each, source in sources if source and source.path.resolve() == network.path.resolve()), None)
 
 
 def _add_control(current: Run, links: Sequence[Artifact]) -> None:

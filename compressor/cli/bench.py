@@ -50,7 +50,8 @@ def bench(
 ) -> None:
     """Measure a run's student against its teacher and control; or any models, ONNX files too, against the first.
 
-    Ends with 1 when a budget is stated and missed.
+    A run is measured under the profiles, runtimes and other settings of its last bench, unless stated; its budgets are
+    those stated here, else those of its recipe. Ends with 1 when one is missed.
 
     Example: compress bench --profiles edge --max-drop 1 --max-latency-ms 5
     """

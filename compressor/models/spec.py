@@ -187,7 +187,7 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
     known = {"kind": spec.kind, "name": spec.name or "", "attr": spec.attr or ""}
     if spec.kind == "artifact":
         assert spec.path is not None
-        return known | {"key": artifact.read(spec.path).manifest.key}
+        return known | {"key": artifact.content_key(artifact.read(spec.path))}
     if spec.kind == "python":
         assert spec.path is not None
         known |= source_hashes(spec.path)

@@ -7,11 +7,13 @@ A run is a folder, `runs/<name>/`, with one artifact for each link of the chain:
     control            the student's architecture trained without it
     distill            the student, trained from the teacher
     prune              the student (or the teacher), with channels cut
-    export[-role]      their ONNX models
+    export[-...]       their ONNX models: export of distill, export-pruned of prune, export-teacher, export-control, ...
     quantize           the last of these with fewer bits
     bench              every measurement
     pack               what is carried to a device
     report             (written by `api.run`)
+
+A link that would replace what it is made from is another one beside it: prune-2, distill-2, ...
 
 Each has a key: the hash of everything that goes in (`keys`). A link whose key has not changed is not done again.
 
@@ -23,6 +25,7 @@ Each has a key: the hash of everything that goes in (`keys`). A link whose key h
 from compressor.pipeline.compression import prune, quantize
 from compressor.pipeline.current import BETWEEN, ROLES, Role, Run
 from compressor.pipeline.exports import export, export_all, export_as_before
+from compressor.pipeline.keys import identity
 from compressor.pipeline.measuring import bench, compare, pack, profile
 from compressor.pipeline.plan import run
 from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, settings_for
@@ -38,6 +41,7 @@ __all__ = [
     "export",
     "export_all",
     "export_as_before",
+    "identity",
     "is_control_of",
     "make_teacher",
     "pack",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from compressor import console
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.pipeline.current import Run, given
@@ -35,8 +34,9 @@ def prune(current: Run) -> Artifact:
     measured = {"profile": profile, "export": current.recipe.export, **this_machine()}
     settings = current.settings(data=data, training=pruning, **(measured if pruning.measures_files else {}))
     parents = {"source": source, "teacher": teacher}
-    name = _another_name("prune", current.folder, source=source)
-    made = current.link(name, "prune", "student", settings, make, parents=parents, why=(*why_form, *why))
+    why_teacher = _told(current.why_teacher) if pruning.epochs else ()
+    why = (*why_teacher, *why_form, *why)
+    made = current.link("prune", "prune", "student", settings, make, parents=parents, why=why)
     current.artifacts[current.role_of("prune")] = made
     return made
 
@@ -82,21 +82,14 @@ def quantize(current: Run) -> Artifact:
     parents = {"source": source}
     if network is not None and teacher is not None:
         parents |= {"network": network, "teacher": teacher}
+    why = (*(_told(current.why_teacher) if quantizing.method == "qat" else ()), *why)
     current.onnx["student"] = current.link(
         "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=libraries(), why=why
     )
     return current.onnx["student"]
 
 
-def _another_name(name: str, folder: Path, *, source: Artifact) -> str:
-    """`name`, or `name-2`, ...: a link must not replace what it is made from."""
-    ancestors = set()
-    current: Artifact | None = source
-    while current is not None:
-        ancestors.add(current.path.resolve())
-        current = current.parent("source") or current.parent("student")
-    found, number = name, 1
-    while (folder / found).resolve() in ancestors:
-        number += 1
-        found = f"{name}-{number}"
-    return found
+def _told(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    for decision in decisions:
+        console.note(f"{decision.what}: {decision.choice} — {decision.reason}")
+    return decisions

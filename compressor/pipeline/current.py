@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -46,6 +46,7 @@ class Run:
         links: How many links there are to make, where that is known.
         done: How many of them have been made or skipped so far.
         teacher_file: The file that teaches, for a kind of teacher that is made from one.
+        why_teacher: Why a network is recovered from another one than it learned from.
         again: Links that are made even where nothing changed, since a measurement may come out otherwise.
     """
 
@@ -58,6 +59,7 @@ class Run:
     done: int = 0
     measurements: Artifact | None = None
     teacher_file: Path | None = None
+    why_teacher: tuple[Decision, ...] = ()
     again: frozenset[str] = frozenset()
 
     @property
@@ -203,8 +205,12 @@ class Run:
         why: tuple[Decision, ...] = (),
         seed: int | None = None,
     ) -> Artifact | Target:
-        """What is to be made, or what is there already; `also` goes into its key alone."""
+        """What is to be made, or what is there already; `also` goes into its key alone.
+
+        It is called `name`, or `name-2`, ...: a link must not replace what it is made from.
+        """
         sources = parents or {}
+        name = _apart_from(_origins(sources.values()), self.folder, name)
         model = model_key(identity)
         seed = self.recipe.seed if seed is None else seed
         key = artifact.key_of(
@@ -264,6 +270,26 @@ class Run:
 
         task = task_of(self.recipe.task, label_smoothing=label_smoothing)
         return for_data(task, self.dataset)[0] if isinstance(task, NumberTask) else task
+
+
+def _origins(made_from: Iterable[Artifact]) -> set[Path]:
+    """The folders of what something is made from, and of all that these were made from, as far as it is still there."""
+    found: set[Path] = set()
+    waiting = list(made_from)
+    while waiting:
+        current = waiting.pop()
+        if current.path.resolve() not in found:
+            found.add(current.path.resolve())
+            waiting += filter(None, map(current.parent, current.manifest.parents))
+    return found
+
+
+def _apart_from(taken: Container[Path], folder: Path, name: str) -> str:
+    found, number = name, 1
+    while (folder / found).resolve() in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
 
 
 def given(section: _T | None, name: str) -> _T:

@@ -26,7 +26,7 @@ def export(current: Run, role: Role, *, required: bool = True) -> Artifact | Non
 
         return stage(source, current.recipe.export, dataset=current.dataset, task=current.task, target=target)
 
-    name = _export_folder(source)
+    name = _export_folder(source, role, of=current.folder)
     settings = current.settings(export=current.recipe.export)
     try:
         current.onnx[role] = current.link(
@@ -49,10 +49,11 @@ def export_all(current: Run) -> None:
 
 def export_as_before(current: Run) -> None:
     """Give the run the settings its shipped network was exported with, if it was, so that all are exported alike."""
-    network = current.artifacts.get(shipped(current))
+    role = shipped(current)
+    network = current.artifacts.get(role)
     if network is None:
         return
-    folder = current.folder / _export_folder(network)
+    folder = current.folder / _export_folder(network, role, of=current.folder)
     if not _is_export_of(folder, network):
         return
     kept = recipes.ExportSettings.model_validate(artifact.read(folder).manifest.settings["export"])
@@ -64,10 +65,20 @@ def shipped(current: Run) -> Role:
     return current.latest
 
 
-def _export_folder(source: Artifact) -> str:
-    """Named after the network alone, so that every command finds the same one: a student's is plain `export`."""
-    named = {"distill": "export", "prune": "export-pruned"}
-    return named.get(source.manifest.stage, f"export-{source.manifest.role}")
+def _export_folder(source: Artifact, role: Role, *, of: Path) -> str:
+    """Named after the network's own folder, so that every command finds the same one and no two networks share it.
+
+    Args:
+        source: The network; a student's ONNX model is plain `export`.
+        role: What it is in the run; a teacher from another run lies where one of this run would.
+        of: The run's folder.
+    """
+    place = source.path.resolve()
+    if place.parent != of.resolve():
+        return "export-teacher" if role == "teacher" else f"export-{place.parent.name}-{place.name}"
+    if place.name in ("train", "teacher") and source.manifest.role == "teacher":  # not a generalist among specialists
+        return "export-teacher"
+    return {"distill": "export", "prune": "export-pruned"}.get(place.name, f"export-{place.name}")
 
 
 def _is_export_of(folder: Path, source: Artifact) -> bool:

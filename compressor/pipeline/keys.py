@@ -8,7 +8,7 @@ from typing import Any
 
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, ModelError
 from compressor.models import spec as specs
 from compressor.recipe import ModelSettings
 
@@ -32,7 +32,18 @@ def model_key(model: ModelSettings | None) -> Mapping[str, Any] | None:
     if model is None:
         return None
     named = model.model_dump(mode="json", exclude={"model", "arch"})
-    return named | specs.identity(model.model, arch=model.arch)
+    return named | identity(model.model, arch=model.arch)
+
+
+def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
+    """What decides which network a model spec gives, the weights beside an ONNX file included.
+
+    Raises:
+        ModelError: The spec is none, or its file cannot be read.
+    """
+    spec = specs.parse(text)
+    beside = _beside(spec.path) if spec.kind == "onnx" and spec.path is not None else {}
+    return specs.identity(text, arch=arch) | {f"beside.{name}": digest for name, digest in beside.items()}
 
 
 def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
@@ -41,8 +52,15 @@ def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, st
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
-    named += [("runtimes", runtime) for runtime in bench.get("runtimes", ())]
+    named += [("runtimes", runtime) for runtime in _runtimes_in(bench)]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
+
+
+def _runtimes_in(bench: Mapping[str, Any]) -> set[str]:
+    """The members that `[bench]` names: in its list, in those of its profiles, and under names of their own."""
+    own = {name: table["name"] for name, table in bench.get("runtime", {}).items()}
+    listed = [name for table in (bench, *bench.get("profile", {}).values()) for name in table.get("runtimes", ())]
+    return {own.get(name, name) for name in listed} | set(own.values())
 
 
 def unchanged(folder: Path, key: str) -> Artifact | None:
@@ -61,5 +79,22 @@ def unchanged(folder: Path, key: str) -> Artifact | None:
 
 
 def content_key(source: Artifact | Path) -> str:
-    """What stands for a model that is given by name: its file's hash, or its artifact's key."""
-    return artifact.sha256(source) if isinstance(source, Path) else source.manifest.key
+    """What stands for a model that is given by name: the content of its artifact, or of its ONNX file and those beside it.
+
+    Raises:
+        ModelError: A file that it needs is not there.
+    """
+    if isinstance(source, Artifact):
+        return artifact.content_key(source)
+    return artifact.key_of(file=artifact.sha256(source), beside=_beside(source))
+
+
+def _beside(onnx: Path) -> dict[str, str]:
+    """Hashes of the files that hold an ONNX model's weights, by name, where they are not in it."""
+    from compressor.runtimes._onnx_runtime import external_files
+
+    files = sorted(external_files(onnx))
+    gone = [file.name for file in files if not file.is_file()]
+    if gone:
+        raise ModelError(f"its weights lie in '{gone[0]}' beside it, which is not there", where=str(onnx))
+    return {file.name: artifact.sha256(file) for file in files}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
+from compressor.errors import ArtifactError
 from compressor.pipeline.current import ROLES, Role, Run, given
 from compressor.pipeline.keys import content_key, libraries, this_machine
 from compressor.pipeline.students import with_usual_loss
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 
 
 def bench(current: Run) -> Artifact:
-    """Measure every role this run has."""
+    """Measure every role this run has.
+
+    Raises:
+        ArtifactError: Two of them are one network, or have one ONNX model.
+    """
     candidates = [_candidate(current, role) for role in ROLES if current.has(role)]
+    _require_apart(candidates)
     parents: dict[str, Artifact] = {role: current.artifacts[role] for role in ROLES if role in current.artifacts}
     parents |= {f"{role}-onnx": current.onnx[role] for role in ROLES if role in current.onnx}
     return _measured(current, candidates, parents=parents)
@@ -135,6 +141,22 @@ def _candidate(current: Run, role: Role) -> Candidate:
         timed=role != "control",
         why_no_onnx=current.why_no_onnx.get(role, "it was not exported"),
     )
+
+
+def _require_apart(candidates: Sequence[Candidate]) -> None:
+    """Refuse to hold a model against itself under two names.
+
+    Raises:
+        ArtifactError: Two candidates are loaded from one place.
+    """
+    seen: dict[Path, str] = {}
+    for candidate in candidates:
+        places = [candidate.torch.path if candidate.torch else None, candidate.onnx]
+        for place in (each.resolve() for each in places if each is not None):
+            if place in seen:
+                message = f"would be measured as {seen[place]} and as {candidate.role}, and is one model"
+                raise ArtifactError(message, where=str(place), hint="name the two networks: compress bench A B")
+            seen[place] = candidate.role
 
 
 def _role_in_comparison(position: int, count: int) -> str:

@@ -59,8 +59,6 @@ def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:
     """The artifact that an ONNX model is, or that it is adopted as."""
     if artifact.is_artifact(Path(settings.model)):
         return artifact.read(Path(settings.model))
-    from compressor.runtimes._onnx_runtime import external_files
-
     file = Path(settings.model)
     stated = {} if settings.normalise == "auto" else {"normalise": settings.normalise}
     options = {**stated, **settings.kind_options}
@@ -71,8 +69,7 @@ def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:
         return stage(file, options=options, dataset=current.dataset, task=current.task, target=target)
 
     resolved = current.settings(model=settings, kind=settings.kind, kind_options=options)
-    beside = {each.name: artifact.sha256(each) for each in sorted(external_files(file))}
-    made = current.link("teacher", "adopt", "teacher", resolved, make, identity=settings, also={"beside": beside})
+    made = current.link("teacher", "adopt", "teacher", resolved, make, identity=settings)
     for decision in made.manifest.decisions:
         if decision.what.startswith("teacher's"):
             console.note(f"{decision.what}: {decision.choice} — {decision.reason}")

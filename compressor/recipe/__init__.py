@@ -39,6 +39,7 @@ from compressor.recipe.links import (
 from compressor.recipe.names import split_source, takes_of
 from compressor.recipe.reading import override, read_file, safe_name
 from compressor.recipe.settings import (
+    BUDGETS,
     DEFAULT_PROFILES,
     BenchSettings,
     DataSettings,
@@ -55,6 +56,7 @@ from compressor.recipe.settings import (
 )
 
 __all__ = [
+    "BUDGETS",
     "DEFAULT_PROFILES",
     "DISTILLATION_ALONE",
     "SWEPT",

@@ -147,8 +147,12 @@ class ProfileSettings(Settings):
         None, gt=0.0, description="most cores' worth of time; needs the right to make a cgroup"
     )
     runtimes: tuple[str, ...] = Field((), description="those measured under it; empty: all of bench.runtimes that fit")
-    curve_batches: tuple[int, ...] = Field((), description="batches of the throughput-latency curve; empty: no curve")
-    curve_threads: tuple[int, ...] = Field((0,), description="thread counts of the curve; 0: all cores")
+    curve_batches: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="batches of the throughput-latency curve; empty: no curve"
+    )
+    curve_threads: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0,), description="thread counts of the curve; 0: all cores"
+    )
 
 
 DEFAULT_PROFILES: Mapping[str, ProfileSettings] = {
@@ -211,6 +215,9 @@ class BenchSettings(Settings):
     def runtime_named(self, name: str) -> RuntimeSettings:
         """The runtime of that name with its options: the user's own, or a member of the family as it is."""
         return self.runtime.get(name) or RuntimeSettings(name=name)
+
+
+BUDGETS = tuple(name for name in BenchSettings.model_fields if name.startswith("max_"))
 
 
 class Recipe(Settings):
