@@ -210,7 +210,7 @@ class Run:
         It is called `name`, or `name-2`, ...: a link must not replace what it is made from.
         """
         sources = parents or {}
-        name = _apart_from(_origins(sources.values()), self.folder, name)
+        name = _apart_from(origins(sources.values()), self.folder, name)
         model = model_key(identity)
         seed = self.recipe.seed if seed is None else seed
         key = artifact.key_of(
@@ -272,7 +272,7 @@ class Run:
         return for_data(task, self.dataset)[0] if isinstance(task, NumberTask) else task
 
 
-def _origins(made_from: Iterable[Artifact]) -> set[Path]:
+def origins(made_from: Iterable[Artifact]) -> set[Path]:
     """The folders of what something is made from, and of all that these were made from, as far as it is still there."""
     found: set[Path] = set()
     waiting = list(made_from)

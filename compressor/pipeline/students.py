@@ -7,7 +7,8 @@ from pathlib import Path
 from compressor import artifact, registry
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
-from compressor.pipeline.current import Run, given
+from compressor.errors import InputError
+from compressor.pipeline.current import Run, given, origins
 from compressor.pipeline.keys import model_key
 from compressor.pipeline.networks import trained
 from compressor.recipe import ModelSettings, TeacherSettings
@@ -15,7 +16,15 @@ from compressor.tasks._contract import NumberTask, Task
 
 
 def make_control(current: Run) -> Artifact:
-    """Train the student's architecture with the student's budget and no teacher."""
+    """Train the student's architecture with the student's budget and no teacher.
+
+    Raises:
+        InputError: It would replace what the student is to learn from; it cannot lie elsewhere, as links can.
+    """
+    teacher, place = current.artifacts.get("teacher"), current.folder / "control"
+    if teacher is not None and place.resolve() in origins([teacher]):
+        hint = "choose another --name, or leave the control out"
+        raise InputError("a control made here would replace what the teacher comes from", where=str(place), hint=hint)
     distill = given(current.recipe.distillation, "distill")
     budget = recipes.TrainSettings(**distill.model_dump(exclude=set(recipes.DISTILLATION_ALONE)))
     student = given(current.recipe.student, "student")

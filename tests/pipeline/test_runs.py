@@ -13,7 +13,7 @@ import pytest
 
 from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
-from compressor.errors import ArtifactError, ModelError
+from compressor.errors import ArtifactError, InputError, ModelError
 from compressor.pipeline import keys
 from tests.small import recipe, typed, write_project
 
@@ -312,3 +312,10 @@ def test_a_network_whose_teacher_is_gone_says_that_it_recovers_from_itself(big, 
     assert {decision.what: decision.choice for decision in made.manifest.decisions}[
         "teacher"
     ] == "the network as it was"
+
+
+def test_a_control_that_teaches_is_not_replaced_by_another(big):
+    distilled(big.path, "small", control=True)
+
+    with pytest.raises(InputError, match="a control made here would replace what the teacher comes from"):
+        distilled("runs/small/control", "small", control=True)
