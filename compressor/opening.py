@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline, preflight
+from compressor import artifact, console, pipeline, preflight, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.errors import CompressError, InputError, RecipeError
@@ -68,7 +68,7 @@ def for_another_link(
     network = current.artifacts.popitem()[1]
     learned_from = network.parent("teacher")
     if teacher is not None:
-        learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
+        learned_from = _teacher_named(teacher, teacher_arch, current, runs, assignments, command)
     elif learned_from is None or learned_from.manifest.kind != "torch":
         learned_from = network
     current.artifacts["teacher"] = learned_from
@@ -130,15 +130,15 @@ def teacher_section(
 def _teacher_named(
     teacher: PathLike,
     arch: str | None,
-    network: Artifact,
+    current: Run,
     runs: Path,
     assignments: Sequence[str],
     command: str,
 ) -> Artifact:
+    """The teacher's artifact; one from elsewhere is adopted with the data and the task of the run it will teach in."""
     if artifact.is_artifact(Path(teacher)):
         return artifact.read(Path(teacher))
-    kept = network.manifest.settings
-    raw = {name: kept[name] for name in ("data", "task") if name in kept}
+    raw = current.recipe.model_dump(mode="json", include={"data", "task"})
     return adopt(teacher, raw, arch, runs, assignments, command)
 
 
@@ -260,12 +260,28 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
-    """The settings of the measurements that lie beside a network, as far as they are this version's."""
+    """The settings of the measurements that lie beside a network, as far as they are this version's.
+
+    Raises:
+        TrustError: They name a runtime outside the package, and were made elsewhere and have not been trusted.
+    """
     beside = network.resolve().parent / "bench"
     if not artifact.is_artifact(beside):
         return {}
-    kept = artifact.read(beside).manifest.settings.get("bench", {})
+    measured = artifact.read(beside)
+    kept = recipes.table_of(measured.manifest.settings, "bench")
+    for runtime in _runtimes_in(kept):
+        if ":" in runtime:
+            trust.require_artifact(measured, what=f"the runtime {runtime} would run")
     return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
+
+
+def _runtimes_in(bench: Mapping[str, Any]) -> list[str]:
+    """Every runtime that plain settings of `[bench]` name: for all profiles, for one, or with options."""
+    profiles, own = recipes.table_of(bench, "profile"), recipes.table_of(bench, "runtime")
+    lists = [bench.get("runtimes"), *(recipes.table_of(profiles, name).get("runtimes") for name in profiles)]
+    named = [each for names in lists if isinstance(names, list | tuple) for each in names]
+    return [str(each) for each in (*named, *(recipes.table_of(own, name).get("name") for name in own))]
 
 
 def add_relatives(current: Run) -> None:

@@ -33,11 +33,13 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
 
     Raises:
         InputError: It was not trained here.
+        TrustError: It was made elsewhere and has not been trusted.
     """
     kept = made.manifest.settings
     if made.manifest.stage not in SHARED or "training" not in kept:
         hint = "name a network that compress train or distill has left, or a recipe"
         raise InputError("was not trained here, so there is no training to time", where=str(made.path), hint=hint)
+    trust.require_artifact(made, what="whatever its training names (networks, data, losses) would run")
     shared = {"data": kept["data"], "task": kept["task"], "seed": made.manifest.seed}
     if made.manifest.stage == "train":
         return {**shared, "teacher": kept["model"], "train": kept["training"], "stages": ["train"]}
@@ -93,22 +95,40 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     kept = made_with.manifest.settings if made_with is not None else {}
     own = {name: kept[name] for name in ("data", "task") if name in kept and name not in raw}
     resolved = recipes.override({**own, **raw}, assignments)
-    data, task = resolved.get("data"), resolved.get("task")
+    data = resolved.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("source"), str):
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
     for key in ("source", "unlabelled"):
-        named = str(data.get(key) or "")
-        if made_with is not None and own.get("data", {}).get(key) == named and named.startswith("py:"):
-            trust.require_artifact(made_with, what=f"the data function {named} would run")
-    if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
-        trust.require_artifact(made_with, what="the task it names would run")
+        if isinstance(data.get(key), str):
+            data[key] = guess.named(data[key])
+    if made_with is not None:
+        _require_trust(made_with, own, resolved)
     found = []
     for key in ("source", "unlabelled"):
         if isinstance(data.get(key), str):
-            data[key] = guess.named(data[key])
             found += preflight.data_faults(data[key], where=f"data.{key}")
     found = recipes.faults(resolved) + found
     if found:
         raise RecipeError(found, source="command line")
     return recipes.parse(resolved, source="command line")
+
+
+def _require_trust(made_with: Artifact, own: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    """Refuse to run code that the artifact names rather than the user: a data function, a task.
+
+    Args:
+        made_with: The artifact.
+        own: The sections that were taken over from it.
+        resolved: All sections, with overrides and with the formats of their data sources.
+
+    Raises:
+        TrustError: The artifact was made elsewhere and has not been trusted.
+    """
+    for key in ("source", "unlabelled"):
+        named, stated = recipes.table_of(resolved, "data").get(key), recipes.table_of(own, "data").get(key)
+        if isinstance(stated, str) and named == guess.named(stated) and recipes.split_source(named)[0] == "py":
+            trust.require_artifact(made_with, what=f"the data function {named} would run")
+    task = str(recipes.table_of(resolved, "task").get("name", ""))
+    if ":" in task and task == recipes.table_of(own, "task").get("name"):
+        trust.require_artifact(made_with, what=f"the task {task} would run")
