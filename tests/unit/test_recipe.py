@@ -245,6 +245,14 @@ def test_pruning_may_come_before_distilling_when_the_pruned_teacher_is_the_stude
     ]
 
 
+def test_a_pruned_teacher_that_is_the_student_has_no_control() -> None:
+    assert chain_faults("prune", "distill", "export", student=None, distill={"control": True}) == [
+        "distill.control: a control is the student's architecture trained alone, and the student is the pruned teacher"
+        " here — leave out distill.control, or put distill first and add [student]"
+    ]
+    assert chain_faults("distill", "prune", "export", distill={"control": True}) == []
+
+
 def test_nothing_is_trained_after_quantization() -> None:
     (fault,) = chain_faults("distill", "quantize", "prune")
 
