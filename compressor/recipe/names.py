@@ -156,6 +156,10 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
     if count and not takes & {"networks", "peers"}:
         hint = 'write kind = "ensemble" (--teacher-kind ensemble)' if "network" in takes else "leave them out"
         found.append(Fault("teacher.members", f"'{member.name}' takes no several networks", hint))
+    if count and trained and "networks" in takes:
+        message = f"trains one network, and a teacher of the kind '{member.name}' is several"
+        hint = 'train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
+        found.append(Fault("train", message, hint))
     if model and (not takes & {"network", "networks", "file"} or member.name == "born_again") and not trained:
         hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
         found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))

@@ -337,4 +337,13 @@ def test_specialists_are_made_by_the_defaults_where_nothing_is_said_of_them() ->
     ],
 )  # fmt: skip
 def test_clusters_are_either_found_or_given(assignments: list[str], expected: str) -> None:
-    assert told(*assignments) == [expected]
+    untrained = {name: section for name, section in GOOD.items() if name != "train"}
+    assert [str(fault) for fault in recipe.faults(recipe.override(untrained, assignments))] == [expected]
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "union"])
+def test_several_networks_are_not_trained_by_one_recipe(kind: str) -> None:
+    assert told(f"teacher.kind={kind}", 'teacher.members=[{model = "zoo:resnet8"}]') == [
+        f"train: trains one network, and a teacher of the kind '{kind}' is several"
+        ' — train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
+    ]
