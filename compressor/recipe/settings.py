@@ -92,7 +92,7 @@ def kind_of(teacher: Mapping[str, Any]) -> Any:
     """The kind of teacher that `[teacher]` states; of a single ONNX or NumPy file the one that is made from such a file."""
     suffix = Path(str(teacher.get("model", ""))).suffix
     alone = not teacher.get("members")
-    return teacher.get("kind", _KIND_OF_FILE.get(suffix, "network") if alone else "network")
+    return teacher.get("kind") or (_KIND_OF_FILE.get(suffix, "network") if alone else "network")
 
 
 class TeacherSettings(ModelSettings):
@@ -286,7 +286,9 @@ def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
     changed = dict(raw)
     unstated: list[dict[str, Any]] = [] if tells_numbers(raw) else [{}]
     for section in ("distill", "prune", "quantize"):
-        table = raw.get(section, {} if section == "distill" and raw.get("student") else None)
+        table = raw.get(section)
+        if table is None and section == "distill" and raw.get("student"):
+            table = {}
         losses = table.get("losses", unstated) if isinstance(table, Mapping) else None
         if isinstance(table, Mapping) and isinstance(losses, list | tuple):
             alone = [

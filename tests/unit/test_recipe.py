@@ -310,6 +310,25 @@ def test_faults_of_a_runtime_with_options_are_found_before_anything_runs() -> No
     assert where == ["bench.runtime.ort_cpu_x.arenas", "bench.profile.p.runtimes.0"]
 
 
+@pytest.mark.parametrize("section", ["train", "distill", "prune", "specialists", "student"])
+def test_null_in_a_resolved_recipe_means_not_given(section: str) -> None:
+    hidden = {"data": {"source": "digits", "labels": False}, "stages": ["distill"]}
+    raw = {name: table for name, table in (GOOD | hidden).items() if name not in ("train", section)}
+
+    before, after = recipe.faults(raw), recipe.faults(raw | {section: None})
+
+    assert [str(fault) for fault in after] == [str(fault) for fault in before]
+    if not before:
+        assert recipe.parse(raw | {section: None}, source="json") == recipe.parse(raw, source="toml")
+
+
+def test_a_kind_of_teacher_that_is_null_is_not_given() -> None:
+    parsed = recipe.parse(GOOD | {"teacher": {"model": "t.onnx", "kind": None}, "train": None}, source="json")
+
+    assert parsed.teacher is not None
+    assert parsed.teacher.kind == "onnx"
+
+
 def test_specialists_are_made_by_the_defaults_where_nothing_is_said_of_them() -> None:
     made = recipe.parse(recipe.override(GOOD, ["teacher.kind=specialists"]), source="here")
 
