@@ -142,8 +142,21 @@ def _teacher_named(
     return adopt(teacher, raw, arch, runs, assignments, command)
 
 
+def task_of(source: PathLike | None, runs: Path) -> Mapping[str, Any]:
+    """`[task]` that the artifact was made for which a source names; empty for a model from elsewhere, which says none."""
+    if source is None:
+        found = _newest(runs)
+    else:
+        found = artifact.read(Path(source)) if artifact.is_artifact(Path(source)) else None
+    return {} if found is None else recipes.table_of(found.manifest.settings, "task")
+
+
+def _newest(runs: Path) -> Artifact | None:
+    return artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+
+
 def newest_network(runs: Path) -> Artifact:
-    found = artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    found = _newest(runs)
     if found is None:
         raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
     console.note(f"takes the newest network: {found.path}")
