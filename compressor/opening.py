@@ -14,6 +14,7 @@ from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 
 PathLike = str | Path
+DEFAULT_RUNS = Path("runs")
 
 
 def reopened(
@@ -24,13 +25,33 @@ def reopened(
     runs: Path,
     assignments: Sequence[str],
     command: str,
+    *,
+    adopts_another: bool = False,
 ) -> Run:
-    """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
+    """A run around one network: an artifact, or a model from elsewhere that is adopted first.
+
+    Args:
+        source: The network; by default the newest below `runs`.
+        sections: Of the recipe, as they are stated.
+        data: A data source, where it is not the artifact's own.
+        arch: The architecture of a source that is a state dict.
+        runs: Where to look, and where a model from elsewhere is adopted.
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+        adopts_another: Whether another model is adopted into `runs` beside this one.
+
+    Raises:
+        InputError: An architecture is named for an artifact, or another place than its own for what is made from it.
+    """
     raw = {**sections, **({"data": {"source": data}} if data else {})}
+    if source is None or artifact.is_artifact(Path(source)):
+        _require_no_architecture(arch, "--arch", source or "the newest network")
     if source is None:
         found = newest_network(runs)
     elif artifact.is_artifact(Path(source)):
         found = artifact.read(Path(source))
+        if runs != DEFAULT_RUNS and not adopts_another:
+            pipeline.require_beside(found, option="--runs", runs=runs)
         if found.manifest.kind == "onnx":
             found = found.parent("network") or found.parent("source") or found
     else:
@@ -61,10 +82,20 @@ def for_another_link(
         teacher: As named; by default the one that the network learned from, else the network itself.
         teacher_arch: The architecture of a teacher that is a state dict.
         takes_onnx: Whether an ONNX model from elsewhere, which cannot be trained, will do.
+
+    Raises:
+        InputError: As `reopened`; or a teacher or an architecture is named that nobody would look at.
     """
     if takes_onnx and source is not None and specs.parse(str(source)).kind == "onnx":
+        for option, stated in (("--arch", arch), ("--teacher", teacher), ("--teacher-arch", teacher_arch)):
+            if stated is not None:
+                hint = "leave it out, or name the network that the model was exported from"
+                raise InputError(f"{source} is ONNX, which is quantized as it is", where=option, hint=hint)
         return _around_onnx(source, sections, data, runs, assignments, command)
-    current = reopened(source, sections, data, arch, runs, assignments, command)
+    adopts_teacher = teacher is not None and not artifact.is_artifact(Path(teacher))
+    if teacher is None:
+        _require_no_architecture(teacher_arch, "--teacher-arch", "the teacher that it learned from")
+    current = reopened(source, sections, data, arch, runs, assignments, command, adopts_another=adopts_teacher)
     network = current.artifacts.popitem()[1]
     learned_from = network.parent("teacher")
     if teacher is not None:
@@ -109,6 +140,9 @@ def teacher_section(
     if not networks and kind is None:
         hint = "add --teacher t.pt, or --teacher-kind with a kind that needs none (compress list teachers)"
         raise InputError("who teaches?", where="--teacher", hint=hint)
+    if built and not networks:
+        hint = "leave it out, or name whose it is with --teacher"
+        raise InputError("there is no network that it could be the architecture of", where="--teacher-arch", hint=hint)
     if len(built) not in (0, 1, len(networks)):
         message = f"{len(built)} architectures for {len(networks)} teachers"
         raise InputError(message, where="--teacher-arch", hint="give one for all, or one for each")
@@ -137,6 +171,7 @@ def _teacher_named(
 ) -> Artifact:
     """The teacher's artifact; one from elsewhere is adopted with the data and the task of the run it will teach in."""
     if artifact.is_artifact(Path(teacher)):
+        _require_no_architecture(arch, "--teacher-arch", teacher)
         return artifact.read(Path(teacher))
     raw = current.recipe.model_dump(mode="json", include={"data", "task"})
     return adopt(teacher, raw, arch, runs, assignments, command)
@@ -211,6 +246,17 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
         where=str(source),
         hint="make it an artifact first: compress export does (with --arch for a state dict)",
     )
+
+
+def _require_no_architecture(arch: str | None, option: str, source: PathLike) -> None:
+    """Refuse an architecture that nobody would look at.
+
+    Raises:
+        InputError: There is one.
+    """
+    if arch is not None:
+        message = f"{source} is an artifact, which knows its architecture"
+        raise InputError(message, where=option, hint=f"leave {option} {arch} out")
 
 
 def _role_of(network: Artifact) -> Role:

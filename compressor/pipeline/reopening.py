@@ -14,6 +14,8 @@ from compressor.errors import InputError, RecipeError
 from compressor.pipeline.current import SHARED, Run
 from compressor.recipe import Recipe
 
+PathLike = str | Path
+
 
 def is_control_of(control: Artifact, student: Artifact) -> bool:
     """Whether `control` is the same network, trained on the same data with the same budget and seed, but no teacher."""
@@ -70,11 +72,15 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
         command: What the user types to do this again.
 
     Raises:
-        InputError: The artifact does not say which data it was made with, and none is given.
+        InputError: The artifact does not say which data it was made with, and none is given; or `name` or `runs` are
+            overridden, and not by where it lies.
         RecipeError: The settings have faults.
         TrustError: The data is read by code that an artifact from elsewhere names.
     """
     folder = source.path.resolve().parent
+    stated = recipes.override({}, [each for each in assignments if each.partition("=")[0].strip() in ("name", "runs")])
+    for option, value in stated.items():
+        require_beside(source, option=f"--set {option}", **{option: str(value)})
     own = {"seed": source.manifest.seed, "stages": ["export"], "teacher": {"model": str(source.path)}}
     recipe = settings_for({**own, **raw}, assignments, made_with=source)
     runs = folder.parent.relative_to(Path.cwd()) if folder.parent.is_relative_to(Path.cwd()) else folder.parent
@@ -82,6 +88,25 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
     if "data" not in raw and current.dataset.fingerprint != source.manifest.data.get("fingerprint"):
         console.note(f"the data here is not what {source.path} was made with (its fingerprint differs)")
     return current
+
+
+def require_beside(source: Artifact, *, option: str, name: str | None = None, runs: PathLike | None = None) -> None:
+    """Refuse another place than the artifact's own for what is made from it.
+
+    Args:
+        source: The artifact.
+        option: Where the place was stated.
+        name: That of a run.
+        runs: The folder of all runs.
+
+    Raises:
+        InputError: It is another.
+    """
+    folders = {source.path.resolve().parent, source.path.absolute().parent}  # one of them may be reached by a link
+    named = name in (None, *(folder.name for folder in folders))
+    if not named or (runs is not None and Path(runs).resolve() not in {folder.parent.resolve() for folder in folders}):
+        message = f"what is made from {source.path} lies beside it, not in {name or runs}"
+        raise InputError(message, where=option, hint="leave it out, or copy the run's folder first")
 
 
 def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_with: Artifact | None) -> Recipe:
