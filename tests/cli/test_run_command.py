@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from compressor.cli import run as command
+from compressor.cli import _options as options
 from tests.small import typed, write_project
 
 RECIPE = """
@@ -40,8 +42,16 @@ def test_a_cut_that_misses_its_target_ends_with_one_without_a_bench_too(tmp_path
     assert ("macs = 0.001, reached" in capsys.readouterr().err) is (code == 1)
 
 
-def test_trust_covers_every_network_that_a_recipe_names():
+def test_trust_covers_every_network_that_a_recipe_names(tmp_path):
     teacher = {"model": "a.pt", "members": [{"model": "b.pt"}, {"model": "c.pt"}]}
     raw = {"teacher": teacher, "student": {"model": "d.py"}, "assistants": [{"model": "e.pt"}]}
 
-    assert list(command._models_in(raw)) == ["a.pt", "b.pt", "c.pt", "d.py", "e.pt"]
+    (tmp_path / "recipe.json").write_text(json.dumps(raw))
+
+    assert options.models_in(tmp_path / "recipe.json", ["student.model=f.py"]) == [
+        "a.pt",
+        "b.pt",
+        "c.pt",
+        "f.py",
+        "e.pt",
+    ]

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from compressor import api, artifact, pipeline
+from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import recipe, write_project
+from tests.small import recipe, typed, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -350,6 +350,21 @@ def test_measurements_from_elsewhere_cannot_name_a_runtime_to_run(finished, tmp_
         with pytest.raises(TrustError, match=r"the runtime .*evil\.py:build would run"):
             call(runs / "small")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("words", [("pack",), ("bench", "--training", "--steps", "5")])
+@pytest.mark.parametrize("source", ["small", "small/distill"])
+def test_what_a_run_from_elsewhere_carries_runs_once_with_trust(finished, tmp_path, monkeypatch, capsys, words, source):
+    _, done = finished
+    foreign = tmp_path / "runs" / "small"
+    shutil.copytree(done.folder, foreign, ignore=shutil.ignore_patterns("export*"))
+    monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "fresh"))
+    line = (*words, str(tmp_path / "runs" / source))
+
+    assert typed(monkeypatch, *line) == 2
+    assert "(or add --trust)" in capsys.readouterr().err
+    assert typed(monkeypatch, *line, "--trust") == 0
+    assert artifact.sha256(foreign / "distill" / "manifest.json") not in trust.entries()
 
 
 def test_bench_takes_the_export_that_is_there(finished, tmp_path):
