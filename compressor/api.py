@@ -370,7 +370,7 @@ def bench_on(
         host: As `ssh` takes it.
         source: A run folder or a network in it; by default the newest network below `runs`.
         name: What to call the device; by default the host.
-        python: The Python there, with numpy and onnxruntime.
+        python: The Python there, with numpy and onnxruntime; a relative path begins at home.
         ssh_options: Further words for `ssh`.
         samples: How many test samples go along.
         data: A data source; by default the one that the artifact was made with.
@@ -385,7 +385,7 @@ def bench_on(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    from compressor.measure.remote import Host
+    from compressor.measure.remote import Host, program
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -396,7 +396,7 @@ def bench_on(
             there.put(made.path)
             console.note(f"bench  {host}: measures")
             seconds = current.recipe.bench.min_seconds
-            told = there.run(f"{shlex.quote(python)} run.py --name {shlex.quote(called)} --seconds {seconds:g}")
+            told = there.run(f"{program(python)} run.py --name {shlex.quote(called)} --seconds {seconds:g}")
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")

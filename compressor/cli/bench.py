@@ -32,7 +32,10 @@ def bench(
         str | None, typer.Option("--host", help="Measure there instead, over ssh: user@pi, or an alias of yours.")
     ] = None,
     host_python: Annotated[
-        str, typer.Option("--host-python", help="The Python there that has numpy and onnxruntime.")
+        str,
+        typer.Option(
+            "--host-python", help="The Python there that has numpy and onnxruntime; a relative path begins at home."
+        ),
     ] = "python3",
     ssh_option: Annotated[
         list[str] | None, typer.Option("--ssh-option", help="A word for ssh: --ssh-option=-p --ssh-option=2222.")
