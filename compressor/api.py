@@ -476,9 +476,9 @@ def profile(
         made = artifact.read(folder) if folder else opening.newest_network(Path(runs))
         raw = pipeline.recipe_of(made)
     if data is not None:
-        raw["data"] = {**raw.get("data", {}), "source": guess.named(data)}
+        raw["data"] = {**raw.get("data", {}), "source": data}
     where = "recipe" if isinstance(source, Mapping) else str(source or "command line")
-    resolved = recipes.override(raw, assignments)
+    resolved = guess.in_recipe(recipes.override(raw, assignments))
     found = recipes.faults(resolved)
     if found:
         raise RecipeError(found, source=where)
@@ -704,10 +704,7 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
 
 
 def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:
-    resolved = recipes.override(raw, assignments)
-    for key in ("source", "unlabelled"):
-        if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get(key), str):
-            resolved["data"][key] = guess.named(resolved["data"][key])
+    resolved = guess.in_recipe(recipes.override(raw, assignments))
     found = preflight.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)

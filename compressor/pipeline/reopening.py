@@ -119,14 +119,11 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     """
     kept = made_with.manifest.settings if made_with is not None else {}
     own = {name: kept[name] for name in ("data", "task") if name in kept and name not in raw}
-    resolved = recipes.override({**own, **raw}, assignments)
-    data = resolved.get("data")
-    if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+    resolved = guess.in_recipe(recipes.override({**own, **raw}, assignments))
+    data = recipes.table_of(resolved, "data")
+    if not isinstance(data.get("source"), str):
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
-    for key in ("source", "unlabelled"):
-        if isinstance(data.get(key), str):
-            data[key] = guess.named(data[key])
     if made_with is not None:
         _require_trust(made_with, own, resolved)
     found = []

@@ -55,3 +55,12 @@ def test_trust_covers_every_network_that_a_recipe_names(tmp_path):
         "f.py",
         "e.pt",
     ]
+
+
+@pytest.mark.parametrize("words", [("check",), ("bench", "--steps", "5", "--training")])
+def test_data_without_its_format_is_taken_for_what_it_is_as_run_takes_it(tmp_path, monkeypatch, capsys, words):
+    project = write_project(tmp_path)
+    file = tmp_path / "recipe.toml"
+    file.write_text(RECIPE.format(folder=project, runs=project / "runs", share=0.5).replace('"npz:', '"'))
+
+    assert typed(monkeypatch, *words, str(file)) == 0
