@@ -182,7 +182,9 @@ class BenchSettings(Settings):
 
     runtimes: tuple[str, ...] = Field(("torch", "ort_cpu"), min_length=1)
     profiles: tuple[str, ...] = Field(("edge", "server"), min_length=1)
-    profile: dict[str, ProfileSettings] = Field(default_factory=dict, description="[bench.profile.NAME]: your own")
+    profile: dict[str, ProfileSettings] = Field(
+        default_factory=dict, description="[bench.profile.NAME]: your own, or what is other in a built-in one"
+    )
     runtime: dict[str, RuntimeSettings] = Field(
         default_factory=dict, description="[bench.runtime.NAME]: a runtime with options, under a name of its own"
     )
@@ -196,6 +198,18 @@ class BenchSettings(Settings):
     max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 of the student, first profile")
     max_size_mb: float | None = Field(None, gt=0.0, description="budget: size of the ONNX file in MB (10^6 bytes)")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_built_in(cls, raw: Any) -> Any:
+        """A table under the name of a built-in profile says what is other in it."""
+        stated = table_of(raw, "profile") if isinstance(raw, Mapping) else {}
+        begun = {
+            name: {**profile.model_dump(), **table_of(stated, name)}
+            for name, profile in DEFAULT_PROFILES.items()
+            if isinstance(stated.get(name), Mapping)
+        }
+        return {**raw, "profile": {**stated, **begun}} if begun else raw
+
     def profile_named(self, name: str) -> ProfileSettings:
         """The user's profile of that name, or the built-in one."""
         return self.profile.get(name) or DEFAULT_PROFILES[name]
@@ -203,7 +217,7 @@ class BenchSettings(Settings):
     def runtimes_under(self, name: str) -> tuple[str, ...]:
         """What is measured under a profile: what it names; under the built-in `gpu`, those of ours that run on one."""
         profile = self.profile_named(name)
-        if profile is DEFAULT_PROFILES["gpu"]:
+        if name == "gpu" and profile.runtimes == DEFAULT_PROFILES["gpu"].runtimes:
             own = tuple(each for each in self.runtimes if _runs_on_a_gpu(self.runtime_named(each).name))
             return own or profile.runtimes
         return profile.runtimes or self.runtimes

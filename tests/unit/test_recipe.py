@@ -284,6 +284,30 @@ def test_names_in_links_are_checked_like_all_others(assignment: str, expected: s
     assert told(assignment)[0].startswith(expected)
 
 
+def test_a_table_of_a_built_in_profile_says_what_is_other_in_it() -> None:
+    bench = recipe.BenchSettings(profile={"edge": {"memory_mb": 512}, "mine": {"memory_mb": 512}})  # type: ignore[dict-item]
+
+    assert bench.profile_named("edge") == recipe.DEFAULT_PROFILES["edge"].model_copy(update={"memory_mb": 512})
+    assert bench.profile_named("mine") == recipe.ProfileSettings(memory_mb=512)
+    assert bench.profile_named("server") == recipe.DEFAULT_PROFILES["server"]
+    assert recipe.BenchSettings.model_validate(bench.model_dump()) == bench
+
+
+def test_a_changed_gpu_profile_is_still_for_runtimes_that_run_on_one() -> None:
+    changed = {"runtimes": ["ort_cpu", "torch_cuda"], "profile": {"gpu": {"batch": 8}}}
+    bench = recipe.BenchSettings(**changed)  # type: ignore[arg-type]
+
+    assert bench.profile_named("gpu").batch == 8
+    assert bench.runtimes_under("gpu") == ("torch_cuda",)
+
+
+def test_faults_in_a_built_in_profile_are_told_where_they_stand() -> None:
+    assert [fault.partition(":")[0] for fault in told("bench.profile.edge.thread=1", "bench.profile.gpu=3")] == [
+        "bench.profile.edge.thread",
+        "bench.profile.gpu",
+    ]
+
+
 def test_a_runtime_with_options_has_a_name_that_says_what_it_is() -> None:
     half = {"name": "torch_cuda", "precision": "fp16"}
     good = {"bench": {"runtimes": ["torch_cuda_half"], "runtime": {"torch_cuda_half": half}}}
