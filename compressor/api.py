@@ -373,7 +373,7 @@ def bench_on(
         host: As `ssh` takes it.
         source: A run folder or a network in it; by default the newest network below `runs`.
         name: What to call the device; by default the host.
-        python: The Python there, with numpy and onnxruntime.
+        python: The Python there, with numpy and onnxruntime; a relative path begins at home.
         ssh_options: Further words for `ssh`.
         samples: How many test samples go along.
         data: A data source; by default the one that the artifact was made with.
@@ -388,7 +388,7 @@ def bench_on(
     Raises:
         CompressError: With the sentence that the command would print.
     """
-    from compressor.measure.remote import Host
+    from compressor.measure.remote import Host, program
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -399,7 +399,7 @@ def bench_on(
             there.put(made.path)
             console.note(f"bench  {host}: measures")
             seconds = current.recipe.bench.min_seconds
-            told = there.run(f"{shlex.quote(python)} run.py --name {shlex.quote(called)} --seconds {seconds:g}")
+            told = there.run(f"{program(python)} run.py --name {shlex.quote(called)} --seconds {seconds:g}")
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")
@@ -482,9 +482,9 @@ def profile(
         made = artifact.read(folder) if folder else opening.newest_network(Path(runs))
         raw = pipeline.recipe_of(made)
     if data is not None:
-        raw["data"] = {**raw.get("data", {}), "source": guess.named(data)}
+        raw["data"] = {**raw.get("data", {}), "source": data}
     where = "recipe" if isinstance(source, Mapping) else str(source or "command line")
-    resolved = recipes.override(raw, assignments)
+    resolved = guess.in_recipe(recipes.override(raw, assignments))
     found = recipes.faults(resolved)
     if found:
         raise RecipeError(found, source=where)
@@ -710,10 +710,7 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
 
 
 def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:
-    resolved = recipes.override(raw, assignments)
-    for key in ("source", "unlabelled"):
-        if isinstance(resolved.get("data"), dict) and isinstance(resolved["data"].get(key), str):
-            resolved["data"][key] = guess.named(resolved["data"][key])
+    resolved = guess.in_recipe(recipes.override(raw, assignments))
     found = preflight.check(resolved, file=Path(source) if Path(source).is_file() else None)
     if found:
         raise RecipeError(found, source=source)

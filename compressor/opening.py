@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline, preflight
+from compressor import artifact, console, pipeline, preflight, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
 from compressor.errors import CompressError, InputError, RecipeError
@@ -16,7 +16,11 @@ from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
 
 PathLike = str | Path
+<<<<<<< HEAD
 _SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
+=======
+DEFAULT_RUNS = Path("runs")
+>>>>>>> fix-checks
 
 
 def reopened(
@@ -27,13 +31,33 @@ def reopened(
     runs: Path,
     assignments: Sequence[str],
     command: str,
+    *,
+    adopts_another: bool = False,
 ) -> Run:
-    """A run around one network: an artifact, or a model from elsewhere that is adopted first."""
+    """A run around one network: an artifact, or a model from elsewhere that is adopted first.
+
+    Args:
+        source: The network; by default the newest below `runs`.
+        sections: Of the recipe, as they are stated.
+        data: A data source, where it is not the artifact's own.
+        arch: The architecture of a source that is a state dict.
+        runs: Where to look, and where a model from elsewhere is adopted.
+        assignments: `a.b=value` overrides of any recipe setting.
+        command: What the user types to do this again.
+        adopts_another: Whether another model is adopted into `runs` beside this one.
+
+    Raises:
+        InputError: An architecture is named for an artifact, or another place than its own for what is made from it.
+    """
     raw = {**sections, **({"data": {"source": data}} if data else {})}
+    if source is None or artifact.is_artifact(Path(source)):
+        _require_no_architecture(arch, "--arch", source or "the newest network")
     if source is None:
         found = newest_network(runs)
     elif artifact.is_artifact(Path(source)):
         found = artifact.read(Path(source))
+        if runs != DEFAULT_RUNS and not adopts_another:
+            pipeline.require_beside(found, option="--runs", runs=runs)
         if found.manifest.kind == "onnx":
             found = found.parent("network") or found.parent("source") or found
     else:
@@ -64,15 +88,31 @@ def for_another_link(
         teacher: As named; by default the one that the network learned from, else the network itself.
         teacher_arch: The architecture of a teacher that is a state dict.
         takes_onnx: Whether an ONNX model from elsewhere, which cannot be trained, will do.
+
+    Raises:
+        InputError: As `reopened`; or a teacher or an architecture is named that nobody would look at.
     """
     if takes_onnx and source is not None and specs.parse(str(source)).kind == "onnx":
+        for option, stated in (("--arch", arch), ("--teacher", teacher), ("--teacher-arch", teacher_arch)):
+            if stated is not None:
+                hint = "leave it out, or name the network that the model was exported from"
+                raise InputError(f"{source} is ONNX, which is quantized as it is", where=option, hint=hint)
         return _around_onnx(source, sections, data, runs, assignments, command)
-    current = reopened(source, sections, data, arch, runs, assignments, command)
+    adopts_teacher = teacher is not None and not artifact.is_artifact(Path(teacher))
+    if teacher is None:
+        _require_no_architecture(teacher_arch, "--teacher-arch", "the teacher that it learned from")
+    current = reopened(source, sections, data, arch, runs, assignments, command, adopts_another=adopts_teacher)
     network = current.artifacts.popitem()[1]
     if teacher is not None:
+<<<<<<< HEAD
         learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
     else:
         learned_from, current.why_teacher = _teacher_of(network)
+=======
+        learned_from = _teacher_named(teacher, teacher_arch, current, runs, assignments, command)
+    elif learned_from is None or learned_from.manifest.kind != "torch":
+        learned_from = network
+>>>>>>> fix-checks
     current.artifacts["teacher"] = learned_from
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
@@ -124,6 +164,9 @@ def teacher_section(
     if not networks and kind is None:
         hint = "add --teacher t.pt, or --teacher-kind with a kind that needs none (compress list teachers)"
         raise InputError("who teaches?", where="--teacher", hint=hint)
+    if built and not networks:
+        hint = "leave it out, or name whose it is with --teacher"
+        raise InputError("there is no network that it could be the architecture of", where="--teacher-arch", hint=hint)
     if len(built) not in (0, 1, len(networks)):
         message = f"{len(built)} architectures for {len(networks)} teachers"
         raise InputError(message, where="--teacher-arch", hint="give one for all, or one for each")
@@ -145,20 +188,38 @@ def teacher_section(
 def _teacher_named(
     teacher: PathLike,
     arch: str | None,
-    network: Artifact,
+    current: Run,
     runs: Path,
     assignments: Sequence[str],
     command: str,
 ) -> Artifact:
+    """The teacher's artifact; one from elsewhere is adopted with the data and the task of the run it will teach in."""
     if artifact.is_artifact(Path(teacher)):
+        _require_no_architecture(arch, "--teacher-arch", teacher)
         return artifact.read(Path(teacher))
-    kept = network.manifest.settings
-    raw = {name: kept[name] for name in ("data", "task") if name in kept}
+    raw = current.recipe.model_dump(mode="json", include={"data", "task"})
     return adopt(teacher, raw, arch, runs, assignments, command)
 
 
+def task_of(source: PathLike | None, runs: Path) -> Mapping[str, Any]:
+    """`[task]` that the artifact was made for which a source names; empty for a model from elsewhere, which says none."""
+    if source is None:
+        found = _newest(runs)
+    else:
+        found = artifact.read(Path(source)) if artifact.is_artifact(Path(source)) else None
+    return {} if found is None else recipes.table_of(found.manifest.settings, "task")
+
+
+def _newest(runs: Path) -> Artifact | None:
+    return artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+
+
 def newest_network(runs: Path) -> Artifact:
+<<<<<<< HEAD
     found = artifact.newest(runs, kind="torch", roles=_SHIPPING)
+=======
+    found = _newest(runs)
+>>>>>>> fix-checks
     if found is None:
         raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
     console.note(f"takes the newest network: {found.path}")
@@ -213,6 +274,17 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
         where=str(source),
         hint="make it an artifact first: compress export does (with --arch for a state dict)",
     )
+
+
+def _require_no_architecture(arch: str | None, option: str, source: PathLike) -> None:
+    """Refuse an architecture that nobody would look at.
+
+    Raises:
+        InputError: There is one.
+    """
+    if arch is not None:
+        message = f"{source} is an artifact, which knows its architecture"
+        raise InputError(message, where=option, hint=f"leave {option} {arch} out")
 
 
 def _role_of(network: Artifact) -> Role:
@@ -298,6 +370,7 @@ def _network_in(made: Artifact) -> Artifact | None:
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
+<<<<<<< HEAD
     """How a network's run was measured last, as far as the settings are this version's, with the budgets of its recipe.
 
     A budget that was stated for a single bench is not one of those: it was that command's own.
@@ -310,6 +383,30 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
     stated = recipes.read_file(file).get("bench", {}) if file.is_file() else {}
     budgets = {name: stated.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
+=======
+    """The settings of the measurements that lie beside a network, as far as they are this version's.
+
+    Raises:
+        TrustError: They name a runtime outside the package, and were made elsewhere and have not been trusted.
+    """
+    beside = network.resolve().parent / "bench"
+    if not artifact.is_artifact(beside):
+        return {}
+    measured = artifact.read(beside)
+    kept = recipes.table_of(measured.manifest.settings, "bench")
+    for runtime in _runtimes_in(kept):
+        if ":" in runtime:
+            trust.require_artifact(measured, what=f"the runtime {runtime} would run")
+    return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
+>>>>>>> fix-checks
+
+
+def _runtimes_in(bench: Mapping[str, Any]) -> list[str]:
+    """Every runtime that plain settings of `[bench]` name: for all profiles, for one, or with options."""
+    profiles, own = recipes.table_of(bench, "profile"), recipes.table_of(bench, "runtime")
+    lists = [bench.get("runtimes"), *(recipes.table_of(profiles, name).get("runtimes") for name in profiles)]
+    named = [each for names in lists if isinstance(names, list | tuple) for each in names]
+    return [str(each) for each in (*named, *(recipes.table_of(own, name).get("name") for name in own))]
 
 
 def add_relatives(current: Run) -> None:

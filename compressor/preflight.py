@@ -25,12 +25,14 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
         file: Where it was read from; paths in it start in the working directory, which a hint says when that is another.
     """
     found = recipes.faults(raw)
-    for section in ("teacher", "student"):
-        table = raw.get(section)
-        if section == "teacher" and isinstance(table, Mapping) and _takes_file(table):
-            found += _file_faults(table)
-        elif isinstance(table, Mapping) and isinstance(table.get("model"), str):
-            found += _model_faults(section, table, trained=raw.get("train") is not None or section == "student")
+    teacher = recipes.table_of(raw, "teacher")
+    if _takes(teacher, "file"):
+        found += _file_faults(teacher)
+    else:
+        found += _model_faults("teacher", teacher, learns=False, trained=raw.get("train") is not None)
+    found += _each("teacher.members", teacher.get("members"), learns=_takes(teacher, "peers"))
+    found += _each("assistants", raw.get("assistants"), learns=True)
+    found += _model_faults("student", recipes.table_of(raw, "student"), learns=True)
     data = raw.get("data")
     for key in ("source", "unlabelled"):
         if isinstance(data, Mapping) and isinstance(data.get(key), str):
@@ -39,11 +41,22 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
 
 
-def _takes_file(teacher: Mapping[str, Any]) -> bool:
-    """Whether the kind of teacher is made from a file."""
+def _each(place: str, tables: object, *, learns: bool) -> list[Fault]:
+    """Faults in the models of a list of networks."""
+    listed = tables if isinstance(tables, list | tuple) else ()
+    return [
+        fault
+        for index, table in enumerate(listed)
+        if isinstance(table, Mapping)
+        for fault in _model_faults(f"{place}.{index}", table, learns=learns)
+    ]
+
+
+def _takes(teacher: Mapping[str, Any], what: str) -> bool:
+    """Whether the kind of teacher is made from `what`: `file`, `peers`, ..."""
     kind = recipes.kind_of(teacher)
     try:
-        return isinstance(kind, str) and "file" in recipes.takes_of(kind)
+        return isinstance(kind, str) and what in recipes.takes_of(kind)
     except CompressError:
         return False  # already among the recipe's own faults
 
@@ -81,14 +94,23 @@ def _with_place(fault: Fault, folder: Path) -> Fault:
     return fault
 
 
-def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> list[Fault]:
-    """Faults in a model's spec: is the file there, is it what its use needs?"""
-    where = f"{section}.model"
+def _model_faults(place: str, table: Mapping[str, Any], *, learns: bool, trained: bool = False) -> list[Fault]:
+    """Faults in a model's spec: is the file there, is it what its use needs?
+
+    Args:
+        place: Of the table in the recipe.
+        table: A model with its options; nothing is said of one that names none.
+        learns: Whether it is a student of someone, rather than a teacher.
+        trained: Whether a teacher is trained by the run.
+    """
+    where = f"{place}.model"
+    if not isinstance(table.get("model"), str) or not table["model"]:
+        return []
     try:
         spec = specs.parse(table["model"])
         if _lacks_architecture(spec, arch=table.get("arch")):
             raise specs.needs_architecture(spec)
-        if section == "student" and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
+        if learns and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
             hint = "give the code that builds it: file.py:callable"
             return [
                 Fault(where, f"{spec.text} is a whole network in one file, which can teach but not be trained", hint)
@@ -99,11 +121,11 @@ def _model_faults(section: str, table: Mapping[str, Any], *, trained: bool) -> l
         if spec.kind == "onnx":
             hint = "use it as a teacher, or with compress inspect, evaluate or bench"
             return [Fault(where, f"{spec.text} is ONNX, which cannot be trained", hint)]
-        if section == "teacher" and spec.is_built and not trained and not _brings_weights(table):
-            hint = "add a [train] section, or give its checkpoint"
+        if not learns and spec.is_built and not trained and not _brings_weights(table):
+            hint = "add a [train] section, or give its checkpoint" if place == "teacher" else "give its checkpoint"
             return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
         if table.get("arch"):
-            where = f"{section}.arch"
+            where = f"{place}.arch"
             specs.parse(table["arch"])
     except CompressError as fault:
         return [Fault(where, f"{fault.where + ': ' if fault.where else ''}{fault.message}", fault.hint)]

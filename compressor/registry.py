@@ -226,7 +226,7 @@ def _outside(family: str, name: str) -> Member:
     if target.endswith(".py"):
         file = Path(target)
     else:
-        found = _installed(target)
+        found = installed(target)
         if found is None or found.origin is None:
             raise UnknownNameError(f"no module is called '{target}'", hint="write file.py:attr or package.module:attr")
         file = Path(found.origin)
@@ -235,7 +235,8 @@ def _outside(family: str, name: str) -> Member:
     return _read(family, file, attr)
 
 
-def _installed(module: str) -> ModuleSpec | None:
+def installed(module: str) -> ModuleSpec | None:
+    """Where a module lies that can be imported by its name; None when there is none. The packages above it are imported."""
     try:
         return importlib.util.find_spec(module)
     except (ImportError, ValueError):  # the package above it is missing; an empty or relative name

@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,13 +116,33 @@ def grant(hashes: list[str]) -> None:
     _this_process.update(hashes)
 
 
-def forget(path: Path) -> int:
-    """Take trust back; returns how many entries went."""
-    gone = [artifact.sha256(file) for file in runnable_files(path)]
+def forget(named: str | Path) -> int:
+    """Take trust back; returns how many entries went.
+
+    Args:
+        named: A file or folder: what is in it now, and whatever was trusted under that path, though it be edited or gone
+            since; or the first characters (8 or more) of a hash, where there is no such file.
+
+    Raises:
+        InputError: There is no such file or folder, and nothing was trusted under that path or hash.
+    """
+    path = Path(named)
+    present = {artifact.sha256(file) for file in runnable_files(path)} if path.exists() else set()
+    place = path.resolve()
+    begins = str(named).lower() if not path.exists() and re.fullmatch("[0-9a-fA-F]{8,64}", str(named)) else None
     with _locked():
         kept = _read()
-        left = {digest: name for digest, name in kept.items() if digest not in gone}
+        left = {
+            digest: name
+            for digest, name in kept.items()
+            if digest not in present
+            and not Path(name).is_relative_to(place)
+            and not (begins and digest.startswith(begins))
+        }
         _write(left)
+    if len(left) == len(kept) and not path.exists():
+        hint = "compress trust --list shows paths and hashes"
+        raise InputError("no such file or folder, and nothing was trusted under it", where=str(named), hint=hint)
     return len(kept) - len(left)
 
 

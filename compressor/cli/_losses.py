@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from compressor import console, registry
 from compressor import recipe as recipes
 from compressor.errors import InputError
 
 
-def stated(names: Sequence[str], assignments: Sequence[str], **typed: str | None) -> list[dict[str, object]] | None:
+def stated(
+    names: Sequence[str],
+    assignments: Sequence[str],
+    *,
+    task: Mapping[str, Any] | None = None,
+    **typed: str | None,
+) -> list[dict[str, object]] | None:
     """The losses with the typed options that they have; None where nothing was typed.
 
     One on features alone gets the usual one on answers beside it.
@@ -17,6 +24,7 @@ def stated(names: Sequence[str], assignments: Sequence[str], **typed: str | None
     Args:
         names: Of `--loss`.
         assignments: Of `--set`, which may tell another task.
+        task: `[task]` of the artifact that is changed, where there is one.
         typed: Options of losses that have words of their own on the command line.
 
     Raises:
@@ -25,7 +33,7 @@ def stated(names: Sequence[str], assignments: Sequence[str], **typed: str | None
     values = {option: value for option, value in _numbers(**typed).items() if value is not None}
     if not names and not values:
         return None
-    usual = _usual(assignments)
+    usual = _usual(task or {}, assignments)
     names = names or [usual]
     takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
     if all("pairs" in options_of for options_of in takes.values()):
@@ -56,7 +64,7 @@ def _numbers(**stated: str | None) -> dict[str, float | str | None]:
     return found
 
 
-def _usual(assignments: Sequence[str]) -> str:
+def _usual(task: Mapping[str, Any], assignments: Sequence[str]) -> str:
     """The loss on answers where none is stated."""
     of_task = [each for each in assignments if each.startswith("task.")]
-    return recipes.usual_loss(of_numbers=recipes.tells_numbers(recipes.override({}, of_task))).name
+    return recipes.usual_loss(of_numbers=recipes.tells_numbers(recipes.override({"task": task}, of_task))).name

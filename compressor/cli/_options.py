@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,12 +71,39 @@ def event_files(wanted: bool) -> None:
         events.switch_on()
 
 
-def trusted(named: Iterable[str | Path | None], *, trust: bool) -> None:
-    """With `--trust`, let the code inside the named model files run in this process and those it starts."""
+def trusted(named: Iterable[str | Path | None], *, trust: bool, with_run: bool = False) -> None:
+    """With `--trust`, let the code inside the named model files run in this process and those it starts.
+
+    Args:
+        named: What was named; None where nothing was.
+        trust: Whether `--trust` was typed.
+        with_run: Whether the run of an artifact is read along: the networks and measurements beside it.
+
+    """
     if not trust:
         return
+    from compressor import artifact
     from compressor import trust as store
 
-    for each in named:
-        if each is not None and Path(each).exists():
-            store.for_this_process(Path(each))
+    places = [Path(each) for each in named if each is not None]
+    if with_run:
+        places = [place.resolve().parent if artifact.is_artifact(place) else place for place in places]
+    for place in places:
+        if place.exists():
+            store.for_this_process(place)
+
+
+def models_in(recipe: Path, assignments: Sequence[str]) -> list[str]:
+    """What stands as `model` anywhere in a recipe: teacher and its members, assistants, student."""
+    from compressor import recipe as recipes
+
+    return list(_models_below(recipes.override(recipes.read_file(recipe), assignments)))
+
+
+def _models_below(raw: object) -> Iterator[str]:
+    if isinstance(raw, Mapping):
+        if isinstance(raw.get("model"), str):
+            yield raw["model"]
+        raw = list(raw.values())
+    for part in raw if isinstance(raw, list) else ():
+        yield from _models_below(part)

@@ -32,7 +32,10 @@ def bench(
         str | None, typer.Option("--host", help="Measure there instead, over ssh: user@pi, or an alias of yours.")
     ] = None,
     host_python: Annotated[
-        str, typer.Option("--host-python", help="The Python there that has numpy and onnxruntime.")
+        str,
+        typer.Option(
+            "--host-python", help="The Python there that has numpy and onnxruntime; a relative path begins at home."
+        ),
     ] = "python3",
     ssh_option: Annotated[
         list[str] | None, typer.Option("--ssh-option", help="A word for ssh: --ssh-option=-p --ssh-option=2222.")
@@ -46,6 +49,7 @@ def bench(
     ] = False,
     runs: options.Runs = Path("runs"),
     assignments: options.Assignments = None,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a run's student against its teacher and control; or any models, ONNX files too, against the first.
@@ -58,6 +62,10 @@ def bench(
     from compressor import api
     from compressor.cli import _results
 
+    named = list(sources or ())
+    if trust and training and named and Path(named[0]).suffix in (".toml", ".json"):
+        named = options.models_in(Path(named[0]), assignments or ())
+    options.trusted(named, trust=trust, with_run=len(named) == 1)
     budgets = {"--max-drop": max_drop, "--max-latency-ms": max_latency_ms, "--max-size-mb": max_size_mb}
     if training:
         _refuse_beside("--training", {**budgets, "--runtimes": runtimes, "--profiles": profiles, "--host": host})

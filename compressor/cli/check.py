@@ -21,9 +21,10 @@ def check(
     """
     from compressor import console, preflight
     from compressor import recipe as recipes
+    from compressor.data import guess
     from compressor.errors import RecipeError
 
-    raw = recipes.override(recipes.read_file(recipe), assignments or ())
+    raw = guess.in_recipe(recipes.override(recipes.read_file(recipe), assignments or ()))
     faults = preflight.check(raw, file=recipe)
     if as_json:
         console.as_json(

@@ -22,6 +22,7 @@ def pack(
     data: options.OtherData = None,
     runs: options.Runs = Path("runs"),
     assignments: options.Assignments = None,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write one small folder that measures the models on a device with Python, NumPy and ONNX Runtime alone.
@@ -30,6 +31,7 @@ def pack(
     """
     from compressor import api, artifact, console
 
+    options.trusted((source,), trust=trust, with_run=True)
     made = api.pack(
         source,
         teacher=teacher,

@@ -59,7 +59,7 @@ def prune(
 
     Example: compress prune runs/s/distill --latency 0.5 --profile edge
     """
-    from compressor import api
+    from compressor import api, opening
     from compressor.cli import _losses, _results
 
     options.event_files(tensorboard)
@@ -84,7 +84,7 @@ def prune(
             ignore=options.listed(ignore),
             rounds=rounds,
             epochs=epochs,
-            losses=_losses.stated(loss or (), assignments or ()),
+            losses=_losses.stated(loss or (), assignments or (), task=opening.task_of(source, runs)),
             max_drop=max_drop,
             batch_size=batch_size,
             lr=lr,

@@ -53,7 +53,7 @@ def quantize(
 
     Example: compress quantize runs/s/distill --max-drop 0.5
     """
-    from compressor import api
+    from compressor import api, opening
     from compressor.cli import _losses, _results
 
     options.event_files(tensorboard)
@@ -74,7 +74,7 @@ def quantize(
             max_drop=max_drop,
             max_latency_ms=max_latency_ms,
             epochs=epochs,
-            losses=_losses.stated(loss or (), assignments or ()),
+            losses=_losses.stated(loss or (), assignments or (), task=opening.task_of(source, runs)),
         ),
         assignments=assignments or (),
         command=options.command_line(),

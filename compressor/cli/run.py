@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,10 +31,7 @@ def run(
 
     options.event_files(tensorboard)
     if trust:
-        from compressor import recipe as recipes
-
-        raw = recipes.override(recipes.read_file(recipe), assignments or ())
-        options.trusted(_models_in(raw), trust=True)
+        options.trusted(options.models_in(recipe, assignments or ()), trust=True)
     done = api.run(recipe, assignments=assignments or (), command=options.command_line())
     if done.measurements is None:
         made = {f"{role} network": str(each.path) for role, each in done.artifacts.items()}
@@ -50,16 +46,6 @@ def run(
     _results.show_measurements(done.measurements, report=page, as_json=as_json)
     _results.raise_missed_budgets(done.measurements)
     _raise_missed_by_a_link(done)
-
-
-def _models_in(raw: object) -> Iterator[str]:
-    """What stands as `model` anywhere in a recipe: teacher and its members, assistants, student."""
-    if isinstance(raw, Mapping):
-        if isinstance(raw.get("model"), str):
-            yield raw["model"]
-        raw = list(raw.values())
-    for part in raw if isinstance(raw, list) else ():
-        yield from _models_in(part)
 
 
 def _raise_missed_by_a_link(done: Finished) -> None:

@@ -15,7 +15,10 @@ def trust(
         Path | None, typer.Argument(help="A file, or an artifact folder: every source and pickle in it.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show what is trusted.")] = False,
-    forget: Annotated[Path | None, typer.Option("--forget", help="Take trust back from a file or folder.")] = None,
+    forget: Annotated[
+        Path | None,
+        typer.Option("--forget", help="Take trust back: from a file or folder, also one that is gone, or by its hash."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Trust the code that a file or an artifact carries, by its content: an edited file must be trusted again.

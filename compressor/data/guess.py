@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from compressor import registry
 
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+
+def in_recipe(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain recipe data with the formats of its data sources in front; what was given is left as it was."""
+    data = raw.get("data")
+    if not isinstance(data, Mapping):
+        return dict(raw)
+    sources = {key: named(data[key]) for key in ("source", "unlabelled") if isinstance(data.get(key), str)}
+    return {**raw, "data": {**data, **sources}}
 
 
 def named(source: str) -> str:

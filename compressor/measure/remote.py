@@ -119,6 +119,13 @@ class Host:
         return MeasurementError(f"'{command.split(' -')[0]}' failed there: {last_words}", where=self.name)
 
 
+def program(name: str) -> str:
+    """What a shell there runs a program by: a bare name is looked for in its PATH, a relative path begins at home."""
+    if "/" not in name or name.startswith("/"):
+        return shlex.quote(name)
+    return '"$HOME"/' + shlex.quote(name.removeprefix("~/"))
+
+
 def _without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     """Our user's number and name mean nothing there."""
     entry.uid = entry.gid = 0

@@ -49,6 +49,10 @@ class Network(nn.Module):
         if self.normalisation.name != "none":
             shape = (1, -1) + (1,) * (inputs.dim() - 2)
             inputs = (inputs - self.mean.view(shape)) / self.std.view(shape)
+        return self.of_normalised(inputs)
+
+    def of_normalised(self, inputs: Tensor) -> Tensor:
+        """Logits `[B, K]` of inputs that are normalised already."""
         logits = logits_of(self.module(inputs))
         if self.normalisation.outputs:
             logits = logits * self.outputs[1] + self.outputs[0]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compressor.artifact import Decision
 from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models import onnx_fusible
-from compressor.models.network import Network, logits_of
+from compressor.models.network import Network
 from compressor.recipe import ExportSettings
 
 _NATIVE_OPSET = 18
@@ -63,14 +63,14 @@ class _FromCamera(nn.Module):
 
 
 class _Bare(nn.Module):
-    """A network without its normalisation: it takes inputs that are normalised already."""
+    """A network without its input normalisation: it takes inputs that are normalised already."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.module = network.module
+        self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return logits_of(self.module(inputs))
+        return self.network.of_normalised(inputs)
 
 
 def _front(network: Network, settings: ExportSettings) -> nn.Module:

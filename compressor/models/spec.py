@@ -27,7 +27,7 @@ from typing import IO, Literal
 
 from compressor import artifact
 from compressor.errors import ModelError, UnknownNameError
-from compressor.registry import PACKAGE, nearest
+from compressor.registry import PACKAGE, installed, nearest
 
 Kind = Literal[
     "python", "module", "timm", "torchvision", "state_dict", "pickled", "torchscript", "exported", "onnx", "artifact"
@@ -153,8 +153,10 @@ def local_sources(file: Path) -> list[Path]:
     for source in found:
         for node in ast.walk(_parsed(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names = [node.module]
+            if isinstance(node, ast.ImportFrom) and (
+                node.level == 0 or (node.level == 1 and source.parent == file.parent)
+            ):
+                names = [node.module] if node.module else [alias.name for alias in node.names]
             for top in sorted({name.partition(".")[0] for name in names}):
                 beside = file.parent / f"{top}.py"
                 package = sorted((file.parent / top).rglob("*.py")) if (file.parent / top).is_dir() else []
@@ -191,6 +193,9 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
     if spec.kind == "python":
         assert spec.path is not None
         known |= source_hashes(spec.path)
+    elif spec.kind == "module":
+        assert spec.name is not None
+        known |= _module_hashes(spec.name)
     elif spec.path is not None:
         known |= {"file": artifact.sha256(spec.path)}
     if spec.kind == "pickled" and spec.path is not None and spec.pickled_class is not None:
@@ -199,6 +204,15 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
     if arch is not None:
         known |= {f"arch.{key}": value for key, value in identity(arch).items()}
     return known
+
+
+def _module_hashes(module: str) -> dict[str, str]:
+    """Hashes of an importable module's source; none where it has none (a built-in, a namespace) or cannot be found."""
+    found = installed(module)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return {}
+    file = Path(found.origin)
+    return source_hashes(file) if file.suffix == ".py" else {file.name: artifact.sha256(file)}
 
 
 def needs_architecture(spec: ModelSpec) -> ModelError:

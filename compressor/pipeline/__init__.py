@@ -28,7 +28,7 @@ from compressor.pipeline.exports import export, export_all, export_as_before
 from compressor.pipeline.keys import identity
 from compressor.pipeline.measuring import bench, compare, pack, profile
 from compressor.pipeline.plan import run
-from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, settings_for
+from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, require_beside, settings_for
 from compressor.pipeline.teachers import make_teacher
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "quantize",
     "recipe_of",
     "reopen",
+    "require_beside",
     "run",
     "settings_for",
 ]

@@ -14,6 +14,8 @@ from compressor.errors import InputError, RecipeError
 from compressor.pipeline.current import SHARED, Run
 from compressor.recipe import Recipe
 
+PathLike = str | Path
+
 
 def is_control_of(control: Artifact, student: Artifact) -> bool:
     """Whether `control` is the same network, trained on the same data with the same budget and seed, but no teacher."""
@@ -33,11 +35,13 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
 
     Raises:
         InputError: It was not trained here.
+        TrustError: It was made elsewhere and has not been trusted.
     """
     kept = made.manifest.settings
     if made.manifest.stage not in SHARED or "training" not in kept:
         hint = "name a network that compress train or distill has left, or a recipe"
         raise InputError("was not trained here, so there is no training to time", where=str(made.path), hint=hint)
+    trust.require_artifact(made, what="whatever its training names (networks, data, losses) would run")
     shared = {"data": kept["data"], "task": kept["task"], "seed": made.manifest.seed}
     if made.manifest.stage == "train":
         return {**shared, "teacher": kept["model"], "train": kept["training"], "stages": ["train"]}
@@ -68,11 +72,15 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
         command: What the user types to do this again.
 
     Raises:
-        InputError: The artifact does not say which data it was made with, and none is given.
+        InputError: The artifact does not say which data it was made with, and none is given; or `name` or `runs` are
+            overridden, and not by where it lies.
         RecipeError: The settings have faults.
         TrustError: The data is read by code that an artifact from elsewhere names.
     """
     folder = source.path.resolve().parent
+    stated = recipes.override({}, [each for each in assignments if each.partition("=")[0].strip() in ("name", "runs")])
+    for option, value in stated.items():
+        require_beside(source, option=f"--set {option}", **{option: str(value)})
     own = {"seed": source.manifest.seed, "stages": ["export"], "teacher": {"model": str(source.path)}}
     recipe = settings_for({**own, **raw}, assignments, made_with=source)
     runs = folder.parent.relative_to(Path.cwd()) if folder.parent.is_relative_to(Path.cwd()) else folder.parent
@@ -80,6 +88,25 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
     if "data" not in raw and current.dataset.fingerprint != source.manifest.data.get("fingerprint"):
         console.note(f"the data here is not what {source.path} was made with (its fingerprint differs)")
     return current
+
+
+def require_beside(source: Artifact, *, option: str, name: str | None = None, runs: PathLike | None = None) -> None:
+    """Refuse another place than the artifact's own for what is made from it.
+
+    Args:
+        source: The artifact.
+        option: Where the place was stated.
+        name: That of a run.
+        runs: The folder of all runs.
+
+    Raises:
+        InputError: It is another.
+    """
+    folders = {source.path.resolve().parent, source.path.absolute().parent}  # one of them may be reached by a link
+    named = name in (None, *(folder.name for folder in folders))
+    if not named or (runs is not None and Path(runs).resolve() not in {folder.parent.resolve() for folder in folders}):
+        message = f"what is made from {source.path} lies beside it, not in {name or runs}"
+        raise InputError(message, where=option, hint="leave it out, or copy the run's folder first")
 
 
 def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_with: Artifact | None) -> Recipe:
@@ -92,23 +119,38 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     """
     kept = made_with.manifest.settings if made_with is not None else {}
     own = {name: kept[name] for name in ("data", "task") if name in kept and name not in raw}
-    resolved = recipes.override({**own, **raw}, assignments)
-    data, task = resolved.get("data"), resolved.get("task")
-    if not isinstance(data, dict) or not isinstance(data.get("source"), str):
+    resolved = guess.in_recipe(recipes.override({**own, **raw}, assignments))
+    data = recipes.table_of(resolved, "data")
+    if not isinstance(data.get("source"), str):
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
-    for key in ("source", "unlabelled"):
-        named = str(data.get(key) or "")
-        if made_with is not None and own.get("data", {}).get(key) == named and named.startswith("py:"):
-            trust.require_artifact(made_with, what=f"the data function {named} would run")
-    if made_with is not None and own.get("task") == task and ":" in str((task or {}).get("name", "")):
-        trust.require_artifact(made_with, what="the task it names would run")
+    if made_with is not None:
+        _require_trust(made_with, own, resolved)
     found = []
     for key in ("source", "unlabelled"):
         if isinstance(data.get(key), str):
-            data[key] = guess.named(data[key])
             found += preflight.data_faults(data[key], where=f"data.{key}")
     found = recipes.faults(resolved) + found
     if found:
         raise RecipeError(found, source="command line")
     return recipes.parse(resolved, source="command line")
+
+
+def _require_trust(made_with: Artifact, own: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    """Refuse to run code that the artifact names rather than the user: a data function, a task.
+
+    Args:
+        made_with: The artifact.
+        own: The sections that were taken over from it.
+        resolved: All sections, with overrides and with the formats of their data sources.
+
+    Raises:
+        TrustError: The artifact was made elsewhere and has not been trusted.
+    """
+    for key in ("source", "unlabelled"):
+        named, stated = recipes.table_of(resolved, "data").get(key), recipes.table_of(own, "data").get(key)
+        if isinstance(stated, str) and named == guess.named(stated) and recipes.split_source(named)[0] == "py":
+            trust.require_artifact(made_with, what=f"the data function {named} would run")
+    task = str(recipes.table_of(resolved, "task").get("name", ""))
+    if ":" in task and task == recipes.table_of(own, "task").get("name"):
+        trust.require_artifact(made_with, what=f"the task {task} would run")

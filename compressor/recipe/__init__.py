@@ -19,7 +19,7 @@ links, _base; reading needs none of them.
 
 from __future__ import annotations
 
-from compressor.recipe._base import Settings
+from compressor.recipe._base import Settings, table_of
 from compressor.recipe.checking import faults, parse
 from compressor.recipe.links import (
     DISTILLATION_ALONE,
@@ -88,6 +88,7 @@ __all__ = [
     "read_file",
     "safe_name",
     "split_source",
+    "table_of",
     "takes_of",
     "tells_numbers",
     "usual_loss",

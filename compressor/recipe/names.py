@@ -40,7 +40,7 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
     if isinstance(raw.get("teacher"), Mapping):
-        found += _teacher_faults(teacher, trained="train" in raw)
+        found += _teacher_faults(teacher, trained=raw.get("train") is not None)
     found += _specialist_faults(raw, teacher)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
@@ -96,7 +96,7 @@ def _label_faults(raw: Mapping[str, Any]) -> list[Fault]:
                 found.append(Fault(f"{where}.hard", message, "write hard = 0, or leave it out"))
     if table_of(raw, "distill").get("control"):
         found.append(Fault("distill.control", "a control learns from labels alone, and data.labels is false", hint))
-    if "train" in raw and raw.get("stages") != ["train"]:  # which says by itself that it has no labels
+    if raw.get("train") is not None and raw.get("stages") != ["train"]:  # which says by itself that it has no labels
         found.append(Fault("train", "a teacher learns from labels alone, and data.labels is false", hint))
     teacher = table_of(raw, "teacher")
     member = _member("teachers", str(kind_of(teacher)), "teacher.kind", []) if teacher else None
@@ -156,6 +156,10 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
     if count and not takes & {"networks", "peers"}:
         hint = 'write kind = "ensemble" (--teacher-kind ensemble)' if "network" in takes else "leave them out"
         found.append(Fault("teacher.members", f"'{member.name}' takes no several networks", hint))
+    if count and trained and "networks" in takes:
+        message = f"trains one network, and a teacher of the kind '{member.name}' is several"
+        hint = 'train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
+        found.append(Fault("train", message, hint))
     if model and (not takes & {"network", "networks", "file"} or member.name == "born_again") and not trained:
         hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
         found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))

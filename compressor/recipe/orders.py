@@ -28,6 +28,10 @@ def order_faults(recipe: Recipe) -> list[Fault]:
     pruned_first = "prune" in order and "distill" in order and order.index("prune") < order.index("distill")
     if "distill" in order and not pruned_first:
         needs.append(("distill", recipe.student, "[student] with model = ..."))
+    if pruned_first and recipe.distillation is not None and recipe.distillation.control:
+        message = "a control is the student's architecture trained alone, and the student is the pruned teacher here"
+        hint = "leave out distill.control, or put distill first and add [student]"
+        found.append(Fault("distill.control", message, hint))
     found += _no_network_faults(recipe)
     found += [
         Fault(stage, "cannot run without a missing section", f"add {what}")

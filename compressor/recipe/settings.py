@@ -92,7 +92,7 @@ def kind_of(teacher: Mapping[str, Any]) -> Any:
     """The kind of teacher that `[teacher]` states; of a single ONNX or NumPy file the one that is made from such a file."""
     suffix = Path(str(teacher.get("model", ""))).suffix
     alone = not teacher.get("members")
-    return teacher.get("kind", _KIND_OF_FILE.get(suffix, "network") if alone else "network")
+    return teacher.get("kind") or (_KIND_OF_FILE.get(suffix, "network") if alone else "network")
 
 
 class TeacherSettings(ModelSettings):
@@ -186,7 +186,9 @@ class BenchSettings(Settings):
 
     runtimes: tuple[str, ...] = Field(("torch", "ort_cpu"), min_length=1)
     profiles: tuple[str, ...] = Field(("edge", "server"), min_length=1)
-    profile: dict[str, ProfileSettings] = Field(default_factory=dict, description="[bench.profile.NAME]: your own")
+    profile: dict[str, ProfileSettings] = Field(
+        default_factory=dict, description="[bench.profile.NAME]: your own, or what is other in a built-in one"
+    )
     runtime: dict[str, RuntimeSettings] = Field(
         default_factory=dict, description="[bench.runtime.NAME]: a runtime with options, under a name of its own"
     )
@@ -200,6 +202,18 @@ class BenchSettings(Settings):
     max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 of the student, first profile")
     max_size_mb: float | None = Field(None, gt=0.0, description="budget: size of the ONNX file in MB (10^6 bytes)")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_built_in(cls, raw: Any) -> Any:
+        """A table under the name of a built-in profile says what is other in it."""
+        stated = table_of(raw, "profile") if isinstance(raw, Mapping) else {}
+        begun = {
+            name: {**profile.model_dump(), **table_of(stated, name)}
+            for name, profile in DEFAULT_PROFILES.items()
+            if isinstance(stated.get(name), Mapping)
+        }
+        return {**raw, "profile": {**stated, **begun}} if begun else raw
+
     def profile_named(self, name: str) -> ProfileSettings:
         """The user's profile of that name, or the built-in one."""
         return self.profile.get(name) or DEFAULT_PROFILES[name]
@@ -207,7 +221,7 @@ class BenchSettings(Settings):
     def runtimes_under(self, name: str) -> tuple[str, ...]:
         """What is measured under a profile: what it names; under the built-in `gpu`, those of ours that run on one."""
         profile = self.profile_named(name)
-        if profile is DEFAULT_PROFILES["gpu"]:
+        if name == "gpu" and profile.runtimes == DEFAULT_PROFILES["gpu"].runtimes:
             own = tuple(each for each in self.runtimes if _runs_on_a_gpu(self.runtime_named(each).name))
             return own or profile.runtimes
         return profile.runtimes or self.runtimes
@@ -293,7 +307,9 @@ def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
     changed = dict(raw)
     unstated: list[dict[str, Any]] = [] if tells_numbers(raw) else [{}]
     for section in ("distill", "prune", "quantize"):
-        table = raw.get(section, {} if section == "distill" and raw.get("student") else None)
+        table = raw.get(section)
+        if table is None and section == "distill" and raw.get("student"):
+            table = {}
         losses = table.get("losses", unstated) if isinstance(table, Mapping) else None
         if isinstance(table, Mapping) and isinstance(losses, list | tuple):
             alone = [

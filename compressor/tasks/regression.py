@@ -9,6 +9,7 @@ Shape letters: N samples, B batch, M rows of the table, K outputs.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -49,7 +50,7 @@ class Regression:
         Raises:
             InputError: `tolerance` is negative or no number.
         """
-        stated: list[Any] = [tolerance] if isinstance(tolerance, (int, float)) else list(tolerance)
+        stated: list[Any] = list(tolerance) if isinstance(tolerance, Iterable) else [tolerance]
         for each in stated:
             if isinstance(each, bool) or not isinstance(each, (int, float)) or not 0 <= each < float("inf"):
                 raise InputError(

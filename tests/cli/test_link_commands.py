@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,15 +104,49 @@ def test_samples_of_one_class_are_nothing_to_learn_from(tmp_path, monkeypatch, c
     (tmp_path / "m.py").write_text(
         "from torch import nn\n\n\ndef build(num_classes):\n    return nn.Linear(3, num_classes)\n"
     )
-    words = [
-        "--model",
-        str(tmp_path / "m.py"),
-        "--data",
-        f"npz:{tmp_path / 'one.npz'}",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
+    data, runs = f"npz:{tmp_path / 'one.npz'}", str(tmp_path / "runs")
+    words = ["--model", str(tmp_path / "m.py"), "--data", data, "--runs", runs]
 
     assert typed(monkeypatch, "train", *words, "--epochs", "1") == 2
 
     assert "all samples are of one class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "told"),
+    [
+        (("export", "{}", "--arch", "s.py"), "--arch", "is an artifact, which knows its architecture"),
+        (("prune", "{}", "--teacher-arch", "s.py"), "--teacher-arch", "which knows its architecture"),
+        (("prune", "{}", "--teacher", "{}", "--teacher-arch", "s.py"), "--teacher-arch", "knows its architecture"),
+        (("export", "{}", "--runs", "elsewhere"), "--runs", "lies beside it, not in elsewhere"),
+        (("export", "{}", "--set", "name=other"), "--set name", "lies beside it, not in other"),
+        (("quantize", "{}", "--set", "runs=elsewhere"), "--set runs", "lies beside it, not in elsewhere"),
+        (("quantize", "{}/net.onnx", "--teacher", "{}"), "--teacher", "is ONNX, which is quantized as it is"),
+        (("quantize", "{}/net.onnx", "--arch", "s.py"), "--arch", "is ONNX, which is quantized as it is"),
+    ],
+)
+def test_what_would_be_dropped_is_refused(trained, tmp_path, monkeypatch, capsys, words, where, told):
+    copy = Path(shutil.copytree(trained.path, tmp_path / "runs" / "teacher" / "train"))
+    (copy / "net.onnx").touch()
+
+    assert typed(monkeypatch, *(word.replace("{}", str(copy)) for word in words)) == 2
+
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"error: {where}: " in said
+    assert told in said
+    assert [folder.name for folder in copy.parent.iterdir()] == ["train"]
+
+
+def test_the_place_of_an_artifact_may_be_said(trained, monkeypatch, capsys):
+    place = ("--runs", str(trained.path.parent.parent), "--set", f"name={trained.path.parent.name}")
+
+    assert typed(monkeypatch, "export", str(trained.path), *place, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(trained.path.parent / "export-teacher")
+
+
+@pytest.mark.parametrize("kind", ["last_batch", "born_again"])
+def test_an_architecture_without_a_network_is_refused(monkeypatch, capsys, kind):
+    words = ("--teacher-kind", kind, "--teacher-arch", "nonsense.py", "--student", "zoo:resnet8", "--data", "digits")
+    assert typed(monkeypatch, "distill", *words) == 2
+
+    assert "--teacher-arch: there is no network that it could be the architecture of" in capsys.readouterr().err

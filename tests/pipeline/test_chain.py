@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from compressor import api, artifact, pipeline
+from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import recipe, write_project
+from tests.small import recipe, typed, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -280,24 +280,91 @@ def build(*arguments, **options): ...
 """
 
 
-@pytest.mark.parametrize("section", ["data", "task"])
-def test_an_artifact_from_elsewhere_cannot_name_code_to_run(finished, tmp_path, monkeypatch, section):
+NAMED_BY_THE_ARTIFACT = {
+    "a data function": ({"data": {"source": "py:{evil}:build"}}, ()),
+    "a data function without its format": ({"data": {"source": "{evil}:build"}}, ()),
+    "a file of data functions": ({"data": {"source": "{evil}"}}, ()),
+    "a second data function": ({"data": {"unlabelled": "{evil}:build"}}, ()),
+    "a task": ({"task": {"name": "{evil}:build"}}, ()),
+    "a task that --set changes": ({"task": {"name": "{evil}:build"}}, ("task.options.x=1",)),
+}
+
+
+def foreign_copy(made, folder, sections):
+    """A copy of an artifact whose manifest names code that leaves a mark: (the copy, the mark)."""
+    shutil.copytree(made.path, folder)
+    evil, mark = folder.parent / "evil.py", folder.parent / "code-has-run"
+    evil.write_text(EVIL.format(mark=mark))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for section, changed in json.loads(json.dumps(sections).replace("{evil}", str(evil))).items():
+        manifest["settings"][section] |= changed
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder, mark
+
+
+@pytest.mark.parametrize("named", NAMED_BY_THE_ARTIFACT)
+def test_an_artifact_from_elsewhere_cannot_name_code_to_run(finished, tmp_path, named):
     _, done = finished
-    foreign = tmp_path / "foreign" / "distill"
-    shutil.copytree(done.artifacts["student"].path, foreign)
-    (tmp_path / "evil.py").write_text(EVIL.format(mark=tmp_path / "code-has-run"))
-    manifest = json.loads((foreign / "manifest.json").read_text())
-    named = (
-        {"source": f"py:{tmp_path / 'evil.py'}:build"}
-        if section == "data"
-        else {"name": f"{tmp_path / 'evil.py'}:build"}
-    )
-    manifest["settings"][section] |= named
-    (foreign / "manifest.json").write_text(json.dumps(manifest))
-    for call in (api.evaluate, api.export, api.bench):
+    sections, assignments = NAMED_BY_THE_ARTIFACT[named]
+    foreign, mark = foreign_copy(done.artifacts["student"], tmp_path / "foreign" / "distill", sections)
+    for call in (api.evaluate, api.export, api.bench, api.prune):
         with pytest.raises(TrustError, match="would run"):
-            call(foreign)
-    assert not (tmp_path / "code-has-run").exists()
+            call(foreign, assignments=assignments)
+    assert not mark.exists()
+
+
+def test_a_teacher_is_not_adopted_with_the_code_that_another_artifact_names(finished, tmp_path):
+    project, done = finished
+    sections = {"data": {"source": "py:{evil}:build"}}
+    foreign, mark = foreign_copy(done.artifacts["student"], tmp_path / "foreign" / "distill", sections)
+    shutil.copy(done.artifacts["teacher"].file("weights.safetensors"), tmp_path / "t.safetensors")
+    named = {"teacher": tmp_path / "t.safetensors", "teacher_arch": str(project / "teacher.py")}
+    with pytest.raises(TrustError, match="the code that builds its network would run"):
+        api.prune(foreign, data=f"npz:{project / 'data.npz'}", runs=tmp_path / "runs", **named)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("sections", [{"data": {"source": "{evil}:build"}}, {"model": {"model": "{evil}:build"}}])
+def test_the_training_of_an_artifact_from_elsewhere_is_not_timed(finished, tmp_path, sections):
+    _, done = finished
+    foreign, mark = foreign_copy(done.artifacts["teacher"], tmp_path / "foreign" / "train", sections)
+    with pytest.raises(TrustError, match="would run"):
+        api.profile(foreign)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "bench",
+    [
+        {"runtimes": ["{evil}:build", "ort_cpu"]},
+        {"profiles": ["mine"], "profile": {"mine": {"runtimes": ["{evil}:build"]}}},
+        {"runtimes": ["ort_cpu", "evil_own"], "runtime": {"evil_own": {"name": "{evil}:build"}}},
+    ],
+)
+def test_measurements_from_elsewhere_cannot_name_a_runtime_to_run(finished, tmp_path, bench):
+    _, done = finished
+    runs = tmp_path / "runs"
+    shutil.copytree(done.folder, runs / "small", ignore=shutil.ignore_patterns("bench"))
+    _, mark = foreign_copy(done.measurements, runs / "small" / "bench", {"bench": bench})
+    for call in (api.bench, api.pack):
+        with pytest.raises(TrustError, match=r"the runtime .*evil\.py:build would run"):
+            call(runs / "small")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("words", [("pack",), ("bench", "--training", "--steps", "5")])
+@pytest.mark.parametrize("source", ["small", "small/distill"])
+def test_what_a_run_from_elsewhere_carries_runs_once_with_trust(finished, tmp_path, monkeypatch, capsys, words, source):
+    _, done = finished
+    foreign = tmp_path / "runs" / "small"
+    shutil.copytree(done.folder, foreign, ignore=shutil.ignore_patterns("export*"))
+    monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "fresh"))
+    line = (*words, str(tmp_path / "runs" / source))
+
+    assert typed(monkeypatch, *line) == 2
+    assert "(or add --trust)" in capsys.readouterr().err
+    assert typed(monkeypatch, *line, "--trust") == 0
+    assert artifact.sha256(foreign / "distill" / "manifest.json") not in trust.entries()
 
 
 def test_bench_takes_the_export_that_is_there(finished, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from compressor import api, artifact, preflight
 from compressor.cli import main as command_line
 from compressor.errors import DataError, InputError, RecipeError
-from tests.small import measured_elsewhere, recipe, write_project
+from tests.small import measured_elsewhere, recipe, typed, write_project
 
 NAMES = ("row", "column")
 PIXEL, CORNER = 700.0, 20_000.0
@@ -182,6 +184,33 @@ def test_losses_on_probabilities_are_refused_with_the_one_to_use(project, finish
     with pytest.raises(RecipeError, match="compares probabilities of classes") as caught:
         api.run(run_of(project, train=None, teacher=teacher, distill={"losses": [{"name": name}]}, name="wrong-loss"))
     assert "mse_logits" in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "the newest"])
+def test_a_loss_on_features_gets_beside_it_what_suits_the_task_of_the_artifact(
+    finished, tmp_path, monkeypatch, capsys, named
+):
+    runs = tmp_path / "runs"
+    shutil.copytree(finished.artifacts["student"].path, runs / "small" / "distill")
+    words = [str(runs / "small" / "distill")] if named else []
+    words += [
+        "--loss",
+        "similarity_preserving",
+        "--macs",
+        "0.8",
+        "--rounds",
+        "1",
+        "--epochs",
+        "1",
+        "--round-to",
+        "1",
+        "--json",
+    ]
+    assert typed(monkeypatch, "prune", *words, "--runs", str(runs)) == 0
+
+    made = artifact.read(Path(json.loads(capsys.readouterr().out)["path"]))
+    kept = made.manifest.settings["training"]["losses"]
+    assert [entry["name"] for entry in kept] == ["mse_logits", "similarity_preserving"]
 
 
 @pytest.mark.parametrize("kind", ["same_class", "union"])

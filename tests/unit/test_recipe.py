@@ -249,6 +249,14 @@ def test_pruning_may_come_before_distilling_when_the_pruned_teacher_is_the_stude
     ]
 
 
+def test_a_pruned_teacher_that_is_the_student_has_no_control() -> None:
+    assert chain_faults("prune", "distill", "export", student=None, distill={"control": True}) == [
+        "distill.control: a control is the student's architecture trained alone, and the student is the pruned teacher"
+        " here — leave out distill.control, or put distill first and add [student]"
+    ]
+    assert chain_faults("distill", "prune", "export", distill={"control": True}) == []
+
+
 def test_nothing_is_trained_after_quantization() -> None:
     (fault,) = chain_faults("distill", "quantize", "prune")
 
@@ -280,6 +288,30 @@ def test_names_in_links_are_checked_like_all_others(assignment: str, expected: s
     assert told(assignment)[0].startswith(expected)
 
 
+def test_a_table_of_a_built_in_profile_says_what_is_other_in_it() -> None:
+    bench = recipe.BenchSettings(profile={"edge": {"memory_mb": 512}, "mine": {"memory_mb": 512}})  # type: ignore[dict-item]
+
+    assert bench.profile_named("edge") == recipe.DEFAULT_PROFILES["edge"].model_copy(update={"memory_mb": 512})
+    assert bench.profile_named("mine") == recipe.ProfileSettings(memory_mb=512)
+    assert bench.profile_named("server") == recipe.DEFAULT_PROFILES["server"]
+    assert recipe.BenchSettings.model_validate(bench.model_dump()) == bench
+
+
+def test_a_changed_gpu_profile_is_still_for_runtimes_that_run_on_one() -> None:
+    changed = {"runtimes": ["ort_cpu", "torch_cuda"], "profile": {"gpu": {"batch": 8}}}
+    bench = recipe.BenchSettings(**changed)  # type: ignore[arg-type]
+
+    assert bench.profile_named("gpu").batch == 8
+    assert bench.runtimes_under("gpu") == ("torch_cuda",)
+
+
+def test_faults_in_a_built_in_profile_are_told_where_they_stand() -> None:
+    assert [fault.partition(":")[0] for fault in told("bench.profile.edge.thread=1", "bench.profile.gpu=3")] == [
+        "bench.profile.edge.thread",
+        "bench.profile.gpu",
+    ]
+
+
 def test_a_runtime_with_options_has_a_name_that_says_what_it_is() -> None:
     half = {"name": "torch_cuda", "precision": "fp16"}
     good = {"bench": {"runtimes": ["torch_cuda_half"], "runtime": {"torch_cuda_half": half}}}
@@ -304,6 +336,25 @@ def test_faults_of_a_runtime_with_options_are_found_before_anything_runs() -> No
     where = [fault.where for fault in recipe.faults(raw) if fault.where.startswith("bench")]
 
     assert where == ["bench.runtime.ort_cpu_x.arenas", "bench.profile.p.runtimes.0"]
+
+
+@pytest.mark.parametrize("section", ["train", "distill", "prune", "specialists", "student"])
+def test_null_in_a_resolved_recipe_means_not_given(section: str) -> None:
+    hidden = {"data": {"source": "digits", "labels": False}, "stages": ["distill"]}
+    raw = {name: table for name, table in (GOOD | hidden).items() if name not in ("train", section)}
+
+    before, after = recipe.faults(raw), recipe.faults(raw | {section: None})
+
+    assert [str(fault) for fault in after] == [str(fault) for fault in before]
+    if not before:
+        assert recipe.parse(raw | {section: None}, source="json") == recipe.parse(raw, source="toml")
+
+
+def test_a_kind_of_teacher_that_is_null_is_not_given() -> None:
+    parsed = recipe.parse(GOOD | {"teacher": {"model": "t.onnx", "kind": None}, "train": None}, source="json")
+
+    assert parsed.teacher is not None
+    assert parsed.teacher.kind == "onnx"
 
 
 def test_specialists_are_made_by_the_defaults_where_nothing_is_said_of_them() -> None:
@@ -333,4 +384,13 @@ def test_specialists_are_made_by_the_defaults_where_nothing_is_said_of_them() ->
     ],
 )  # fmt: skip
 def test_clusters_are_either_found_or_given(assignments: list[str], expected: str) -> None:
-    assert told(*assignments) == [expected]
+    untrained = {name: section for name, section in GOOD.items() if name != "train"}
+    assert [str(fault) for fault in recipe.faults(recipe.override(untrained, assignments))] == [expected]
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "union"])
+def test_several_networks_are_not_trained_by_one_recipe(kind: str) -> None:
+    assert told(f"teacher.kind={kind}", 'teacher.members=[{model = "zoo:resnet8"}]') == [
+        f"train: trains one network, and a teacher of the kind '{kind}' is several"
+        ' — train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
+    ]

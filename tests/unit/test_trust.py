@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,40 @@ def test_trust_can_be_taken_back(source: Path) -> None:
     assert trust.forget(source) == 1
     assert trust.forget(source) == 0
     assert not trust.is_trusted(source)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("X = 2")], ids=["gone", "edited"])
+@pytest.mark.parametrize("named", ["file", "folder", "hash"])
+def test_trust_can_be_taken_back_from_a_file_that_is_no_more_what_it_was(
+    source: Path, change: Callable[[Path], object], named: str
+) -> None:
+    was, digest = source.read_text(), artifact.sha256(source)
+    trust.remember(source)
+    change(source)
+
+    assert trust.forget({"file": source, "folder": source.parent, "hash": digest[:16]}[named]) == 1
+
+    source.write_text(was)
+    assert not trust.is_trusted(source)
+
+
+@pytest.mark.parametrize("named", ["gone.py", "deadbeefdeadbeef", "abc"])
+def test_nothing_to_take_back_is_told(source: Path, named: str) -> None:
+    trust.remember(source)
+
+    with pytest.raises(InputError, match=r"nothing was trusted under it.*compress trust --list"):
+        trust.forget(named)
+
+    assert trust.is_trusted(source)
+
+
+def test_trust_is_taken_back_from_one_file_alone(source: Path) -> None:
+    beside = source.with_name("s.py2.py")
+    beside.write_text("Y = 1")
+    trust.remember(source.parent)
+
+    assert trust.forget(source) == 1
+    assert trust.is_trusted(beside)
 
 
 def test_trust_for_this_process_is_not_remembered(source: Path) -> None:

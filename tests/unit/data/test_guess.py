@@ -56,3 +56,13 @@ def test_an_archive_and_a_python_file_are_known_by_their_suffix(tmp_path: Path) 
     assert guess.named(archive) == f"npz:{archive}"
     assert guess.named("data.py") == "py:data.py"
     assert guess.named("data.py:load") == "py:data.py:load"
+
+
+def test_the_data_of_a_recipe_gets_its_formats_and_nothing_else_changes(tmp_path: Path) -> None:
+    photos = place(tmp_path, "cat/1.jpg")
+    raw = {"name": "x", "data": {"source": photos, "unlabelled": "digits", "val_share": 0.2}}
+
+    assert guess.in_recipe(raw)["data"] == {"source": f"images:{photos}", "unlabelled": "digits", "val_share": 0.2}
+    assert raw["data"] == {"source": photos, "unlabelled": "digits", "val_share": 0.2}
+    assert guess.in_recipe({"data": "digits"}) == {"data": "digits"}
+    assert guess.in_recipe({"data": {"source": None}}) == {"data": {"source": None}}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compressor.errors import MeasurementError
-from compressor.measure.remote import Host
+from compressor.measure.remote import Host, program
 
 # Takes ssh's words up to `--`, then the host and one command line, as a login shell there would get it.
 LOCAL_SSH = """#!/bin/sh
@@ -45,6 +45,25 @@ def test_a_folder_goes_there_a_command_runs_in_it_and_nothing_stays(log: Path, t
 
     assert count.strip() == b"2"
     assert not place.exists()
+
+
+@pytest.mark.parametrize("name", ["my venv/bin/it's", "~/my venv/bin/it's", "{home}/my venv/bin/it's"])
+def test_a_program_is_found_in_the_home_there(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    script = tmp_path / "home" / "my venv" / "bin" / "it's"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\necho ran $1")
+    script.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    with Host("pi") as there:
+        assert there.run(f"{program(name.format(home=tmp_path / 'home'))} x").strip() == "ran x"
+
+
+def test_a_bare_name_of_a_program_is_looked_for_in_the_path(log: Path) -> None:
+    with Host("pi") as there:
+        assert there.run(f"{program('echo')} x").strip() == "x"
 
 
 def test_the_folder_is_gone_even_when_something_fails(log: Path) -> None:

@@ -147,6 +147,15 @@ def test_a_timm_network_fits_the_data() -> None:
     assert builder.target == "timm:resnet10t"
 
 
+@pytest.mark.parametrize(
+    "name", ["fastvit_t8", "efficientvit_b0", "resmlp_12_224", "vit_tiny_patch16_224", "levit_128s"]
+)
+def test_a_timm_network_is_made_for_the_size_of_the_data_where_it_takes_one_size_alone(name: str) -> None:
+    module, _ = build.from_library(spec.parse(f"timm:{name}"), fit=Fit(5, (3, 64, 64)), options={})
+
+    assert module.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+
+
 def test_a_torchvision_network_fits_the_data() -> None:
     fit = Fit(5, (3, 32, 32))
     module, _ = build.from_library(spec.parse("torchvision:squeezenet1_1"), fit=fit, options={})

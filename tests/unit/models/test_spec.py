@@ -237,5 +237,28 @@ def test_the_identity_follows_the_content_of_every_source(student: Path) -> None
 BLOCKS_CHANGED = "def block(width): return None"
 
 
+@pytest.mark.parametrize("inner", ["", ".deep"])
+@pytest.mark.parametrize("edited", ["deep.py", "parts.py"])
+def test_the_identity_of_a_module_follows_its_source_and_not_its_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, edited: str
+) -> None:
+    package = tmp_path / f"nets{inner[1:]}{Path(edited).stem}"  # a module that was imported once is known for ever
+    package.mkdir()
+    (package / "__init__.py").write_text("from .deep import build")
+    (package / "deep.py").write_text("from . import parts\ndef build(): ...")
+    (package / "parts.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = spec.identity(f"{package.name}{inner}:build")
+
+    (package / edited).write_text("from . import parts\ndef build(): return 1")
+
+    assert spec.identity(f"{package.name}{inner}:build") != before
+
+
+@pytest.mark.parametrize("module", ["sys", "math", "no.such"])
+def test_a_module_without_source_is_known_by_its_name(module: str) -> None:
+    assert spec.identity(f"{module}:build")["name"] == module
+
+
 def test_the_identity_of_weights_holds_that_of_their_architecture(student: Path, saved: Path) -> None:
     assert spec.identity(str(saved), arch=str(student)) != spec.identity(str(saved))

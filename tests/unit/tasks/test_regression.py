@@ -63,6 +63,12 @@ def test_the_tolerance_follows_from_the_spread_of_each_output_unless_it_is_state
         fitted(tolerance=[1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize("tolerance", [None, True, -1.0, float("nan"), "wide", [1.0, None]])
+def test_a_tolerance_that_is_no_number_is_refused(tolerance: Any) -> None:
+    with pytest.raises(InputError, match="must be 0 or more"):
+        Regression(tolerance=tolerance)
+
+
 def test_the_error_of_a_sample_is_that_of_its_worst_output_in_tolerances() -> None:
     np.testing.assert_allclose(fitted(tolerance=0.5).errors(OUTPUTS, LABELS), [10.0, 2.0, 2.0])
 
