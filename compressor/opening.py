@@ -16,11 +16,8 @@ from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
 
 PathLike = str | Path
-<<<<<<< HEAD
-_SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
-=======
 DEFAULT_RUNS = Path("runs")
->>>>>>> fix-checks
+_SHIPPING = ("student", "teacher")  # roles of what may ship; controls, assistants and generations do not
 
 
 def reopened(
@@ -104,15 +101,9 @@ def for_another_link(
     current = reopened(source, sections, data, arch, runs, assignments, command, adopts_another=adopts_teacher)
     network = current.artifacts.popitem()[1]
     if teacher is not None:
-<<<<<<< HEAD
-        learned_from = _teacher_named(teacher, teacher_arch, network, runs, assignments, command)
+        learned_from = _teacher_named(teacher, teacher_arch, current, runs, assignments, command)
     else:
         learned_from, current.why_teacher = _teacher_of(network)
-=======
-        learned_from = _teacher_named(teacher, teacher_arch, current, runs, assignments, command)
-    elif learned_from is None or learned_from.manifest.kind != "torch":
-        learned_from = network
->>>>>>> fix-checks
     current.artifacts["teacher"] = learned_from
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
@@ -211,15 +202,11 @@ def task_of(source: PathLike | None, runs: Path) -> Mapping[str, Any]:
 
 
 def _newest(runs: Path) -> Artifact | None:
-    return artifact.newest(runs, kind="torch", roles=("student", "teacher"))
+    return artifact.newest(runs, kind="torch", roles=_SHIPPING)
 
 
 def newest_network(runs: Path) -> Artifact:
-<<<<<<< HEAD
-    found = artifact.newest(runs, kind="torch", roles=_SHIPPING)
-=======
     found = _newest(runs)
->>>>>>> fix-checks
     if found is None:
         raise InputError("no network here yet", where=str(runs), hint="make one: compress distill, or name a source")
     console.note(f"takes the newest network: {found.path}")
@@ -370,43 +357,25 @@ def _network_in(made: Artifact) -> Artifact | None:
 
 
 def bench_settings_beside(network: Path) -> dict[str, Any]:
-<<<<<<< HEAD
     """How a network's run was measured last, as far as the settings are this version's, with the budgets of its recipe.
 
     A budget that was stated for a single bench is not one of those: it was that command's own.
-    """
-    run = network.resolve().parent
-    if not artifact.is_artifact(run / "bench"):
-        return {}
-    kept = artifact.read(run / "bench").manifest.settings.get("bench", {})
-    file = run / "recipe.json"
-    stated = recipes.read_file(file).get("bench", {}) if file.is_file() else {}
-    budgets = {name: stated.get(name) for name in recipes.BUDGETS}
-    return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
-=======
-    """The settings of the measurements that lie beside a network, as far as they are this version's.
 
     Raises:
         TrustError: They name a runtime outside the package, and were made elsewhere and have not been trusted.
     """
-    beside = network.resolve().parent / "bench"
-    if not artifact.is_artifact(beside):
+    run = network.resolve().parent
+    if not artifact.is_artifact(run / "bench"):
         return {}
-    measured = artifact.read(beside)
+    measured = artifact.read(run / "bench")
     kept = recipes.table_of(measured.manifest.settings, "bench")
-    for runtime in _runtimes_in(kept):
+    for runtime in pipeline.runtimes_in(kept):
         if ":" in runtime:
             trust.require_artifact(measured, what=f"the runtime {runtime} would run")
-    return {name: value for name, value in kept.items() if name in recipes.BenchSettings.model_fields}
->>>>>>> fix-checks
-
-
-def _runtimes_in(bench: Mapping[str, Any]) -> list[str]:
-    """Every runtime that plain settings of `[bench]` name: for all profiles, for one, or with options."""
-    profiles, own = recipes.table_of(bench, "profile"), recipes.table_of(bench, "runtime")
-    lists = [bench.get("runtimes"), *(recipes.table_of(profiles, name).get("runtimes") for name in profiles)]
-    named = [each for names in lists if isinstance(names, list | tuple) for each in names]
-    return [str(each) for each in (*named, *(recipes.table_of(own, name).get("name") for name in own))]
+    file = run / "recipe.json"
+    stated = recipes.table_of(recipes.read_file(file), "bench") if file.is_file() else {}
+    budgets = {name: stated.get(name) for name in recipes.BUDGETS}
+    return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 
 
 def add_relatives(current: Run) -> None:

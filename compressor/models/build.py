@@ -269,9 +269,8 @@ def _timm(name: str, fit: Fit, options: Mapping[str, Any]) -> nn.Module:
         arguments.setdefault("num_classes", fit.num_classes)
     if fit.sample_shape is not None:
         arguments.setdefault("in_chans", fit.sample_shape[0])
-        if getattr(
-            timm.get_pretrained_cfg(name), "fixed_input_size", False
-        ):  # such a network takes the size it is made for
+        # A network that takes one size alone is made for the data's.
+        if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
             arguments.setdefault("img_size", fit.sample_shape[1])
     try:
         return timm.create_model(name, **arguments)  # type: ignore[no-any-return]

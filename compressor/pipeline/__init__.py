@@ -25,7 +25,7 @@ Each has a key: the hash of everything that goes in (`keys`). A link whose key h
 from compressor.pipeline.compression import prune, quantize
 from compressor.pipeline.current import BETWEEN, ROLES, Role, Run
 from compressor.pipeline.exports import export, export_all, export_as_before
-from compressor.pipeline.keys import identity
+from compressor.pipeline.keys import identity, runtimes_in
 from compressor.pipeline.measuring import bench, compare, pack, profile
 from compressor.pipeline.plan import run
 from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, require_beside, settings_for
@@ -52,5 +52,6 @@ __all__ = [
     "reopen",
     "require_beside",
     "run",
+    "runtimes_in",
     "settings_for",
 ]

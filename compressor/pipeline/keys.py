@@ -10,7 +10,7 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, ModelError
 from compressor.models import spec as specs
-from compressor.recipe import ModelSettings
+from compressor.recipe import ModelSettings, table_of
 
 
 def libraries() -> dict[str, str]:
@@ -52,15 +52,17 @@ def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, st
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
-    named += [("runtimes", runtime) for runtime in _runtimes_in(bench)]
+    named += [("runtimes", runtime) for runtime in runtimes_in(bench)]
     return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
 
 
-def _runtimes_in(bench: Mapping[str, Any]) -> set[str]:
-    """The members that `[bench]` names: in its list, in those of its profiles, and under names of their own."""
-    own = {name: table["name"] for name, table in bench.get("runtime", {}).items()}
-    listed = [name for table in (bench, *bench.get("profile", {}).values()) for name in table.get("runtimes", ())]
-    return {own.get(name, name) for name in listed} | set(own.values())
+def runtimes_in(bench: Mapping[str, Any]) -> set[str]:
+    """The members that plain settings of `[bench]` name: in its list, in those of its profiles, under names of their own."""
+    profiles, own = table_of(bench, "profile"), table_of(bench, "runtime")
+    lists = [bench.get("runtimes"), *(table_of(profiles, name).get("runtimes") for name in profiles)]
+    listed = [str(name) for names in lists if isinstance(names, list | tuple) for name in names]
+    members = {name: str(table_of(own, name).get("name")) for name in own}
+    return {members.get(name, name) for name in listed} | set(members.values())
 
 
 def unchanged(folder: Path, key: str) -> Artifact | None:
