@@ -95,6 +95,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
             base=measured.base,
             taught=taught,
             compared=compared,
+            distilled=any(each.manifest.stage == "distill" for each in artifacts),
         ),
         links=tuple(lineage.link(artifact, run_folder=run_folder) for artifact in artifacts),
         decisions=lineage.decisions(artifacts),

@@ -80,6 +80,7 @@ def judge(
     base: str,
     taught: Taught | None = None,
     compared: bool = False,
+    distilled: bool = True,
 ) -> Headline:
     """Everything the first screen says.
 
@@ -91,6 +92,7 @@ def judge(
         base: Role that speed-ups are against.
         taught: Who taught the student, where that is recorded.
         compared: They are models of any origin, called by their titles: nobody taught anybody.
+        distilled: The student was distilled, so that there is something to say of what its teacher gave it.
     """
     titles = {each.role: each.title for each in candidates} if compared else {}
     verdict, verdict_sentence = _verdict(budgets)
@@ -115,7 +117,7 @@ def judge(
         verdict=verdict,
         verdict_sentence=verdict_sentence,
         gain_sentence=""
-        if compared
+        if compared or not distilled
         else _gain_sentence(gain, alone=_has_no_teacher(candidates, taught), before_more=taught_one is not student),
         base=reference.role,
         base_words=reference.words or "the teacher",

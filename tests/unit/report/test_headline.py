@@ -136,3 +136,10 @@ def test_a_control_without_export_is_compared_with_the_student_in_pytorch(make_r
 
 def test_no_budget_gives_no_verdict(make_run: MakeRun) -> None:
     assert _with_budgets(make_run).verdict == "none"
+
+
+def test_of_a_network_that_was_only_quantized_nothing_is_said_of_a_teacher(data: ReportData) -> None:
+    head = judge(data.candidates, data.timings, data.budgets, metric=data.metric, base=data.base, distilled=False)
+
+    assert head.gain_sentence == ""
+    assert "teacher" in head.sentence
