@@ -29,6 +29,17 @@ def build(num_classes: int, in_channels: int = 1, width: int = 16) -> nn.Module:
 STUDENT = TEACHER.replace("width: int = 16", "width: int = 4")
 
 
+QUICK_BENCH = {
+    "profiles": ["edge"],
+    "runtimes": ["ort_cpu"],
+    "min_seconds": 0.05,
+    "min_samples": 20,
+    "blocks": 5,
+    "starts": 1,
+}
+"""Settings of `[bench]` for a test that is about something else than what they measure."""
+
+
 def write_project(folder: Path) -> Path:
     """Write data.npz, teacher.py and student.py into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)

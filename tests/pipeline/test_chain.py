@@ -13,7 +13,7 @@ from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import recipe, typed, write_project
+from tests.small import QUICK_BENCH, recipe, typed, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -159,14 +159,7 @@ def test_bench_finds_teacher_and_control_of_the_newest_student(finished):
     _, done = finished
     made = api.bench(
         runs=done.folder.parent,
-        options={
-            "profiles": ["edge"],
-            "runtimes": ["ort_cpu"],
-            "min_seconds": 0.05,
-            "min_samples": 20,
-            "blocks": 5,
-            "starts": 1,
-        },
+        options=QUICK_BENCH,
     )
     results = api.measurements_of(made)
     assert [entry["role"] for entry in results["candidates"]] == ["teacher", "control", "student"]
@@ -373,15 +366,7 @@ def test_bench_takes_the_export_that_is_there(finished, tmp_path):
     shutil.copytree(done.folder, runs / "small")
     source = runs / "small" / "distill"
     camera = api.export(source, options={"input": "uint8-nhwc"})
-    quick = {
-        "profiles": ["edge"],
-        "runtimes": ["ort_cpu"],
-        "min_seconds": 0.05,
-        "min_samples": 20,
-        "blocks": 5,
-        "starts": 1,
-    }
-    api.bench(runs / "small", options=quick)
+    api.bench(runs / "small", options=QUICK_BENCH)
     again = artifact.read(camera.path)
     assert again.manifest.details["input_contract"]["layout"] == "NHWC"
     assert again.manifest.created == camera.manifest.created
@@ -394,15 +379,7 @@ def test_a_control_of_another_budget_is_no_control(finished, tmp_path, capsys):
     shorter = {"epochs": 1, "batch_size": 32, "lr": 0.01}
     data = f"npz:{project / 'data.npz'}"
     api.distill(runs / "small" / "train", project / "student.py", data=data, name="small", runs=runs, options=shorter)
-    quick = {
-        "profiles": ["edge"],
-        "runtimes": ["ort_cpu"],
-        "min_seconds": 0.05,
-        "min_samples": 20,
-        "blocks": 5,
-        "starts": 1,
-    }
-    made = api.bench(runs / "small", options=quick)
+    made = api.bench(runs / "small", options=QUICK_BENCH)
     assert "control" not in {entry["role"] for entry in api.measurements_of(made)["candidates"]}
     assert "is no control of this student" in notes(capsys)
 
@@ -449,15 +426,7 @@ def test_a_student_without_its_teacher_cannot_meet_a_budget_of_points(finished, 
     _, done = finished
     alone = tmp_path / "runs" / "alone" / "distill"
     shutil.copytree(done.artifacts["student"].path, alone)
-    quick = {
-        "profiles": ["edge"],
-        "runtimes": ["ort_cpu"],
-        "min_seconds": 0.05,
-        "min_samples": 20,
-        "blocks": 5,
-        "starts": 1,
-    }
-    made = api.bench(alone, options=quick | {"max_drop": 0.0})
+    made = api.bench(alone, options=QUICK_BENCH | {"max_drop": 0.0})
     (budget,) = api.measurements_of(made)["budgets"]
     assert budget == {"budget": "max_drop", "limit": 0.0, "value": None, "unit": "points", "met": False}
 

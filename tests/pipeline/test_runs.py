@@ -15,19 +15,11 @@ from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, InputError, ModelError
 from compressor.pipeline import keys
-from tests.small import recipe, typed, write_project
+from tests.small import QUICK_BENCH, recipe, typed, write_project
 
 BRIEF = {"epochs": 1, "batch_size": 64, "compile": False}
 CUT = {"macs": 0.8, "epochs": 0, "rounds": 1, "round_to": 1}
 FLOAT = {"method": "float16", "mixed": False}
-QUICK = {
-    "profiles": ["edge"],
-    "runtimes": ["ort_cpu"],
-    "min_seconds": 0.05,
-    "min_samples": 20,
-    "blocks": 5,
-    "starts": 1,
-}
 
 
 @pytest.fixture
@@ -124,7 +116,7 @@ def test_a_checkpoint_that_was_quantized_is_packed_and_measured_with_its_quantiz
     shutil.copyfile(big.file("weights.safetensors"), "best.safetensors")
     api.quantize("best.safetensors", arch="teacher.py", data="npz:data.npz", options=FLOAT)
 
-    measured = api.measurements_of(api.bench("runs/best", options=QUICK))
+    measured = api.measurements_of(api.bench("runs/best", options=QUICK_BENCH))
 
     assert packed("runs/best") == {"teacher": "best/export-teacher", "student": "best/quantize"}
     assert [entry["role"] for entry in measured["candidates"]] == ["teacher", "student"]
@@ -147,7 +139,7 @@ def outside(big) -> Path:
 
 
 def test_a_model_whose_weights_beside_it_changed_is_measured_again(outside):
-    asked = {"data": "npz:data.npz", "options": QUICK}
+    asked = {"data": "npz:data.npz", "options": QUICK_BENCH}
     before = api.bench(outside, **asked)
     assert api.bench(outside, **asked).manifest.created == before.manifest.created
 
@@ -161,7 +153,7 @@ def test_a_model_whose_weights_are_gone_is_told_so(outside):
     Path("outside.data").unlink()
 
     with pytest.raises(ModelError, match=r"its weights lie in 'outside\.data' beside it, which is not there"):
-        api.bench(outside, data="npz:data.npz", options=QUICK)
+        api.bench(outside, data="npz:data.npz", options=QUICK_BENCH)
 
 
 def test_an_artifact_that_came_out_otherwise_is_another_model(big):
@@ -256,17 +248,17 @@ def test_a_checkpoint_that_was_adopted_before_is_found_again(checkpoints):
 
 
 def test_a_budget_holds_for_the_bench_that_states_it(big, monkeypatch):
-    api.bench("runs/big", options=QUICK)
+    api.bench("runs/big", options=QUICK_BENCH)
 
     assert typed(monkeypatch, "bench", "runs/big", "--max-size-mb", "0.001") == 1
     assert typed(monkeypatch, "bench", "runs/big") == 0
 
     kept = artifact.read(Path("runs/big/bench")).manifest.settings["bench"]
-    assert kept["runtimes"] == QUICK["runtimes"], "how it is measured is as it was"
+    assert kept["runtimes"] == QUICK_BENCH["runtimes"], "how it is measured is as it was"
 
 
 def test_a_budget_of_the_recipe_holds_for_every_bench_of_the_run(project, monkeypatch):
-    raw = recipe(project, bench={**QUICK, "max_size_mb": 0.001}, train=BRIEF, stages=["train", "bench"])
+    raw = recipe(project, bench={**QUICK_BENCH, "max_size_mb": 0.001}, train=BRIEF, stages=["train", "bench"])
     del raw["student"], raw["distill"]
     api.run(raw)
 
@@ -292,11 +284,11 @@ class Mine(OrtCpu):
 )
 def test_an_edited_runtime_is_measured_again_however_it_was_named(big, asked):
     Path("rt.py").write_text(RUNTIME.format("As it was"))
-    before = api.bench("runs/big", options=QUICK | asked)
+    before = api.bench("runs/big", options=QUICK_BENCH | asked)
 
     Path("rt.py").write_text(RUNTIME.format("As it is now"))
 
-    assert api.bench("runs/big", options=QUICK | asked).manifest.key != before.manifest.key
+    assert api.bench("runs/big", options=QUICK_BENCH | asked).manifest.key != before.manifest.key
 
 
 def test_a_network_whose_teacher_is_gone_says_that_it_recovers_from_itself(big, monkeypatch, capsys):
