@@ -276,7 +276,7 @@ def quantize(
 def bench(
     *sources: PathLike,
     data: str | None = None,
-    name: str = "bench",
+    name: str | None = None,
     runs: PathLike = "runs",
     options: Mapping[str, Any] | None = None,
     again: bool = False,
@@ -291,7 +291,7 @@ def bench(
             and control; what is not exported yet is exported. Otherwise ONNX files, ONNX artifacts and networks, compared
             as they are.
         data: A data source; by default the one that the first artifact among the sources was made with.
-        name: Folder below `runs` for a comparison.
+        name: Folder below `runs` for a comparison, by default `bench`; a run has its own.
         runs: Where to look, and where to write.
         options: Settings of `[bench]` by name: `profiles`, `runtimes`, `max_drop`, ... What is not stated for a run is as it
             was measured last; its budgets are those of its recipe.
@@ -305,7 +305,11 @@ def bench(
     section = {"bench": dict(options or {})}
     of_a_run = opening.network_of_run(sources)
     if len(sources) > 1 or (sources and of_a_run is None):
-        return opening.compare(sources, section, data, name, Path(runs), assignments, command, again=again)
+        return opening.compare(sources, section, data, name or "bench", Path(runs), assignments, command, again=again)
+    if name is not None:
+        message = f"names a comparison, and {of_a_run or 'the newest network'} is measured with its run"
+        hint = "leave it out, or name the models that are to be compared"
+        raise InputError(message, where="--name", hint=hint)
     current = _exported_run(of_a_run, section, data, Path(runs), assignments, command)
     current.again = frozenset({"bench"} if again else ())
     with current.working():

@@ -100,7 +100,7 @@ def bench(
     made = api.bench(
         *(sources or ()),
         data=data,
-        name=name or "bench",
+        name=name,
         runs=runs,
         again=again,
         options=options.given(

@@ -35,3 +35,9 @@ def test_a_student_too_slow_on_another_machine_misses_its_budget(tmp_path):
     _results.raise_too_slow_there(tmp_path / "pi.json", 6.0)
     with pytest.raises(BudgetMissedError, match="max_latency_ms = 5 ms, measured 6 there"):
         _results.raise_too_slow_there(tmp_path / "pi.json", 5.0)
+
+
+def test_a_name_for_a_run_that_has_one_is_refused(tmp_path, monkeypatch, capsys):
+    assert typed(monkeypatch, "bench", "--runs", str(tmp_path), "--name", "other") == 2
+
+    assert "--name: names a comparison" in capsys.readouterr().err
