@@ -53,6 +53,9 @@ class Decision:
     choice: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.choice} — {self.reason}"
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -78,7 +78,6 @@ def trusted(named: Iterable[str | Path | None], *, trust: bool, with_run: bool =
         named: What was named; None where nothing was.
         trust: Whether `--trust` was typed.
         with_run: Whether the run of an artifact is read along: the networks and measurements beside it.
-
     """
     if not trust:
         return

@@ -169,7 +169,7 @@ def show_quantized(made: Artifact, *, as_json: bool) -> None:
         return
     details = made.manifest.details
     for decision in made.manifest.decisions:
-        console.show(f"{decision.what}: {decision.choice} — {decision.reason}")
+        console.show(str(decision))
     console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
     console.show(f"{made.file('model.onnx')}, {details['size_bytes'] / 1e6:.2f} MB")
     network, source = made.parent("network"), made.parent("source")

@@ -91,5 +91,5 @@ def quantize(current: Run) -> Artifact:
 
 def _told(decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
     for decision in decisions:
-        console.note(f"{decision.what}: {decision.choice} — {decision.reason}")
+        console.note(str(decision))
     return decisions

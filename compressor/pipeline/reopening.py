@@ -14,8 +14,6 @@ from compressor.errors import InputError, RecipeError
 from compressor.pipeline.current import SHARED, Run
 from compressor.recipe import Recipe
 
-PathLike = str | Path
-
 
 def is_control_of(control: Artifact, student: Artifact) -> bool:
     """Whether `control` is the same network, trained on the same data with the same budget and seed, but no teacher."""
@@ -90,7 +88,7 @@ def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[st
     return current
 
 
-def require_beside(source: Artifact, *, option: str, name: str | None = None, runs: PathLike | None = None) -> None:
+def require_beside(source: Artifact, *, option: str, name: str | None = None, runs: str | Path | None = None) -> None:
     """Refuse another place than the artifact's own for what is made from it.
 
     Args:

@@ -72,5 +72,5 @@ def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:
     made = current.link("teacher", "adopt", "teacher", resolved, make, identity=settings)
     for decision in made.manifest.decisions:
         if decision.what.startswith("teacher's"):
-            console.note(f"{decision.what}: {decision.choice} — {decision.reason}")
+            console.note(str(decision))
     return made

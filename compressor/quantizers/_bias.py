@@ -33,7 +33,7 @@ def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"
     """
     if wanted is False:
         return made
-    judging = min(_HELD_OUT, sum(1 for _ in calibration.batches()) // 2) if wanted == "auto" else 0
+    judging = sum(1 for _ in islice(calibration.batches(), 2 * _HELD_OUT)) // 2 if wanted == "auto" else 0
     if wanted == "auto" and judging == 0:
         few = Decision("bias correction", "off", "one batch of calibration samples leaves none to judge it on")
         return replace(made, decisions=(*made.decisions, few))

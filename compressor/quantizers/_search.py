@@ -80,7 +80,8 @@ def search(
             kept, best = slow, value
     if lowest is None or best >= lowest:
         return Found(kept, best, True, tuple(steps))
-    for layer in worst_first(kept):
+    order = worst_first(kept)
+    for layer in order:
         value = metric(kept | {layer})
         helps = value > best
         steps.append(Step((layer,), "it harms the answers most for the time it saves", value, helps))
@@ -88,7 +89,7 @@ def search(
             kept, best = kept | {layer}, value
         if best >= lowest:
             return Found(kept, best, True, tuple(steps))
-    harmful = worst_first(kept)
+    harmful = [layer for layer in order if layer not in kept]
     others = sorted(set(layers) - kept - set(harmful), key=lambda layer: (gain_ms.get(layer, 0.0), layer))
     tried, best_together = _fewest(kept, [*harmful, *others], metric=metric, lowest=lowest)
     steps += tried
@@ -110,9 +111,8 @@ def _fewest(
     def back(count: int) -> Step:
         layers = tuple(order[:count])
         value = metric(kept | set(layers))
-        return Step(
-            tuple(order[:count]), "no layer alone is enough; together, the most harmful first", value, value >= lowest
-        )
+        why = "no layer alone is enough; together, the most harmful first"
+        return Step(layers, why, value, value >= lowest)
 
     too_few, enough, best = 0, len(order), back(len(order))
     steps = [best]

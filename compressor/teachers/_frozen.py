@@ -29,7 +29,7 @@ class Frozen(Teacher):
             logits_BK = self.network(batch.inputs)
         self.asked += len(batch.inputs)
         # a copy, since autograd may not keep a tensor of inference mode for the backward pass
-        return Outputs(logits_BK.clone(), dict(features))
+        return Outputs(logits_BK.clone(), features)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network to where the batches are."""

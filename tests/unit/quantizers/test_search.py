@@ -18,6 +18,7 @@ class World:
         self.gain = dict.fromkeys(LAYERS, 1.0) | (gain or {})
         self.cost = dict.fromkeys(LAYERS, 0.0) | (cost or {})
         self.looked_at: list[frozenset[str]] = []
+        self.harms_measured = 0
 
     def metric(self, kept: frozenset[str]) -> float:
         self.looked_at.append(kept)
@@ -31,6 +32,7 @@ class World:
         return Interval(ratio, ratio * 0.99, ratio * 1.01)
 
     def worst_first(self, kept):
+        self.harms_measured += 1
         return _sensitivity.worst_first({k: v for k, v in self.cost.items() if k not in kept}, self.gain)
 
     def found(self, lowest: float | None = None):
@@ -105,6 +107,7 @@ def test_layers_that_only_help_together_go_back_together():
     assert found.keep_float == {"a", "b"}
     assert (found.within, found.metric) == (True, 0.9)
     assert [step.kept for step in found.steps[-3:]] == [True, True, False]
+    assert world.harms_measured == 1, "each measures every layer anew"
 
 
 def test_what_nothing_but_the_float_model_keeps_to_ends_as_the_float_model():
