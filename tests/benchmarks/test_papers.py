@@ -50,6 +50,7 @@ def section3(**changed: Any) -> dict[str, Any]:
         "teacher": 60,
         "distilled": spread([70, 74]),
         "plain": spread([150, 144]),
+        "jittered": spread([72, 75]),
         "of_800": {name: spread([errors]) for name, errors in (("1", 140), ("8", 72), ("20", 78))},
         "of_30": {name: spread([errors]) for name, errors in (("1", 300), ("2.5", 280), ("4", 270), ("20", 310))},
         "without_3": [moved, {"errors_moved": 118, "of_these_classes_moved": 18}],
