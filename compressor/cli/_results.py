@@ -51,8 +51,8 @@ def _tested(made: Artifact) -> AccuracyFact:
     from compressor.report.facts import Accuracy
 
     scored = made.manifest.metrics["test"]
-    low, high = scored["interval"]
-    return Accuracy("torch", "test", scored["samples"], scored["metrics"], (low, high), (), None)
+    interval = tuple(scored["interval"]) if scored["interval"] else None
+    return Accuracy("torch", "test", scored["samples"], scored["metrics"], interval, (), None)
 
 
 def _row(made: Artifact) -> list[str]:
@@ -69,9 +69,9 @@ def _row(made: Artifact) -> list[str]:
 def _accuracy(scored: Any) -> str:
     if not scored:
         return "–"
-    low, high = scored["interval"]
     value = scored["metrics"][scored["primary"]]
-    return f"{100 * value:.2f} % ({100 * low:.1f}–{100 * high:.1f}, {scored['samples']} samples)"
+    bounds = [f"{100 * scored['interval'][0]:.1f}–{100 * scored['interval'][1]:.1f}"] if scored["interval"] else []
+    return f"{100 * value:.2f} % ({', '.join([*bounds, str(scored['samples']) + ' samples'])})"
 
 
 def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from compressor.tasks._contract import Task
 
 
+_SAME = 1e-9
+
+
 class Samples(Protocol):
     """The part of a data set that is needed here."""
 
@@ -78,9 +81,10 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         classes: Names of the classes, in the order of their numbers.
 
     Returns:
-        `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: the 95 %
-        Wilson interval of the share of right decisions; `per_class`: `name`, `samples` and `accuracy` of each class;
-        `reliability`: confidence against accuracy, by bin; `tolerance` of each number, where the task tells numbers.
+        `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: its 95 %
+        Wilson interval where it is the share of right decisions, None where it is another metric; `per_class`: `name`,
+        `samples` and `accuracy` of each class; `reliability`: confidence against accuracy, by bin; `tolerance` of each
+        number, where the task tells numbers.
 
     Raises:
         DataError: Outputs and labels do not fit together.
@@ -91,11 +95,17 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         "samples": len(labels_N),
         "metrics": metrics,
         "primary": task.primary,
-        "interval": list(wilson_interval(int(task.correct(logits_NK, labels_N).sum()), len(labels_N))),
+        "interval": _interval(metrics[task.primary], task.correct(logits_NK, labels_N)),
         "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],
         "reliability": task.reliability(logits_NK, labels_N),
         **_tolerance(task, classes),
     }
+
+
+def _interval(metric: float, right_N: NDArray[np.bool_]) -> list[float] | None:
+    if not abs(metric - float(right_N.mean())) < _SAME:
+        return None
+    return list(wilson_interval(int(right_N.sum()), len(right_N)))
 
 
 def _tolerance(task: Task, classes: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import platform
 import sys
 import tempfile
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME = "ort_cpu"
+_BATCH = 8  # samples answered at once: activations of hundreds do not fit into a small device
 
 
 def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +61,7 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=pack / "device.json", help="where the result goes")
     given = parser.parse_args(arguments)
     try:
+        _require_a_result_fits(given.out, seconds=given.seconds)
         found = measure(
             pack,
             name=given.name,
@@ -68,10 +72,22 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         where = f"{fault.where}: " if fault.where else ""
         sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
         return 2
+    sys.stdout.write(summary(found) + "\n")
     with replacing(given.out) as written:
         written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
-    sys.stdout.write(summary(found) + f"\n{given.out}\n")
+    sys.stdout.write(f"{given.out}\n")
     return 0
+
+
+def _require_a_result_fits(out: Path, *, seconds: float) -> None:
+    """Find out before anything is measured that there is nowhere to put it, or no time to measure in."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"{seconds:g} is no span of time", where="--seconds", hint="--seconds 2")
+    if out.is_dir():
+        raise InputError("is a folder", where=str(out), hint=f"--out {out / 'device.json'}")
+    if not os.access(out.parent, os.W_OK):
+        problem = "cannot be written to" if out.parent.is_dir() else "is not there"
+        raise InputError(problem, where=str(out.parent), hint="--out device.json")
 
 
 def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:
@@ -161,7 +177,7 @@ def _judged(
     for role, file in files.items():
         runtime = OrtCpu()
         runtime.load(file)
-        here[role] = predict(runtime, _Packed(samples["inputs"], labels))
+        here[role] = predict(runtime, _Packed(samples["inputs"], labels), batch_size=_BATCH)
         runtime.close()
     base = here.get(told["base"])
     accuracy, parity = {}, {}

@@ -37,8 +37,8 @@ class LatencySummary:
     p99_ms: float | None
     min_ms: float
     std_ms: float
-    p50_interval: tuple[float, float]
-    p90_interval: tuple[float, float]
+    p50_interval: tuple[float, float] | None
+    p90_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,18 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
     )
 
 
-def percentile_interval(samples: NDArray[np.float64], percentile: float, *, level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(
+    samples: NDArray[np.float64], percentile: float, *, level: float = 0.95
+) -> tuple[float, float] | None:
     """The interval of a percentile, between two of the samples; needs nothing of their distribution.
+
+    None where there are so few that all of them lie on one side of it too often for any two to hold it.
 
     Samples are taken as independent. Those of one run are not quite: between runs a percentile moves further than this.
     """
     ordered, share, count = np.sort(samples), percentile / 100, len(samples)
+    if max(share, 1 - share) ** count > (1 - level) / 2:
+        return None
     half = NormalDist().inv_cdf(0.5 + level / 2) * (count * share * (1 - share)) ** 0.5
     low, high = int(np.floor(count * share - half)), int(np.ceil(count * share + half))
     return float(ordered[max(0, low)]), float(ordered[min(count - 1, high)])

@@ -15,7 +15,7 @@ from compressor.pipeline.keys import content_key, libraries, this_machine
 from compressor.pipeline.students import with_usual_loss
 
 if TYPE_CHECKING:
-    from compressor.stages.bench import Candidate
+    from compressor.stages.bench import Candidate, TaughtElsewhere
     from compressor.training.profile import Profile
 
 
@@ -29,7 +29,7 @@ def bench(current: Run) -> Artifact:
     _require_apart(candidates)
     parents: dict[str, Artifact] = {role: current.artifacts[role] for role in ROLES if role in current.artifacts}
     parents |= {f"{role}-onnx": current.onnx[role] for role in ROLES if role in current.onnx}
-    return _measured(current, candidates, parents=parents)
+    return _measured(current, candidates, parents=parents, taught_by=_taught_elsewhere(current))
 
 
 def pack(current: Run, roles: Sequence[Role], *, samples: int) -> Artifact:
@@ -108,7 +108,12 @@ def profile(current: Run, *, steps: int) -> list[Profile]:
 
 
 def _measured(
-    current: Run, candidates: Sequence[Candidate], *, parents: Mapping[str, Artifact] | None = None, **settings: Any
+    current: Run,
+    candidates: Sequence[Candidate],
+    *,
+    parents: Mapping[str, Artifact] | None = None,
+    taught_by: TaughtElsewhere | None = None,
+    **settings: Any,
 ) -> Artifact:
     """The measurements of `candidates` against the first of them."""
 
@@ -122,11 +127,25 @@ def _measured(
             dataset=current.dataset,
             task=current.task,
             target=target,
+            taught_by=taught_by,
         )
 
     resolved = current.settings(bench=current.recipe.bench, **settings, **this_machine())
     current.measurements = current.link("bench", "bench", "bench", resolved, make, parents=parents, also=libraries())
     return current.measurements
+
+
+def _taught_elsewhere(current: Run) -> TaughtElsewhere | None:
+    """Who taught the student, where that is nothing this run can measure."""
+    from compressor.stages.bench import TaughtElsewhere
+
+    made = (current.artifacts.get(role) for role in ("distilled", "student"))
+    told = next(
+        (each.manifest.details.get("teacher") for each in made if each and each.manifest.stage == "distill"), None
+    )
+    if current.has("teacher") or not told or told.get("title") is None:
+        return None
+    return TaughtElsewhere(str(told["title"]), dict(told.get("test") or {}))
 
 
 def _candidate(current: Run, role: Role) -> Candidate:

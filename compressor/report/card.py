@@ -6,11 +6,12 @@ Source of the format: the `model-index` of the Hub's model cards (metadata speci
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from compressor.report import devices, links, quality, speed, tables
 from compressor.report import format as fmt
-from compressor.report import links, quality, speed, tables
 from compressor.report.facts import Accuracy, ReportData
 from compressor.report.figures import Figure
 from compressor.report.markdown import grid, text
@@ -22,6 +23,7 @@ _PIPELINE_TAGS = {
     ("regression", "vectors"): "tabular-regression",
 }
 _WORST_CLASSES = 5
+_MOST_NUMBERS = 16  # written into a line of code
 
 
 def render(data: ReportData) -> str:
@@ -39,7 +41,7 @@ def render(data: ReportData) -> str:
         grid(tables.accuracy(data)),
         grid(quality.paired(data)),
         f"## How fast it is\n\n{_where_measured(data)}\n\n{grid(tables.latency(data))}",
-        grid(speed.devices(data)),
+        grid(devices.devices(data)),
         _limitations(data),
         f"## How it was made\n\n{grid(links.table(data)) or grid(tables.steps(data))}",
         grid(tables.taught(data)),
@@ -136,11 +138,27 @@ def _use(data: ReportData) -> str:
             "",
             'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
             f"batch = np.zeros({tuple(shape)!r}, dtype=np.{numpy_type})",
+            *_normalised(contract),
             f"({row},) = session.run(None, {{session.get_inputs()[0].name: batch}})",
             text(answer) if data.of_numbers else answer,
             "```",
         ]
     )
+
+
+def _normalised(contract: Mapping[str, Any]) -> list[str]:
+    """The lines that scale a batch, where the model expects that done."""
+    told = contract.get("normalisation", {})
+    if told.get("baked_in", True):
+        return []
+    if len(told["mean"]) > _MOST_NUMBERS:
+        return ["# before: batch = (batch - mean) / std, as the model's metadata has them: compress.input"]
+    one_per_channel = contract.get("layout") == "NCHW" and len(told["mean"]) > 1
+    reshaped = ".reshape(-1, 1, 1)" if one_per_channel else ""
+    mean, std = (
+        f"np.array({[round(value, 6) for value in told[name]]}, np.float32){reshaped}" for name in ("mean", "std")
+    )
+    return [f"batch = (batch - {mean}) / {std}"]
 
 
 def _where_measured(data: ReportData) -> str:
@@ -158,7 +176,9 @@ def _limitations(data: ReportData) -> str:
     lost = [row for row in changes.rows if row[-1].startswith("−")][:_WORST_CLASSES] if changes else []
     if lost:
         said = ", ".join(f"{name} ({before} → {after})" for name, _, before, after, _ in lost)
-        found.append(f"{'Numbers' if data.of_numbers else 'Classes'} that lost most against the {data.base}: {said}.")
+        found.append(
+            f"{'Numbers' if data.of_numbers else 'Classes'} that lost most against {data.the(data.base)}: {said}."
+        )
     entry = _deployed(data)
     if entry is not None and "ece" in entry.metrics:
         found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")

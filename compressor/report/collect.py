@@ -37,6 +37,7 @@ from compressor.report.facts import (
     Speedup,
     Taught,
     Timing,
+    ToldOfClass,
     Worst,
     WorstSample,
     find_candidate,
@@ -216,6 +217,7 @@ def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
         paired=tuple(Paired(**entry) for entry in raw.get("paired", ())),
         confusion=_matrix(raw.get("confusion")),
         confusion_with_base=_matrix(raw.get("confusion_with_base")),
+        sets_with_base=tuple(ToldOfClass(**entry) for entry in raw.get("sets_with_base", ())),
         tolerance={str(name): float(value) for name, value in raw.get("tolerance", {}).items()},
     )
 

@@ -117,6 +117,10 @@ def _caveats(reports: Mapping[str, ReportData]) -> tuple[str, ...]:
     if len({data.headline.samples for data in several}) > 1:
         counts = ", ".join(f"{name} {fmt.count(data.headline.samples)}" for name, data in reports.items())
         found.append(f"Judged on different numbers of test samples ({counts}): accuracies are not of the same ones.")
+    bases = {name: data.headline.base_words for name, data in reports.items()}
+    if len(set(bases.values())) > 1:
+        told = ", ".join(f"{name} {words}" for name, words in bases.items())
+        found.append(f"Held against different models ({told}): what is “to the base” cannot be compared.")
     restless = [name for name, data in reports.items() if any(not each.calm for each in data.interference)]
     if restless:
         found.append(f"The machine was restless while {', '.join(restless)} was measured.")

@@ -96,12 +96,22 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class ToldOfClass:
+    """How many samples are told to have a class: by both, by the base alone, by this one alone."""
+
+    both: int
+    base_alone: int
+    this_alone: int
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """What one candidate answers on one runtime.
 
     Attributes:
         confusion: Counts `[true, answered]`; None for very many classes.
-        confusion_with_base: Counts `[the base answered, this one answered]`.
+        confusion_with_base: Counts `[the base answered, this one answered]`; None where answers are sets of classes.
+        sets_with_base: Where they are: for each class, how often both told it, and either alone.
         tolerance: Where numbers are told: how near each must come to its target to be right, by name; empty otherwise.
     """
 
@@ -116,12 +126,13 @@ class Accuracy:
     paired: tuple[Paired, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = None
     confusion_with_base: tuple[tuple[int, ...], ...] | None = None
+    sets_with_base: tuple[ToldOfClass, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def half_width(self) -> float:
-        """Half of the interval's width; 0 when there is no interval."""
-        return (self.interval[1] - self.interval[0]) / 2 if self.interval else 0.0
+    def half_width(self) -> float | None:
+        """Half of the interval's width; None when there is no interval."""
+        return (self.interval[1] - self.interval[0]) / 2 if self.interval else None
 
     def paired_with(self, role: str) -> Paired | None:
         """The paired test against a role, if it was made."""
@@ -511,6 +522,11 @@ class ReportData:
     def candidate(self, role: str) -> Candidate | None:
         """The candidate in `role`, if it was measured."""
         return find_candidate(self.candidates, role)
+
+    def title_of(self, role: str) -> str:
+        """What tables and figures call the model in a role."""
+        found = self.candidate(role)
+        return found.title if found else role.capitalize()
 
     def called(self, role: str, *, heading: bool = False) -> str:
         """What a text calls the model in a role: the role, or its title where models of any origin were compared."""

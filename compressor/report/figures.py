@@ -162,7 +162,7 @@ def latency_distribution(data: ReportData, profile: str) -> Figure | None:
     if not timings:
         return None
     spans = [np.percentile(timing.samples_ms, (5, 25, 50, 75, 95)).tolist() for timing in timings]
-    names = [(_title(data, timing.role), runtime_title(timing.runtime)) for timing in timings]
+    names = [(data.title_of(timing.role), runtime_title(timing.runtime)) for timing in timings]
     positions = list(range(len(timings)))[::-1]
     traces = [_box(timing, span, position) for timing, span, position in zip(timings, spans, positions, strict=True)]
     traces.append(
@@ -318,7 +318,7 @@ def training_curve(data: ReportData, *, quantity: str) -> Figure | None:
         caption="By epoch, on the validation split, before export.",
         traces=tuple(_curve(data, link, quantity) for link in trained),
         layout=layout,
-        columns=("Epoch", *(_title(data, link.role) for link in trained)),
+        columns=("Epoch", *(data.title_of(link.role) for link in trained)),
         rows=tuple(
             (str(epoch + 1), *(show(curve[epoch]) if epoch in curve else fmt.ABSENT for curve in by_epoch))
             for epoch in epochs
@@ -469,7 +469,7 @@ def _class_layout(names: Sequence[str]) -> dict[str, Any]:
 def _curve(data: ReportData, link: Link, quantity: str) -> dict[str, Any]:
     points = [epoch for epoch in link.curve if quantity in epoch.val]
     show = fmt.percent if quantity == data.metric else fmt.significant
-    title = label(_title(data, link.role))
+    title = label(data.title_of(link.role))
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(points) <= 40 else "lines",
@@ -574,8 +574,3 @@ def _block_medians(timing: Timing) -> dict[int, float]:
         return {}
     samples, blocks = np.asarray(timing.samples_ms), np.asarray(timing.blocks)
     return {int(block): float(np.median(samples[blocks == block])) for block in np.unique(blocks)}
-
-
-def _title(data: ReportData, role: str) -> str:
-    candidate = data.candidate(role)
-    return candidate.title if candidate else role.capitalize()

@@ -26,7 +26,11 @@ def percent(share: float | None, *, digits: int = 2) -> str:
 
 def percent_range(interval: tuple[float, float] | None) -> str:
     """An interval of shares in 0–1 as percentages."""
-    return ABSENT if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f} %"
+    if interval is None:
+        return ABSENT
+    low, high = (100 * bound for bound in interval)
+    digits = 1 if high - low >= 1 else 2  # of a narrow one, one digit would round past the value itself
+    return f"{low:.{digits}f}–{high:.{digits}f} %"
 
 
 def points(difference: float | None) -> str:
@@ -50,6 +54,17 @@ def size(num_bytes: float | None) -> str:
     return f"{significant(num_bytes / scale) if scale > 1 else f'{num_bytes:.0f}'} {unit}"
 
 
+def megabytes(value: float | None) -> str:
+    """Megabytes with three significant digits."""
+    return f"{significant(value)} MB" if _known(value) else ABSENT
+
+
+def conditions(threads: int, batch: int) -> str:
+    """What a latency was measured under: `1 thread, batch 1`; no threads stand for all cores."""
+    cores = "all cores" if threads == 0 else f"{count(threads)} thread{'' if threads == 1 else 's'}"
+    return f"{cores}, batch {batch}"
+
+
 def times(ratio: float | None) -> str:
     """A ratio with three significant digits: `5.31×`."""
     return f"{significant(ratio)}×" if _known(ratio) else ABSENT
@@ -68,11 +83,11 @@ def count(number: float | None) -> str:
 
 
 def magnitude(number: float | None) -> str:
-    """A large number in short: `1.23 M`; below ten thousand it is written out."""
+    """A large number in short: `1.23 M`; below ten thousand it is written out, a fraction below a hundred too."""
     if not _known(number):
         return ABSENT
     if abs(number) < 10_000:
-        return count(number)
+        return count(number) if abs(number) >= 100 or float(number).is_integer() else significant(number)
     scale, unit = next(entry for entry in _COUNT_UNITS if abs(number) >= entry[0])
     return f"{significant(number / scale)} {unit}"
 

@@ -105,7 +105,7 @@ def values(data: ReportData) -> dict[str, float]:
         "accuracy": _percent(head.student),
         "teacher_accuracy": _percent(head.teacher if head.base == "teacher" else None),
         "control_accuracy": _percent(head.control),
-        "accuracy_drop": None if head.change is None else points_below(0.0, head.change),
+        "accuracy_drop": None if head.change is None or _is_from_another(data) else points_below(0.0, head.change),
         "gain_over_control": _percent(head.gain),
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),
@@ -122,6 +122,11 @@ def values(data: ReportData) -> dict[str, float]:
         **_of_timing(timing),
     }
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _is_from_another(data: ReportData) -> bool:
+    """Whether there was a teacher and a drop was measured from something else, for want of its answers."""
+    return data.headline.base != "teacher" and data.taught is not None and not data.taught.alone
 
 
 def _of_timing(timing: Timing | None) -> dict[str, float | None]:

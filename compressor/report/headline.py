@@ -2,7 +2,8 @@
 
 Both models of a comparison answered the same samples, so a difference in accuracy is judged by McNemar's exact test: it
 is called noise when chance alone would do as much in more than one case of twenty. Where no such test was made (older
-measurements, another metric) it is noise when it is no larger than half of the wider of the two 95 % intervals.
+measurements) it is noise when it is no larger than half of the wider of the two 95 % intervals. A metric that is no share
+of right answers has neither, and is not judged.
 """
 
 from __future__ import annotations
@@ -26,20 +27,25 @@ from compressor.report.facts import (
     runtime_title,
 )
 
+SAME_SIZE = 0.02
+"""Share by which two sizes may differ and be called the same."""
 _SAME = 1e-9  # the paired test is about the share of right answers; another metric differs by something else
 
 
 @dataclass(frozen=True)
 class _Difference:
-    """A difference of accuracies in 0–1 and whether the samples can show it."""
+    """A difference of accuracies in 0–1 and whether the samples can show it; None where nothing tells that."""
 
     value: float
-    within_noise: bool
+    within_noise: bool | None
     samples: int
 
     @property
     def caveat(self) -> str:
-        return f"within the noise of {fmt.count(self.samples)} test samples"
+        """What is to be said of it, empty where it is real."""
+        if self.within_noise is None:
+            return f"not tested on {fmt.count(self.samples)} test samples"
+        return f"within the noise of {fmt.count(self.samples)} test samples" if self.within_noise else ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def _change(own: Accuracy, reference: _Reference, metric: str) -> _Difference | 
     if reference.value is None or metric not in own.metrics:
         return None
     value = own.metrics[metric] - reference.value
-    return _Difference(value, abs(value) <= own.half_width, own.samples)
+    return _Difference(value, _within(value, own), own.samples)
 
 
 def _has_no_teacher(candidates: tuple[Candidate, ...], taught: Taught | None) -> bool:
@@ -216,7 +222,12 @@ def _difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -
     test = own.paired_with(role)
     if test is not None and own.runtime == other.runtime and abs(test.difference - value) < _SAME:
         return _Difference(value, not test.real, own.samples)
-    return _Difference(value, abs(value) <= max(own.half_width, other.half_width), own.samples)
+    return _Difference(value, _within(value, own, other), own.samples)
+
+
+def _within(value: float, *judged: Accuracy) -> bool | None:
+    widths = [each.half_width for each in judged if each.half_width is not None]
+    return abs(value) <= max(widths) if widths else None
 
 
 def _speed(timings: tuple[Timing, ...], runtime: str, base: str, titles: Mapping[str, str]) -> _Speed | None:
@@ -254,7 +265,7 @@ def _sizes(teacher: Candidate | None, student: Candidate, runtime: str) -> _Size
 
 
 def _like(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and abs(one - other) <= 0.02 * max(one, other)
+    return one is not None and other is not None and abs(one - other) <= SAME_SIZE * max(one, other)
 
 
 def _sentence(
@@ -272,7 +283,7 @@ def _sentence(
     start = f"Learnt without a teacher ({taught.words}), the student" if alone and taught else title or "The student"
     accuracy = f"{start} reaches {fmt.percent(own.metrics.get(metric))} {metric.replace('_', ' ')}"
     if change is not None:
-        noise = f", {change.caveat}" if change.within_noise else ""
+        noise = f", {change.caveat}" if change.caveat else ""
         theirs = fmt.percent(reference.value)
         accuracy += f" where {reference.words} reaches {theirs} ({fmt.points(change.value)}{noise})"
     parts = [accuracy]
@@ -284,8 +295,7 @@ def _sentence(
 
 
 def _speed_words(speed: _Speed) -> str:
-    threads = "all cores" if speed.student.threads == 0 else _plural(speed.student.threads, "thread")
-    condition = f"{threads}, batch {speed.student.batch}"
+    condition = fmt.conditions(speed.student.threads, speed.student.batch)
     if speed.speedup is None:
         return f"answers in {fmt.milliseconds(speed.student.p50_ms)} ({condition})"
     faster = speed.speedup
@@ -299,6 +309,8 @@ def _speed_words(speed: _Speed) -> str:
 
 def _size_words(sizes: _Sizes) -> str:
     how = f"{fmt.size(sizes.student)} instead of {fmt.size(sizes.teacher)}"
+    if _like(sizes.student, sizes.teacher):
+        return f"is as large ({how})"
     if sizes.ratio >= 1:
         return f"is {fmt.times(sizes.ratio)} smaller ({how})"
     return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
@@ -310,7 +322,7 @@ def _gain_sentence(gain: _Difference | None, *, alone: bool, before_more: bool) 
     against = f"the same student {against}" + (", both before any further link" if before_more else "")
     if gain is None:
         return f"Whether {who} helped is not known: no control was measured."
-    if gain.within_noise:
+    if gain.caveat:
         return f"Whether {who} helped cannot be told: {fmt.points(gain.value)} against {against}, {gain.caveat}."
     if gain.value > 0:
         return f"{who.capitalize()} helped: {fmt.points(gain.value)} over {against}."
@@ -325,7 +337,3 @@ def _verdict(budgets: tuple[Budget, ...]) -> tuple[Literal["met", "missed", "non
         share = f" ({len(missed)} of {len(budgets)} budgets)" if len(budgets) > 1 else ""
         return "missed", f"Missed: {', '.join(missed)}{share}."
     return "met", "The budget is met." if len(budgets) == 1 else f"All {len(budgets)} budgets are met."
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{fmt.count(number)} {word}{'' if number == 1 else 's'}"

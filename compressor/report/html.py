@@ -18,11 +18,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from compressor import __version__, plain_json
+from compressor.report import devices, links, quality, speed, tables, words
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
-from compressor.report import links, quality, speed, tables, words
 from compressor.report.commands import with_commands
 from compressor.report.facts import Headline, ReportData
+from compressor.report.headline import SAME_SIZE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What JSON may hold and HTML or JavaScript would read as something else.
@@ -60,7 +61,7 @@ def render(data: ReportData) -> str:
             calibration=quality.calibration(data),
             changed=quality.changed_decisions(data),
             pictures=quality.gallery(data),
-            devices=speed.devices(data),
+            devices=devices.devices(data),
             nodes=speed.nodes(data),
             providers=speed.providers(data),
             interference=speed.interference(data),
@@ -102,7 +103,7 @@ def all_figures(data: ReportData) -> tuple[drawing.Figure, ...]:
         *rest,
         *(speed.throughput(data, profile) for profile in dict.fromkeys(point.profile for point in data.curves)),
         speed.operators(data),
-        speed.device_latencies(data),
+        devices.device_latencies(data),
         quality.class_changes(data),
         quality.reliability(data),
         links.sensitivity(data),
@@ -127,8 +128,8 @@ def _accuracy_card(head: Headline) -> Card | None:
         return None
     if head.change is None:
         return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
-    noise = ", within the noise" if head.change_within_noise else ""
-    mood = "good" if head.change > 0 and not head.change_within_noise else "plain"
+    noise = {True: ", within the noise", False: "", None: ", not tested"}[head.change_within_noise]
+    mood = "good" if head.change > 0 and head.change_within_noise is False else "plain"
     return Card(
         "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against {head.base_words}{noise}", mood
     )
@@ -150,8 +151,10 @@ def _speed_card(head: Headline) -> Card | None:
 def _size_card(head: Headline) -> Card | None:
     if head.size_ratio is None or head.student_size is None or head.teacher_size is None:
         return Card("Size", fmt.size(head.student_size), "nothing to compare with") if head.student_size else None
-    smaller = head.size_ratio >= 1
     form = "ONNX" if head.size_payload == "onnx" else "PyTorch"
+    if abs(1 - head.size_ratio) <= SAME_SIZE:
+        return Card("Size", fmt.size(head.student_size), f"as large as before, {form}")
+    smaller = head.size_ratio > 1
     return Card(
         "Smaller" if smaller else "Larger",
         fmt.times(head.size_ratio if smaller else 1 / head.size_ratio),
@@ -163,8 +166,9 @@ def _size_card(head: Headline) -> Card | None:
 def _teacher_card(head: Headline) -> Card | None:
     if head.gain is None or head.base == "control":
         return None  # the first card says it already
-    if head.gain_within_noise:
-        return Card("What the teacher gave", fmt.points(head.gain), "against the control: within the noise")
+    if head.gain_within_noise is not False:
+        why = "within the noise" if head.gain_within_noise else "not tested"
+        return Card("What the teacher gave", fmt.points(head.gain), f"against the control: {why}")
     mood = "good" if head.gain > 0 else "bad"
     return Card("What the teacher gave", fmt.points(head.gain), "against the control, trained alone", mood)
 

@@ -17,6 +17,8 @@ from compressor.report.facts import Accuracy, Candidate, Link, ReportData, Speed
 from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
 from compressor.report.tables import Table
 
+_SAME = 1e-9
+
 _NO_LINKS = ("control",)
 
 
@@ -32,6 +34,7 @@ class Step:
         faster: Than the one before, with its interval, where both were timed beside each other.
         points: Change of the metric to the one before, as a share.
         smaller: Size of the one before over this one's.
+        points_are_real: Whether the change of the metric is more than chance.
     """
 
     candidate: Candidate
@@ -41,7 +44,7 @@ class Step:
     faster: Speedup | None = None
     points: float | None = None
     smaller: float | None = None
-    more_accurate: bool = False
+    points_are_real: bool = False
 
 
 def steps(data: ReportData) -> tuple[Step, ...]:
@@ -280,8 +283,8 @@ def _against(step: Step, before: Step, metric: str) -> Step:
     if step.accuracy and before.accuracy and metric in step.accuracy.metrics and metric in before.accuracy.metrics:
         points = step.accuracy.metrics[metric] - before.accuracy.metrics[metric]
     smaller = before.size / step.size if before.size and step.size else None
-    more_accurate = points is not None and points > 0 and _is_real(step, before, points)
-    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller, more_accurate)
+    is_real = points is not None and _is_real(step, before, points)
+    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller, is_real)
 
 
 def _is_real(step: Step, before: Step, points: float) -> bool:
@@ -289,7 +292,10 @@ def _is_real(step: Step, before: Step, points: float) -> bool:
     if step.accuracy is None or before.accuracy is None:
         return False
     test = step.accuracy.paired_with(before.candidate.role)
-    return test.real if test is not None else points > max(step.accuracy.half_width, before.accuracy.half_width)
+    if test is not None and abs(test.difference - points) < _SAME:
+        return test.real
+    widths = [width for width in (step.accuracy.half_width, before.accuracy.half_width) if width is not None]
+    return bool(widths) and abs(points) > max(widths)
 
 
 def _blocks(timing: Timing) -> list[np.ndarray]:
@@ -308,9 +314,10 @@ def _verdict(step: Step) -> str:
         gains.append("faster")
     if step.smaller is not None and step.smaller > 1.02:
         gains.append("smaller")
-    if step.more_accurate:
+    changed = (step.points or 0.0) if step.points_are_real else 0.0
+    if changed > 0:
         gains.append("more accurate")
-    return " and ".join(gains) if gains else "no gain: drop this link"
+    return " and ".join(gains) + (", but less accurate" if changed < 0 else "") if gains else "no gain: drop this link"
 
 
 def _ratio(speedup: Speedup | None) -> str:

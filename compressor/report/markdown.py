@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compressor.report import links, quality, speed, tables
+from compressor.report import devices, links, quality, speed, tables
 from compressor.report.facts import ReportData
 
 _SIGNS = {"met": "✅", "missed": "❌", "none": "ℹ️"}
@@ -22,7 +22,7 @@ def render(data: ReportData) -> str:
         grid(tables.latency(data)),
         f"> ⚠️ {text(speed.unrest(data))}" if speed.unrest(data) else "",
         _titled("Is the difference real?", quality.paired(data)),
-        _titled("Other devices", speed.devices(data)),
+        _titled("Other devices", devices.devices(data)),
         _titled("Budgets", tables.budgets(data)),
         _titled("What is not here", tables.missing(data)),
         _folded(tables.steps(data)),
@@ -49,8 +49,9 @@ def _models(data: ReportData) -> str:
 
 def text(value: str) -> str:
     """User text that Markdown and HTML leave as it is, on one line."""
-    inert = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(value.split()))
-    return inert.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    inert = re.sub(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(value.split()))
+    inert = inert.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?<!\w)@(?=\w)", "&#64;", inert)  # or it would call somebody of that name
 
 
 def grid(table: tables.Table) -> str:

@@ -25,6 +25,7 @@ from compressor.report.tables import NO_SHARES, Table
 
 _MOST_CHANGES = 15
 _MOST_CLASSES = 40
+_MOST_ROWS = 1000  # of a table of classes; all are in report.json
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def reliability(data: ReportData) -> Figure | None:
         }
     ]
     rows = []
+    what = "decisions" if data.label_sets else "samples"  # of a set of classes each is a decision of its own
     for candidate, entry in shown:
         largest = max(each.samples for each in entry.reliability)
         title = label(candidate.title)
@@ -79,7 +81,7 @@ def reliability(data: ReportData) -> Figure | None:
                     "opacity": 0.8,
                 },
                 "text": [
-                    f"<b>{title}</b><br>{fmt.count(each.samples)} samples, confidence {fmt.percent(each.confidence)},"
+                    f"<b>{title}</b><br>{fmt.count(each.samples)} {what}, confidence {fmt.percent(each.confidence)},"
                     f"<br>right {fmt.percent(each.accuracy)}"
                     for each in entry.reliability
                 ],
@@ -103,14 +105,18 @@ def reliability(data: ReportData) -> Figure | None:
         name="reliability",
         title="Does a probability mean what it says?",
         caption=(
-            "Below the dotted line a model is surer than it is right. Larger marks stand for more samples. "
-            "ECE: mean distance to the line, over all samples."
+            f"Below the dotted line a model is surer than it is right. Larger marks stand for more {what}. "
+            f"ECE: mean distance to the line, over all {what}."
         ),
         traces=tuple(traces),
         layout=layout,
-        columns=("Model", "Confidence", "Samples", "Mean confidence", "Right"),
+        columns=("Model", "Confidence", what.capitalize(), "Mean confidence", "Right"),
         rows=tuple(rows),
     )
+
+
+def _by_change(change: tuple[str, int, float, float]) -> float:
+    return change[3] - change[2]
 
 
 def class_changes(data: ReportData) -> Figure | None:
@@ -125,11 +131,9 @@ def class_changes(data: ReportData) -> Figure | None:
     ]
     if not changes:
         return None
-    by_loss = sorted(changes, key=lambda each: (each[3] or 0) - (each[2] or 0))
-    kept = by_loss
-    if len(by_loss) > _MOST_CLASSES:
-        kept = by_loss[: _MOST_CLASSES // 2] + by_loss[-_MOST_CLASSES // 2 :]
-    differences = [(after or 0) - (before or 0) for _, _, before, after in kept]
+    by_loss = sorted(changes, key=_by_change)
+    kept = sorted(sorted(changes, key=lambda each: -abs(_by_change(each)))[:_MOST_CLASSES], key=_by_change)
+    differences = [_by_change(each) for each in kept]
     positions = list(range(len(kept)))[::-1]
     good, bad = "#0d9488", "#d97706"
     trace = {
@@ -157,7 +161,7 @@ def class_changes(data: ReportData) -> Figure | None:
     return Figure(
         name="class-changes",
         title=f"Which {'numbers' if data.of_numbers else 'classes'} lost",
-        caption=f"{'Share within the tolerance' if data.of_numbers else 'Accuracy'} of each, "
+        caption=f"{_score_of_a_class(data)} of each, "
         f"{data.called('student')} minus {data.called(data.base)}, the largest loss first"
         + ("." if len(kept) == len(by_loss) else f"; the {len(kept)} of {len(by_loss)} that changed most."),
         traces=(trace,),
@@ -169,14 +173,16 @@ def class_changes(data: ReportData) -> Figure | None:
             "Change",
         ),
         rows=tuple(
-            (name, fmt.count(number), fmt.percent(before), fmt.percent(after), fmt.points((after or 0) - (before or 0)))
-            for name, number, before, after in by_loss
+            (each[0], fmt.count(each[1]), fmt.percent(each[2]), fmt.percent(each[3]), fmt.points(_by_change(each)))
+            for each in by_loss[:_MOST_ROWS]
         ),
     )
 
 
 def changed_decisions(data: ReportData) -> Table:
     """Where the student answers another class than the teacher, the most frequent changes first."""
+    if data.label_sets:
+        return _changed_sets(data)
     answers = (f"{data.called(role, heading=True)} answers" for role in (data.base, "student"))
     columns = (*answers, "Samples", f"Of those {data.the(data.base)} calls so")
     pair = _base_and_student(data)
@@ -195,6 +201,30 @@ def changed_decisions(data: ReportData) -> Table:
             rows.append((*names, fmt.count(int(changed[before, after])), fmt.percent(float(share))))
     total = fmt.count(int(changed.sum()))
     return Table(f"Decisions that changed, {total} in all", columns, tuple(rows), frozenset({2, 3}))
+
+
+def _changed_sets(data: ReportData) -> Table:
+    """For each class how often the student left it out or added it, those with the most changes first."""
+    base, student = (data.called(role, heading=True) for role in (data.base, "student"))
+    columns = ("Class", f"{base} and {data.called('student')} tell it", f"{base} alone", f"{student} alone")
+    pair = _base_and_student(data)
+    told = pair[1].sets_with_base if pair else ()
+    changed = [
+        (name, each) for name, each in zip(data.classes, told, strict=False) if each.base_alone + each.this_alone
+    ]
+    changed.sort(key=lambda item: -(item[1].base_alone + item[1].this_alone))
+    rows = tuple(
+        (name, fmt.count(each.both), fmt.count(each.base_alone), fmt.count(each.this_alone))
+        for name, each in changed[:_MOST_CHANGES]
+    )
+    total = fmt.count(sum(each.base_alone + each.this_alone for _, each in changed))
+    return Table(f"Decisions that changed, {total} in all", columns, rows, frozenset({1, 2, 3}))
+
+
+def _score_of_a_class(data: ReportData) -> str:
+    if data.of_numbers:
+        return "Share within the tolerance"
+    return "Recall" if data.label_sets else "Accuracy"
 
 
 def calibration(data: ReportData) -> Table:
@@ -244,7 +274,9 @@ def paired(data: ReportData) -> Table:
         "p (McNemar)",
         "The difference is",
     )
-    return Table("Is the difference real?", columns, tuple(rows), frozenset(range(2, 7)), tuple(roles))
+    another = any(entry.interval is None for _, entry in _deployed(data))
+    caption = "Is the difference real?" + (" Told by the share of right answers" if another and rows else "")
+    return Table(caption, columns, tuple(rows), frozenset(range(2, 7)), tuple(roles))
 
 
 def gallery(data: ReportData) -> tuple[Picture, ...]:

@@ -1,14 +1,13 @@
-"""Where the time goes: throughput against latency, operator by operator, what disturbed the clock, other devices."""
+"""Where the time goes: throughput against latency, operator by operator, what disturbed the clock."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 from compressor.report import commands
 from compressor.report import format as fmt
-from compressor.report.facts import Device, OperatorTimes, ReportData, Timing, payload_of, runtime_title
+from compressor.report.facts import OperatorTimes, ReportData, payload_of, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, latency_axis, magnitude_axis, names_axis
 from compressor.report.tables import Table
 
@@ -30,7 +29,7 @@ def throughput(data: ReportData, profile: str) -> Figure | None:
     for role, runtime, number in dict.fromkeys((point.role, point.runtime, point.threads) for point in points):
         own = [point for point in points if (point.role, point.runtime, point.threads) == (role, runtime, number)]
         own.sort(key=lambda point: point.batch)
-        title = label(_title(data, role)) + (f" · {label(runtime_title(runtime))}" if several else "")
+        title = label(data.title_of(role)) + (f" · {label(runtime_title(runtime))}" if several else "")
         words = f"{number} thread{'' if number == 1 else 's'}"
         traces.append(
             {
@@ -65,7 +64,7 @@ def throughput(data: ReportData, profile: str) -> Figure | None:
         columns=("Model", "Runs on", "Threads", "Batch", "p50", "p90", "Samples per s"),
         rows=tuple(
             (
-                _title(data, point.role),
+                data.title_of(point.role),
                 runtime_title(point.runtime),
                 str(point.threads),
                 str(point.batch),
@@ -89,7 +88,7 @@ def operators(data: ReportData) -> Figure | None:
         for kind, ms in kinds.items():
             overall[kind] += ms / each.total_ms
     named = sorted(overall, key=lambda kind: -overall[kind])[:_KINDS_SHOWN]
-    names = [(_title(data, each.role), runtime_title(each.runtime)) for each in shown]
+    names = [(data.title_of(each.role), runtime_title(each.runtime)) for each in shown]
     positions = list(range(len(shown)))[::-1]
     traces = []
     for index, kind in enumerate([*named, "others"]):
@@ -160,7 +159,7 @@ def providers(data: ReportData) -> Table:
             for operator in each.operators:
                 counts[operator.provider] += 1
             told = ", ".join(f"{number} on {name}" for name, number in counts.items())
-            rows.append((_title(data, each.role), runtime_title(each.runtime), told))
+            rows.append((data.title_of(each.role), runtime_title(each.runtime), told))
             roles.append(each.role)
     return Table("What really ran the nodes", ("Model", "Runs on", "Nodes"), tuple(rows), roles=tuple(roles))
 
@@ -209,14 +208,14 @@ def memory(data: ReportData) -> Table:
     columns = ("Model", "Runs on", "Profile", "Load", "First answer", "Library alone", "In use", "Peak", "Energy")
     rows = tuple(
         (
-            _title(data, each.role),
+            data.title_of(each.role),
             runtime_title(each.runtime),
             each.profile,
             fmt.milliseconds(each.load_ms),
             fmt.milliseconds(each.first_ms),
-            _megabytes(each.library_memory_mb),
-            _megabytes(each.memory_mb),
-            _megabytes(each.peak_memory_mb),
+            fmt.megabytes(each.library_memory_mb),
+            fmt.megabytes(each.memory_mb),
+            fmt.megabytes(each.peak_memory_mb),
             fmt.ABSENT if each.millijoules is None else f"{fmt.significant(each.millijoules)} mJ",
         )
         for each in data.timings
@@ -225,118 +224,6 @@ def memory(data: ReportData) -> Table:
         f"; energy of the whole package, counted by {data.energy_source}" if data.energy_source else ""
     )
     return Table(caption, columns, rows, frozenset(range(3, 9)), tuple(each.role for each in data.timings))
-
-
-def devices(data: ReportData) -> Table:
-    """This machine and every other that a pack was carried to, side by side."""
-    if not data.devices:
-        return Table("Devices", ("Device",), ())
-    metric = data.metric.replace("_", " ")
-    columns = (
-        "Device",
-        "CPU",
-        "Profile",
-        "Model",
-        "p50",
-        "Speed-up",
-        "Peak memory",
-        metric.capitalize(),
-        "Same answers",
-        "Blocks",
-    )
-    rows = []
-    roles = []
-    here = [each for each in data.timings if each.runtime == (data.headline.runtime or "ort_cpu")]
-    for each in here:
-        rows.append(("this machine", _cpu(data.machine), *_device_row(data, each), *_judged_here(data, each), "–"))
-        roles.append(each.role)
-    for device in data.devices:
-        calm = {each.profile: each.calm for each in device.interference}
-        for each in device.timings:
-            word = "calm" if calm.get(each.profile, True) else "restless"
-            rows.append(
-                (device.name, _cpu(device.machine), *_device_row(data, each), *_judged_there(data, device, each), word)
-            )
-            roles.append(each.role)
-    return Table("The same models on other devices", columns, tuple(rows), frozenset(range(4, 9)), tuple(roles))
-
-
-def device_latencies(data: ReportData) -> Figure | None:
-    """The p50 of each model on each device, under the first profile."""
-    if not data.devices or not data.profiles:
-        return None
-    profile, runtime = data.profiles[0], data.headline.runtime or "ort_cpu"
-    places = [("this machine", [each for each in data.timings if each.runtime == runtime])]
-    places += [(device.name, list(device.timings)) for device in data.devices]
-    found = [(place, each) for place, timings in places for each in timings if each.profile == profile]
-    roles = list(dict.fromkeys(each.role for _, each in found))
-    names = list(dict.fromkeys(place for place, _ in found))
-    positions = {name: len(names) - 1 - index for index, name in enumerate(names)}
-    traces = tuple(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": label(_title(data, role)),
-            "x": [each.p50_ms for _, each in found if each.role == role],
-            "y": [positions[place] for place, each in found if each.role == role],
-            "marker": {"color": colour(role), "size": 13},
-            "text": [
-                f"<b>{label(place)}</b> · {label(_title(data, role))}<br>p50 {fmt.milliseconds(each.p50_ms)}"
-                for place, each in found
-                if each.role == role
-            ],
-            "hoverinfo": "text",
-        }
-        for role in roles
-    )
-    layout = empty_layout(height=130 + 46 * len(names))
-    layout["xaxis"] |= latency_axis([each.p50_ms for _, each in found]) | {
-        "title": {"text": f"p50, {label(profile)} (ms)"}
-    }
-    layout["yaxis"] |= names_axis(list(positions.values()), [(name,) for name in names])
-    return Figure(
-        name="devices",
-        title="Latency on each device",
-        caption=f"Under {profile}, ONNX Runtime CPU; to the left is faster.",
-        traces=traces,
-        layout=layout,
-        columns=("Device", "Model", "p50"),
-        rows=tuple((place, _title(data, each.role), fmt.milliseconds(each.p50_ms)) for place, each in found),
-    )
-
-
-def _device_row(data: ReportData, timing: Timing) -> tuple[str, ...]:
-    faster = timing.speedup
-    return (
-        timing.profile,
-        _title(data, timing.role),
-        fmt.milliseconds(timing.p50_ms),
-        "1× (base)" if faster is None else fmt.ratio(faster.ratio, low=faster.low, high=faster.high),
-        _megabytes(timing.peak_memory_mb),
-    )
-
-
-def _judged_here(data: ReportData, timing: Timing) -> tuple[str, str]:
-    candidate = data.candidate(timing.role)
-    entry = candidate.accuracy_on(timing.runtime) if candidate else None
-    return fmt.percent(entry.metrics.get(data.metric) if entry else None), fmt.ABSENT
-
-
-def _judged_there(data: ReportData, device: Device, timing: Timing) -> tuple[str, str]:
-    entry = device.accuracy.get(timing.role)
-    value = entry.metrics.get(data.metric) if entry else None
-    near: Mapping[str, Any] = device.parity.get(timing.role, {})
-    judged = f"{fmt.percent(value)} of {fmt.count(entry.samples)}" if entry else fmt.ABSENT
-    return judged, fmt.percent(near.get("agreement"))
-
-
-def _cpu(machine: Mapping[str, Any]) -> str:
-    isa = ", ".join(machine.get("isa", ()))
-    return f"{machine.get('cpu', fmt.ABSENT)} ({machine.get('architecture', '')}{'; ' + isa if isa else ''})"
-
-
-def _megabytes(value: float | None) -> str:
-    return fmt.ABSENT if value is None else f"{fmt.significant(value)} MB"
 
 
 def _by_kind(times: OperatorTimes) -> dict[str, float]:
@@ -348,8 +235,3 @@ def _by_kind(times: OperatorTimes) -> dict[str, float]:
 
 def _rest(kinds: Mapping[str, float], named: list[str]) -> float:
     return sum(ms for kind, ms in kinds.items() if kind not in named)
-
-
-def _title(data: ReportData, role: str) -> str:
-    candidate = data.candidate(role)
-    return candidate.title if candidate else role.capitalize()

@@ -71,7 +71,16 @@ def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ..
 def accuracy(data: ReportData) -> Table:
     """How large each model is and how well it answers, on each runtime."""
     metric = data.metric.replace("_", " ").capitalize()
-    columns = ("Model", "Runs on", "Parameters", "MACs", "Size", metric, "95 % interval", f"Agrees with {data.base}")
+    columns = (
+        "Model",
+        "Runs on",
+        "Parameters",
+        "MACs",
+        "Size",
+        metric,
+        "95 % interval",
+        f"Agrees with {data.called(data.base)}",
+    )
     head = data.headline
     where = f"on the test split of {fmt.count(head.samples)} samples" if head.samples else "as measured"
     pairs = tuple(_pairs(data))
@@ -89,11 +98,11 @@ def latency(data: ReportData) -> Table:
     columns = ["Model", "Runs on"]
     for profile in data.profiles:
         columns += [f"{profile} p50", f"{profile} p90", f"{profile} speed-up"]
-    columns += [f"{profile}, to {data.timed_base} in PyTorch" for profile in data.profiles[:1]]
+    columns += [f"{profile}, to {data.called(data.timed_base)} in PyTorch" for profile in data.profiles[:1]]
     timed = {(timing.role, timing.runtime) for timing in data.timings}
     pairs = tuple(pair for pair in _pairs(data) if (pair[0].role, pair[1]) in timed)
     return Table(
-        caption=f"Latency; a speed-up is against the {data.timed_base} on the same runtime",
+        caption=f"Latency; a speed-up is against {data.the(data.timed_base)} on the same runtime",
         columns=tuple(columns),
         rows=tuple(_latency_row(data, candidate, runtime) for candidate, runtime in pairs),
         numeric=frozenset(range(2, len(columns))),
@@ -328,7 +337,7 @@ def _ratio(speedup: Speedup | None) -> str:
 def _accuracy_with_interval(entry: Accuracy | None, metric: str) -> str:
     if entry is None or metric not in entry.metrics:
         return fmt.ABSENT
-    bounds = f" ({entry.interval[0] * 100:.1f}–{entry.interval[1] * 100:.1f})" if entry.interval else ""
+    bounds = f" ({fmt.percent_range(entry.interval).removesuffix(' %')})" if entry.interval else ""
     return f"{fmt.percent(entry.metrics[metric])}{bounds}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compressor.report import format as fmt
 from compressor.report.facts import ReportData
 
 _ROLES = {
@@ -12,10 +13,15 @@ _ROLES = {
     "student": "what would be shipped",
 }
 _PROFILES = {
-    "edge": "one thread, one sample at a time, nothing kept busy in between: as on a small device",
-    "server": "all cores, 32 samples at a time",
-    "gpu": "32 samples at a time on a graphics card",
+    "edge": "nothing kept busy in between: as on a small device",
+    "gpu": "on a graphics card",
 }
+
+
+def _profile(data: ReportData, profile: str) -> str:
+    """What it was as measured, which a recipe may have changed."""
+    timing = next(each for each in data.timings if each.profile == profile)
+    return ", ".join(filter(None, (fmt.conditions(timing.threads, timing.batch), _PROFILES.get(profile))))
 
 
 def used(data: ReportData) -> tuple[tuple[str, str], ...]:
@@ -27,7 +33,7 @@ def used(data: ReportData) -> tuple[tuple[str, str], ...]:
     )
     found.append(("95 % interval", "holds the true value 19 times out of 20"))
     if data.timings:
-        found += [(profile, _PROFILES[profile]) for profile in data.profiles if profile in _PROFILES]
+        found += [(profile, _profile(data, profile)) for profile in data.profiles]
         found.append(("p50, p90", "half, or nine tenths, of all inferences are at least as fast"))
         found.append(("speed-up", "how many times as fast; where its interval holds 1, no difference was shown"))
     if any(candidate.macs for candidate in data.candidates):

@@ -65,6 +65,19 @@ class Candidate:
         return self.onnx
 
 
+@dataclass(frozen=True)
+class TaughtElsewhere:
+    """A teacher that is not among the candidates: a file of stored answers, say.
+
+    Attributes:
+        title: What it is called.
+        metrics: Its own on the test split, where it is on record.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+
+
 def bench(
     candidates: Sequence[Candidate],
     settings: BenchSettings,
@@ -73,6 +86,7 @@ def bench(
     dataset: Dataset,
     task: Task,
     target: Target,
+    taught_by: TaughtElsewhere | None = None,
 ) -> Artifact:
     """Measure all candidates and keep every sample.
 
@@ -83,6 +97,7 @@ def bench(
         dataset: Where inputs come from; accuracy is measured on its test set.
         task: What outputs mean.
         target: What to leave behind.
+        taught_by: The teacher, where there is one that is not among the candidates: budgets are about no other.
 
     Raises:
         MeasurementError: A model fails under a runtime that it has a form for.
@@ -107,7 +122,8 @@ def bench(
             timing.by_operator(settings.profiles[0])
         inputs.unlink()
         shutil.rmtree(stored, ignore_errors=True)
-        budgets = _budgets(settings, measured, timing.timings, base=base, metric=task.primary)
+        before = _before(measured, base=base, taught_by=taught_by, metric=task.primary)
+        budgets = _budgets(settings, measured, timing.timings, before=before, metric=task.primary)
         results = {
             "schema": SCHEMA,
             "run": target.folder.parent.name,
@@ -125,7 +141,12 @@ def bench(
             "energy_source": timing.energy_source,
             "worst": lost,
             "budgets": budgets,
-            "missing": [*_missing(candidates, runtimes), *absent, *_without_energy(timing)],
+            "missing": [
+                *_missing(candidates, runtimes),
+                *_unjudged(taught_by, task.primary),
+                *absent,
+                *_without_energy(timing),
+            ],
         }
         (folder / "measurements.json").write_text(plain_json.text(results, indent=1), encoding="utf-8")
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, **timing.samples)
@@ -239,8 +260,10 @@ def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: D
     labels, logits_NK, classes = dataset.test.labels, answers[role, runtime], len(dataset.classes)
     reference = answers.get((base, runtime))
     shown = classes <= _MOST_CLASSES_IN_A_MATRIX
-    against_base = None
-    if reference is not None and role != base and shown:
+    against_base, sets = None, []
+    if reference is not None and role != base and task.label_sets:
+        sets = _sets_with_base(reference > 0, logits_NK > 0)
+    elif reference is not None and role != base and shown:
         decided, _ = task.answers(reference)
         against_base = _rows(task.confusion(logits_NK, np.maximum(decided, 0), classes))
     right = task.correct(logits_NK, labels)
@@ -252,12 +275,22 @@ def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: D
         "agreement_with_teacher": None if reference is None else task.agreement(reference, logits_NK),
         "confusion": _rows(task.confusion(logits_NK, labels, classes)) if shown else None,
         "confusion_with_base": against_base,
+        "sets_with_base": sets,
         "paired": [
             {"against": other, **asdict(paired_difference(task.correct(theirs, labels), right))}
             for other, theirs in others.items()
             if theirs is not None
         ],
     }
+
+
+def _sets_with_base(base_NK: NDArray[np.bool_], this_NK: NDArray[np.bool_]) -> list[dict[str, int]]:
+    """For each class how many samples are told to have it: by both, by the base alone, by this one alone."""
+    counts = ((base_NK & this_NK), (base_NK & ~this_NK), (~base_NK & this_NK))
+    names = ("both", "base_alone", "this_alone")
+    return [
+        dict(zip(names, map(int, each), strict=True)) for each in zip(*(c.sum(axis=0) for c in counts), strict=True)
+    ]
 
 
 def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
@@ -425,12 +458,11 @@ def _budgets(
     measured: Sequence[Mapping[str, Any]],
     timed: Sequence[Mapping[str, Any]],
     *,
-    base: str,
+    before: float | None,
     metric: str,
 ) -> list[dict[str, Any]]:
-    """What the user will accept, against what the deployed student gives."""
-    student = next((m for m in measured if m["role"] == "student"), measured[-1])
-    teacher = next((m for m in measured if m["role"] == base), None)
+    """What the user will accept, against what the deployed student gives; `before`: metric that a drop is from."""
+    student = _shipped(measured)
     found = []
 
     def judge(budget: str, limit: float | None, value: float | None, unit: str) -> None:
@@ -439,8 +471,8 @@ def _budgets(
             found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
 
     drop = None
-    if teacher is not None and teacher is not student and teacher["accuracy"] and student["accuracy"]:
-        drop = points_below(_deployed(teacher)["metrics"][metric], _deployed(student)["metrics"][metric])
+    if before is not None and student["accuracy"]:
+        drop = points_below(before, _deployed(student)["metrics"][metric])
     judge("max_drop", settings.max_drop, drop, "points")
     deployed = [
         t
@@ -451,6 +483,29 @@ def _budgets(
     size = student["size_bytes"].get("onnx")
     judge("max_size_mb", settings.max_size_mb, None if size is None else size / 1e6, "MB")
     return found
+
+
+def _before(
+    measured: Sequence[Mapping[str, Any]], *, base: str, taught_by: TaughtElsewhere | None, metric: str
+) -> float | None:
+    """The metric of what the student is to keep up with: its teacher, or the base where it had none."""
+    if taught_by is not None:
+        return taught_by.metrics.get(metric)
+    found = next((m for m in measured if m["role"] == base), None)
+    if found is None or found is _shipped(measured) or not found["accuracy"]:
+        return None
+    return float(_deployed(found)["metrics"][metric])
+
+
+def _shipped(measured: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((m for m in measured if m["role"] == "student"), measured[-1])
+
+
+def _unjudged(taught_by: TaughtElsewhere | None, metric: str) -> list[dict[str, str]]:
+    if taught_by is None or metric in taught_by.metrics:
+        return []
+    reason = f"{taught_by.title} is no model that could be measured, and holds no answers to the test split"
+    return [{"what": "accuracy of the teacher", "reason": reason}]
 
 
 def _deployed(candidate: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -73,12 +73,13 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
         "mean": list(kept.mean),
         "std": list(kept.std),
     }
+    scaled = "" if settings.normalise else ", then minus mean, over std"
     if not dataset.is_image:
         shape: list[int | str] = ["batch", *dataset.sample_shape]
         return {
             "layout": "NF",
             "dtype": "float32",
-            "range": "as in the data",
+            "range": f"as in the data{scaled}",
             "shape": shape,
             "normalisation": normalisation,
         }
@@ -89,7 +90,7 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
     return {
         "layout": "NCHW",
         "dtype": "float32",
-        "range": "0-1" if settings.normalise else "0-1, then minus mean, over std",
+        "range": f"0-1{scaled}",
         "shape": ["batch", channels, height, width],
         "normalisation": normalisation,
     }

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
+from compressor.data.samples import Samples
 from compressor.models.network import Network
 
 Pairing = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
@@ -101,6 +102,10 @@ class Teacher:
     def answer(self, batch: Batch) -> Outputs:
         """What the student should say; carries no gradients."""
         raise NotImplementedError
+
+    def on_record(self, samples: Samples) -> NDArray[np.floating[Any]] | None:
+        """Its logits `[N, K]` for samples of another split, where it has them without computing."""
+        return None
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move to where the batches are."""

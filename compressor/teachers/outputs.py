@@ -56,7 +56,8 @@ class StoredOutputs(Teacher):
         self._file = file
         arrays = _read(file)
         self._logits_NK = _logits(arrays, file)
-        self._row_of_M, by = _rows_of(samples, arrays.get("keys"), count=len(self._logits_NK), file=file)
+        self._row_of_key = _row_of_key(arrays.get("keys"), count=len(self._logits_NK), file=file)
+        self._row_of_M, by = _rows_of(samples, self._row_of_key, count=len(self._logits_NK), file=file)
         self._columns, why_columns = _columns(arrays.get("classes"), classes, width=self._logits_NK.shape[1], file=file)
         missing_M = self._row_of_M < 0
         if missing_M.all():
@@ -86,6 +87,15 @@ class StoredOutputs(Teacher):
             logits_BK = (share_B1 * logits_BK.softmax(dim=1) + (1 - share_B1) * partner_BK + _SMALLEST).log()
         return Outputs(logits_BK.to(batch.inputs.device))
 
+    def on_record(self, samples: Samples) -> NDArray[np.floating[Any]] | None:
+        """What the file predicts for them, where it has keys and a row for each."""
+        if self._row_of_key is None:
+            return None
+        rows_N = np.array([self._row_of_key.get(key.tobytes(), -1) for key in content_keys(samples)], np.int64)
+        if not len(rows_N) or (rows_N < 0).any():
+            return None
+        return self._in_order(self._logits_NK[rows_N])
+
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """Rows with a prediction learn from it, the others from their labels, each in their share."""
         known_B = self._known(batch)
@@ -107,8 +117,12 @@ class StoredOutputs(Teacher):
         return known_B
 
     def _stored(self, sample_ids: Tensor) -> Tensor:
-        rows_BK = self._logits_NK[self._row_of_M[sample_ids.cpu().numpy()]].astype(np.float32)
-        return torch.from_numpy(rows_BK if self._columns is None else np.ascontiguousarray(rows_BK[:, self._columns]))
+        return torch.from_numpy(self._in_order(self._logits_NK[self._row_of_M[sample_ids.cpu().numpy()]]))
+
+    def _in_order(self, rows_BK: NDArray[Any]) -> NDArray[np.float32]:
+        """Rows of the file with their columns in the order of the data's classes."""
+        rows_BK = rows_BK.astype(np.float32)
+        return rows_BK if self._columns is None else np.ascontiguousarray(rows_BK[:, self._columns])
 
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
@@ -142,20 +156,28 @@ def _logits(arrays: dict[str, NDArray[Any]], file: Path) -> NDArray[Any]:
     return logits_NK
 
 
-def _rows_of(samples: Samples, keys: NDArray[Any] | None, *, count: int, file: Path) -> tuple[NDArray[np.int64], str]:
-    """The row of each training sample `[M]`, −1 for none; and what it was found by."""
+def _row_of_key(keys: NDArray[Any] | None, *, count: int, file: Path) -> dict[bytes, int] | None:
+    """The row of each key, None where the file has no keys."""
     if keys is None:
+        return None
+    if keys.shape != (count, KEY_BYTES) or keys.dtype != np.uint8:
+        message = f"keys is {keys.dtype} of shape {list(keys.shape)} beside {count} rows"
+        raise DataError(message, where=str(file), hint=f"give uint8 [N, {KEY_BYTES}]. " + _HINT)
+    return {key.tobytes(): row for row, key in enumerate(keys)}
+
+
+def _rows_of(
+    samples: Samples, row_of_key: dict[bytes, int] | None, *, count: int, file: Path
+) -> tuple[NDArray[np.int64], str]:
+    """The row of each training sample `[M]`, −1 for none; and what it was found by."""
+    if row_of_key is None:
         places, size = source_places(samples)
         if count != size:
             message = f"it holds {count} rows without keys, the source of the data has {size} training samples"
             hint = "give a row for each, in their order, before any are set apart; or keys. " + _HINT
             raise DataError(message, where=str(file), hint=hint)
         return places, "their place in the source"
-    if keys.shape != (count, KEY_BYTES) or keys.dtype != np.uint8:
-        message = f"keys is {keys.dtype} of shape {list(keys.shape)} beside {count} rows"
-        raise DataError(message, where=str(file), hint=f"give uint8 [N, {KEY_BYTES}]. " + _HINT)
-    row_of = {key.tobytes(): row for row, key in enumerate(keys)}
-    found = [row_of.get(key.tobytes(), -1) for key in content_keys(samples)]
+    found = [row_of_key.get(key.tobytes(), -1) for key in content_keys(samples)]
     return np.array(found, np.int64), "their content"
 
 

@@ -186,7 +186,10 @@ def test_stored_outputs_teach_another_split_of_the_same_data(project, tmp_path):
 
     student = done.artifacts["student"].manifest
     assert student.settings["kind"] == "outputs"
-    assert student.details["teacher"] == {"kind": "outputs", "options": {}, "title": "answers.npz", "asked": 0}
+    told = student.details["teacher"]
+    assert (told["kind"], told["title"], told["asked"]) == ("outputs", "answers.npz", 0)
+    own = artifact.read(project / "runs" / "made" / "train").manifest.metrics["test"]["metrics"]
+    assert told["test"]["accuracy"] == pytest.approx(own["accuracy"]), "the file says how good its teacher was"
     assert student.metrics["test"]["metrics"]["accuracy"] > 0.9
     (told,) = [decision.reason for decision in student.decisions if decision.what == "teacher"]
     count = student.data["sizes"]["train"]

@@ -109,6 +109,29 @@ def test_a_model_that_changed_on_the_way_is_not_measured(packed, tmp_path):
     assert "carry the pack here again" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "nowhere/device.json"), "nowhere: is not there"),
+        (("--out", "."), ".: is a folder"),
+        (("--seconds", "nan"), "--seconds: nan is no span of time"),
+    ],
+)
+def test_a_result_that_could_not_be_kept_is_not_measured(packed, words, said):
+    done = run_there(packed[1], *words)
+
+    assert f"error: {said}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pack_that_was_run_where_it_lies_is_whole(packed, tmp_path):
+    there = tmp_path / "pack"
+    shutil.copytree(packed[0].folder.path, there)
+    (there / "device.json").write_text("{}")
+
+    artifact.read(there).verify()
+
+
 def test_a_profile_that_was_not_packed_is_named(packed):
     done = run_there(packed[1], "--profiles", "phone")
 

@@ -93,3 +93,20 @@ def test_the_worst_samples_are_those_lost_to_the_base_the_surest_error_first() -
     ]
     assert found[0]["probability"] == pytest.approx(1 / (1 + np.exp(-9)))
     assert len(worst(Classification(), base, other, labels, most=2)) == 2
+
+
+class _MacroRecall(Classification):
+    primary = "macro_recall"
+
+    def metrics(self, logits_NK, labels_N):  # type: ignore[no-untyped-def]
+        each = [found["accuracy"] for found in self.per_class(logits_NK, labels_N, num_classes=3) if found["samples"]]
+        return {"macro_recall": float(np.mean(each))}
+
+
+def test_a_metric_that_is_no_share_of_right_answers_has_no_interval_of_one() -> None:
+    labels = np.array([0, 0, 0, 1])
+    logits = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+
+    found = evaluate(_MacroRecall(), logits, labels, classes=["cat", "dog", "eel"])
+
+    assert (found["metrics"]["macro_recall"], found["interval"]) == (0.5, None)

@@ -178,6 +178,15 @@ def test_the_interval_of_a_paired_difference_holds_it_as_often_as_it_says() -> N
 def test_the_interval_of_a_percentile_holds_it_as_often_as_it_says() -> None:
     generator = np.random.default_rng(0)
     true = float(np.log(10))  # 90th percentile of an exponential
-    intervals = [percentile_interval(generator.exponential(size=400), 90) for _ in range(400)]
+    found = (percentile_interval(generator.exponential(size=400), 90) for _ in range(400))
+    intervals = [each for each in found if each is not None]
 
+    assert len(intervals) == 400
     assert 0.92 <= np.mean([low <= true <= high for low, high in intervals]) <= 0.99
+
+
+def test_of_few_samples_a_high_percentile_has_no_interval() -> None:
+    samples = np.arange(20.0)
+
+    assert percentile_interval(samples, 90) is None, "all twenty lie below it one time in eight"
+    assert percentile_interval(samples, 50) is not None

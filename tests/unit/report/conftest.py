@@ -99,7 +99,7 @@ class RunFolder:
             "dtype": "float32",
             "range": "0-1",
             "shape": ["batch", 1, 8, 8],
-            "normalisation": "inside",
+            "normalisation": {"baked_in": True, "name": "data", "mean": [0.5], "std": [0.25]},
         }
         with artifact.folder_for(final) as temporary:
             (temporary / "model.onnx").write_bytes(b"onnx" * 50)

@@ -69,6 +69,24 @@ def test_the_snippet_is_python_for_the_models_input(data: ReportData) -> None:
     assert "np.zeros((1, 1, 8, 8), dtype=np.float32)" in snippet
 
 
+def test_a_model_that_wants_its_input_scaled_is_shown_how(data: ReportData) -> None:
+    def scaled(*mean: float) -> str:
+        normalisation = {"baked_in": False, "name": "data", "mean": list(mean), "std": [0.25] * len(mean)}
+        told = [
+            replace(link, input_contract={**link.input_contract, "normalisation": normalisation})
+            if link.input_contract
+            else link
+            for link in data.links
+        ]
+        (snippet,) = re.findall(r"```python\n(.*?)```", card.render(replace(data, links=tuple(told))), flags=re.DOTALL)
+        compile(snippet, "card", "exec")
+        return str(snippet)
+
+    assert "batch = (batch - np.array([0.5], np.float32)) / np.array([0.25], np.float32)" in scaled(0.5)
+    assert "np.array([0.5, 0.4, 0.3], np.float32).reshape(-1, 1, 1)" in scaled(0.5, 0.4, 0.3)
+    assert "compress.input" in scaled(*[0.5] * 40)
+
+
 def test_it_says_what_was_lost_and_where_it_was_measured(data: ReportData) -> None:
     text = card.render(data)
 

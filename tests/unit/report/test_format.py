@@ -51,9 +51,18 @@ def test_what_was_not_measured_is_a_dash(show: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(999, "999"), (9_999, "9,999"), (10_314, "10.3 k"), (9_812_000, "9.81 M")]
+    ("value", "shown"),
+    [
+        (999, "999"),
+        (9_999, "9,999"),
+        (10_314, "10.3 k"),
+        (9_812_000, "9.81 M"),
+        (0.4, "0.400"),
+        (1.62, "1.62"),
+        (7, "7"),
+    ],
 )
-def test_large_numbers_are_shortened(value: int, shown: str) -> None:
+def test_large_numbers_are_shortened_and_small_ones_keep_their_fraction(value: float, shown: str) -> None:
     assert fmt.magnitude(value) == shown
 
 
@@ -62,3 +71,18 @@ def test_large_numbers_are_shortened(value: int, shown: str) -> None:
 )
 def test_durations_use_the_unit_people_would(value: float, shown: str) -> None:
     assert fmt.duration(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"), [((0.9124, 0.9231), "91.2–92.3 %"), ((0.99951, 0.99972), "99.95–99.97 %"), (None, "–")]
+)
+def test_a_narrow_interval_is_not_rounded_past_its_value(interval: tuple[float, float] | None, shown: str) -> None:
+    assert fmt.percent_range(interval) == shown
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch", "shown"),
+    [(1, 1, "1 thread, batch 1"), (0, 32, "all cores, batch 32"), (4, 8, "4 threads, batch 8")],
+)
+def test_conditions_are_told_in_words(threads: int, batch: int, shown: str) -> None:
+    assert fmt.conditions(threads, batch) == shown

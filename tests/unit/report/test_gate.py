@@ -9,7 +9,7 @@ import pytest
 from compressor.errors import InputError
 from compressor.report import gate
 from compressor.report.collect import collect
-from compressor.report.facts import ReportData
+from compressor.report.facts import ReportData, Taught
 from tests.unit.report.conftest import MakeRun
 
 
@@ -140,3 +140,13 @@ def test_anything_else_is_refused_and_never_run(data: ReportData, expression: st
 
 def test_every_name_is_explained() -> None:
     assert all(meaning for meaning in gate.NAMES.values())
+
+
+def test_a_drop_from_something_else_than_the_teacher_is_not_one(data: ReportData) -> None:
+    against_the_control = replace(data.headline, base="control", change=0.01)
+    from_a_file = replace(data, headline=against_the_control, taught=Taught("outputs", "answers.npz"))
+    by_itself = replace(from_a_file, taught=Taught("previous_epoch"))
+
+    with pytest.raises(InputError, match="'accuracy_drop' was not measured"):
+        gate.check("accuracy_drop > 1", from_a_file)
+    assert not gate.check("accuracy_drop > 1", by_itself).failed

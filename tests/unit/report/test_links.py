@@ -138,3 +138,17 @@ def test_a_link_that_only_makes_it_more_accurate_says_so(data):
     candidates = [replace(each, accuracy=accuracy) if each is worse else each for each in alike.candidates]
 
     assert links.table(replace(alike, candidates=tuple(candidates))).rows[-1][-1] == "more accurate"
+
+
+def test_a_link_that_really_loses_accuracy_says_so_beside_what_it_gained(data):
+    student = data.candidate("student")
+    smaller = with_a_link_between(data, role="distilled", ms=1.0, size=2 * student.size_bytes["onnx"])
+    (before,) = (each for each in smaller.candidates if each.role == "distilled")
+    accuracy = tuple(replace(entry, metrics={**entry.metrics, "accuracy": 1.0}) for entry in before.accuracy)
+    much_worse = replace(
+        student, accuracy=tuple(replace(e, metrics={**e.metrics, "accuracy": 0.5}) for e in student.accuracy)
+    )
+    changed = {"distilled": replace(before, accuracy=accuracy), "student": much_worse}
+    candidates = tuple(changed.get(each.role, each) for each in smaller.candidates)
+
+    assert links.table(replace(smaller, candidates=candidates)).rows[-1][-1] == "smaller, but less accurate"

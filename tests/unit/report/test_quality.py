@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from compressor.report import quality
-from compressor.report.facts import Paired, ReliabilityBin, ReportData, Worst, WorstSample
+from compressor.report.facts import (
+    ClassScore,
+    Paired,
+    ReliabilityBin,
+    ReportData,
+    ToldOfClass,
+    Worst,
+    WorstSample,
+)
 
 BINS = (ReliabilityBin(0.4, 0.47, 10, 0.45, 0.3), ReliabilityBin(0.93, 1.0, 260, 0.99, 0.98))
 
@@ -118,3 +126,29 @@ def test_colour_pictures_keep_their_colours_and_large_ones_become_small() -> Non
 
     assert (shown.mode, max(shown.size)) == ("RGB", 75)
     assert np.array_equal(np.asarray(shown), np.moveaxis(pixels[:, ::4, ::4], 0, -1))
+
+
+def test_the_classes_that_are_drawn_are_those_that_changed_most(data: ReportData) -> None:
+    before = tuple(ClassScore(str(number), 10, 1.0) for number in range(60))
+    after = tuple(ClassScore(str(number), 10, 1.0 - number / 100) for number in range(60))
+
+    figure = quality.class_changes(
+        with_accuracy(with_accuracy(data, "teacher", per_class=before), "student", per_class=after)
+    )
+
+    assert figure is not None
+    assert figure.traces[0]["x"] == pytest.approx([-number / 100 for number in range(59, 19, -1)])
+    assert "the 40 of 60 that changed most" in figure.caption
+    assert len(figure.rows) == 60
+
+
+def test_of_sets_of_classes_each_class_says_how_often_it_was_left_out_or_added(data: ReportData) -> None:
+    told = (ToldOfClass(9, 0, 0), ToldOfClass(4, 6, 0), ToldOfClass(0, 0, 1))
+    sets = with_accuracy(replace(data, label_sets=True), "student", sets_with_base=told, reliability=BINS)
+
+    table, figure = quality.changed_decisions(sets), quality.reliability(sets)
+
+    assert table.caption == "Decisions that changed, 7 in all"
+    assert table.rows == (("1", "4", "6", "0"), ("2", "0", "0", "1"))
+    assert figure is not None
+    assert figure.columns[2] == "Decisions"

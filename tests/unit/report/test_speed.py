@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compressor.report import commands, links, speed
-from compressor.report.facts import CurvePoint, Device, Interference, Operator, OperatorTimes, ReportData
+from compressor.report.facts import CurvePoint, Interference, Operator, OperatorTimes, ReportData
 from compressor.report.figures import accuracy_against_latency, pareto_front
 
 CALM = Interference("edge", 0.02, 0.01, 0.0, None, 1, True)
@@ -77,27 +77,6 @@ def test_a_restless_machine_is_told_on_the_first_screen(data: ReportData) -> Non
 
     assert "restless under server" in sentence
     assert "31 % apart after 3 attempts; other work took 50 % of the cores" in sentence
-
-
-def test_devices_stand_beside_this_machine(data: ReportData) -> None:
-    there = tuple(replace(each, p50_ms=each.p50_ms * 9) for each in data.timings if each.runtime == "ort_cpu")
-    student = data.candidate("student")
-    assert student is not None
-    entry = replace(student.accuracy[0], samples=500)
-    machine = {"cpu": "Cortex-A76", "architecture": "aarch64", "isa": ["neon_dotprod"]}
-    device = Device(
-        "pi", "2026-01-01", machine, {}, there, {"student": entry}, {"student": {"agreement": 0.998}}, (CALM, RESTLESS)
-    )
-
-    table = speed.devices(replace(data, devices=(device,)))
-    figure = speed.device_latencies(replace(data, devices=(device,)))
-
-    row = next(row for row in table.rows if row[0] == "pi" and row[3] == "Student" and row[2] == "edge")
-    assert row[1] == "Cortex-A76 (aarch64; neon_dotprod)"
-    assert row[-3:] == (f"{100 * entry.metrics['accuracy']:.2f} % of 500", "99.80 %", "calm")
-    assert {row[0] for row in table.rows} == {"this machine", "pi"}
-    assert figure is not None
-    assert {row[0] for row in figure.rows} == {"this machine", "pi"}
 
 
 def test_nothing_that_another_beats_in_both_is_on_the_front(data: ReportData) -> None:

@@ -33,3 +33,10 @@ def test_restless_is_explained_where_the_machine_was(data: ReportData) -> None:
     restless = replace(data, interference=(Interference("edge", 0.5, None, None, None, 3, False),))
 
     assert "restless" in [word for word, _ in words.used(restless)]
+
+
+def test_a_profile_is_explained_as_it_was_measured(data: ReportData) -> None:
+    changed = tuple(replace(each, threads=2, batch=4) for each in data.timings if each.profile == "edge")
+
+    assert dict(words.used(data))["edge"].startswith("1 thread, batch 1, ")
+    assert dict(words.used(replace(data, timings=changed)))["edge"].startswith("2 threads, batch 4, ")

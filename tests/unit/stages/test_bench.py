@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from compressor.recipe import BenchSettings
-from compressor.stages.bench import Candidate, _budgets, _timed_base
+from compressor.stages.bench import Candidate, TaughtElsewhere, _before, _budgets, _sets_with_base, _timed_base
 
 
 def test_speed_is_held_against_the_base() -> None:
@@ -35,8 +38,37 @@ def test_budgets_are_those_of_the_exported_file_whatever_else_was_measured() -> 
     ]
     settings = BenchSettings(profiles=("edge",), max_drop=1.0, max_latency_ms=4.0, max_size_mb=2.0)
 
-    drop, latency, size = _budgets(settings, measured, timed, base="teacher", metric="accuracy")
+    before = _before(measured, base="teacher", taught_by=None, metric="accuracy")
+    drop, latency, size = _budgets(settings, measured, timed, before=before, metric="accuracy")
 
     assert drop["met"], "a drop of exactly what is accepted"
     assert (latency["value"], latency["met"]) == (5.0, False)
     assert size["met"]
+
+
+def measured_as(**accuracy: float) -> list[dict]:
+    return [{"role": role, "accuracy": [judged("ort_cpu", value)]} for role, value in accuracy.items()]
+
+
+@pytest.mark.parametrize(
+    ("taught_by", "before"),
+    [
+        (None, 0.2),  # nobody else taught: the control is what there is
+        (TaughtElsewhere("answers.npz", {}), None),  # its teacher is not the control, and nobody knows how good it is
+        (TaughtElsewhere("answers.npz", {"accuracy": 0.99}), 0.99),
+    ],
+)
+def test_a_drop_is_from_the_teacher_wherever_that_is(taught_by: TaughtElsewhere | None, before: float | None) -> None:
+    measured = measured_as(control=0.2, student=0.21)
+
+    assert _before(measured, base="control", taught_by=taught_by, metric="accuracy") == before
+
+
+def test_a_class_that_is_left_out_of_a_set_is_counted_once() -> None:
+    base = np.array([[True, False]] * 10)
+    this = np.array([[True, False]] * 4 + [[False, False]] * 5 + [[False, True]])
+
+    first, second = _sets_with_base(base, this)
+
+    assert first == {"both": 4, "base_alone": 6, "this_alone": 0}
+    assert second == {"both": 0, "base_alone": 0, "this_alone": 1}

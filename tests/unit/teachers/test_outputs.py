@@ -141,3 +141,13 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="cannot be read as a NumPy archive"):
         StoredOutputs(file, samples(), CLASSES)
+
+
+def test_what_it_says_of_another_split_is_on_record_where_it_has_every_row_of_it(tmp_path):
+    whole = samples()
+    train, test = SubsetSamples(whole, np.arange(6)), SubsetSamples(whole, np.array([8, 7]))
+    keyed = StoredOutputs(file_of(tmp_path, logits=LOGITS[:9], keys=content_keys(whole)[:9]), train, CLASSES)
+
+    assert np.array_equal(keyed.on_record(test), LOGITS[[8, 7]])
+    assert keyed.on_record(SubsetSamples(whole, np.array([8, 11]))) is None, "it has no row for the last"
+    assert StoredOutputs(file_of(tmp_path, logits=LOGITS), train, CLASSES).on_record(test) is None
