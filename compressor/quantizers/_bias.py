@@ -90,7 +90,7 @@ def _rounded(weight: NDArray[np.float64], *, cpu: Cpu, per_channel: bool) -> NDA
 
 
 def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
-    """The mean of each channel of some tensors, over samples and places."""
+    """The mean of each channel of some tensors, over rows (samples, or samples times tokens) and places."""
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
     wanted = list(dict.fromkeys(names))
@@ -106,7 +106,7 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
     fed = traced.graph.input[0].name
     asked = [name for name in wanted if name not in inputs]
     sums: dict[str, Any] = dict.fromkeys(wanted, 0.0)
-    count = 0
+    rows = dict.fromkeys(wanted, 0)
     for batch in batches:
         given = session.run(asked, {fed: batch}) if asked else []  # none asked for would mean all
         found = dict(zip(asked, given, strict=True)) | {fed: batch}
@@ -114,8 +114,8 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
             values = found[name].astype(np.float64)
             channel = values.reshape(*values.shape[:2], -1).mean(axis=2)
             sums[name] = sums[name] + channel.sum(axis=0)
-        count += len(batch)
-    return {name: np.asarray(total) / count for name, total in sums.items()}
+            rows[name] += len(channel)
+    return {name: np.asarray(total) / rows[name] for name, total in sums.items()}
 
 
 def _error(made: Qdq, batches: Iterable[NDArray[Any]], file: Path) -> float:

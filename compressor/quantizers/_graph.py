@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import version_converter
+from onnx import numpy_helper, version_converter
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -43,6 +44,7 @@ def prepared(source: Path, scratch: Path) -> Path:
         reason = str(fault).strip().split("\n")[0]
         raise ModelError(f"cannot be prepared for quantization: {reason}", where=str(source)) from fault
     model = onnx.load(file)
+    _fold_factors(model)
     seen: set[str] = set()
     for position, node in enumerate(model.graph.node):
         if not node.name or node.name in seen:
@@ -53,6 +55,24 @@ def prepared(source: Path, scratch: Path) -> Path:
     copy_metadata(original, model)
     onnx.save(model, file)
     return file
+
+
+def _fold_factors(model: Any) -> None:
+    """Multiply the factors of a Gemm into its stored weight and bias, in place: what quantizes it does not read them."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for position, node in enumerate(model.graph.node):
+        if node.op_type != "Gemm":
+            continue
+        for name, place in (("alpha", 1), ("beta", 2)):
+            factor = next((each for each in node.attribute if each.name == name), None)
+            if factor is None or factor.f == 1.0 or len(node.input) <= place or node.input[place] not in stored:
+                continue
+            tensor = stored[node.input[place]]
+            own = f"{tensor.name}.times_{name}_{position}"  # other nodes may share the tensor
+            scaled = numpy_helper.to_array(tensor) * np.float32(factor.f)
+            model.graph.initializer.append(numpy_helper.from_array(scaled, own))
+            node.input[place] = own
+            factor.f = 1.0
 
 
 def _modern(model: Any, source: Path) -> Any:

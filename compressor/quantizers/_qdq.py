@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ class Qdq:
                 self.cpu.reduce_range,
                 _TYPES[self.cpu.weights],
                 _TYPES[self.cpu.activations],
-                self.ranges,
+                copy.deepcopy(self.ranges),  # which are adjusted in place to what is written
                 [],
                 [*keep_float, *self.in_float],
                 operators,
@@ -73,10 +74,40 @@ class Qdq:
                     "WeightSymmetric": True,
                     "ActivationSymmetric": self.cpu.activations == "int8",
                     "OpTypesToExcludeOutputQuantization": operators if self.float_between else [],
+                    "QDQKeepRemovableActivations": _clips_beyond_zero(model),
                 },
             )
             quantizer.quantize_model()
         _graph.save(quantizer.model.model, destination, source=self.float_model)
+
+
+def unsound(float_model: Path, *, per_channel: bool) -> tuple[str, ...]:
+    """Nodes that ONNX Runtime's quantizer would write wrongly, or not at all.
+
+    A softmax gets the range 0 to 1 whatever it gave in calibration: over a thousand places its answers are all rounded to
+    nothing. The biases of a transposed convolution in groups would get as many scales as one group has channels.
+    """
+    found = []
+    for node in onnx.load(float_model).graph.node:
+        groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+        in_groups = node.op_type == "ConvTranspose" and groups > 1 and len(node.input) > 2
+        if node.op_type == "Softmax" or (in_groups and per_channel):
+            found.append(node.name)
+    return tuple(found)
+
+
+def _clips_beyond_zero(model: Any) -> bool:
+    """Whether some Clip has a range without 0, which a quantized tensor always holds: its range cannot stand for that."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Clip":
+            low, high = (
+                float(stored[name]) if name in stored else default
+                for name, default in zip([*node.input[1:], "", ""], (0.0, 0.0), strict=False)
+            )
+            if low > 0 or high < 0:
+                return True
+    return False
 
 
 def _move_biases(model: Any, shifts: Mapping[str, NDArray[np.float32]], *, keep_float: Collection[str]) -> None:

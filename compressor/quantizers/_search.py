@@ -56,6 +56,7 @@ def search(
     faster: Callable[[frozenset[str], frozenset[str]], Interval],
     worst_first: Callable[[frozenset[str]], Sequence[str]],
     lowest: float | None,
+    between: Sequence[str] = (),
 ) -> Found:
     """The variant with the most quantized layers that is not slowed down by any and keeps the metric.
 
@@ -67,6 +68,7 @@ def search(
         faster: Two such sets -> how many times faster the second variant is than the first, measured side by side.
         worst_first: Layers left in float already -> the others, the most harmful for their time first.
         lowest: The least metric that will do; None for any.
+        between: What is quantized beside the layers, which saves no time by itself: additions, activations, pooling.
     """
     kept: frozenset[str] = frozenset()
     best = metric(kept)
@@ -89,9 +91,18 @@ def search(
             kept, best = kept | {layer}, value
         if best >= lowest:
             return Found(kept, best, True, tuple(steps))
+    if between:
+        value = metric(kept.union(between))
+        helps = value > best
+        steps.append(Step(tuple(between), "what lies between layers harms the answers", value, helps))
+        if helps:
+            kept, best = kept.union(between), value
+        if best >= lowest:
+            return Found(kept, best, True, tuple(steps))
     harmful = [layer for layer in order if layer not in kept]
     others = sorted(set(layers) - kept - set(harmful), key=lambda layer: (gain_ms.get(layer, 0.0), layer))
-    tried, best_together = _fewest(kept, [*harmful, *others], metric=metric, lowest=lowest)
+    rest = [name for name in between if name not in kept]
+    tried, best_together = _fewest(kept, [*harmful, *others, *rest], metric=metric, lowest=lowest)
     steps += tried
     if best_together is None:
         return Found(kept, best, False, tuple(steps))

@@ -74,11 +74,12 @@ class Static:
         if not _graph.nodes_of(file, _qdq.LAYERS):
             raise ModelError("there is no convolution or matrix product to quantize", where=str(source))
         float_between, why = self._between(file)
+        unsound = _qdq.unsound(file, per_channel=self.per_channel)
         if float_between:
-            nodes = _graph.weighted_nodes(file, _qdq.LAYERS)
+            nodes = tuple(name for name in _graph.weighted_nodes(file, _qdq.LAYERS) if name not in unsound)
             in_float = tuple(name for name in _graph.nodes_of(file, _qdq.LAYERS) if name not in nodes)
         else:
-            in_float = _graph.probabilities_at_the_end(file, _qdq.LAYERS)
+            in_float = tuple(dict.fromkeys((*_graph.probabilities_at_the_end(file, _qdq.LAYERS), *unsound)))
             nodes = tuple(name for name in _graph.nodes_of(file, _qdq.OPERATORS) if name not in in_float)
         with _graph.kept_quiet():
             ranges = self._ranges(file, calibration, scratch)

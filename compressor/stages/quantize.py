@@ -146,6 +146,7 @@ class _Quantizing(OnMaterial):
             faster=variants.faster,
             worst_first=worst_first,
             lowest=self._lowest,
+            between=[name for name in prepared.nodes if name not in ops],
         )
         prepared.write(self.candidate, keep_float=self.search.keep_float)
         self.layers = [

@@ -128,3 +128,21 @@ def test_without_a_limit_accuracy_is_not_searched_for():
 
 def test_layers_that_harm_nobody_are_not_reverted():
     assert _sensitivity.worst_first({"a": 0.0, "b": -0.1, "c": 0.2}, {}) == ["c"]
+
+
+def test_what_lies_between_layers_goes_back_where_no_layer_helps():
+    world = World()
+    world.metric = lambda kept: 0.9 if "softmax" in kept else 0.5
+    found = search(
+        LAYERS,
+        gain_ms=world.gain,
+        float_ms=10.0,
+        metric=world.metric,
+        faster=world.faster,
+        worst_first=world.worst_first,
+        lowest=0.89,
+        between=("add", "softmax"),
+    )
+
+    assert (found.keep_float, found.within) == ({"add", "softmax"}, True)
+    assert found.steps[-1].why == "what lies between layers harms the answers"

@@ -226,3 +226,92 @@ def test_int8_may_be_asked_for_between_the_layers_of_a_transformer(transformer, 
 
 def test_a_softmax_at_the_end_makes_no_transformer_of_layers(products, pictures, tmp_path):
     assert "between layers" not in [each.what for each in prepared(products, pictures, tmp_path).decisions]
+
+
+def error(file, source, pixels) -> float:
+    """Mean squared error of the quantized model's answers, over the variance of the float model's."""
+    expected = answers(source, pixels)
+    return float(np.square(answers(file, pixels) - expected).mean() / expected.var())
+
+
+class Crops(nn.Module):
+    """A Gemm that sees four rows for each sample, as in a network that looks at several crops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(48, 16), nn.Linear(64, 5)
+
+    def forward(self, images):
+        return self.last(self.first(images.reshape(-1, 48).abs()).relu().reshape(-1, 64))
+
+
+def test_bias_correction_takes_the_mean_over_rows_and_not_over_samples(pictures, tmp_path):
+    source = write(Crops(), tmp_path / "crops.onnx")
+    options = {"target": "x86-avx2", "per_channel": False}
+
+    plain, corrected = (
+        error(written(source, pictures, tmp_path, correct_bias=wanted, **options), source, pictures.pixels)
+        for wanted in (False, True)
+    )
+
+    assert corrected < plain
+
+
+class SoftPool(nn.Module):
+    """The mean over places, weighted by how much each is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.looks, self.head = nn.Conv2d(3, 16, 1), nn.Conv2d(3, 1, 1), nn.Linear(16, 5)
+
+    def forward(self, images):
+        images = nn.functional.interpolate(images, scale_factor=4)
+        weights = self.looks(images).flatten(2).softmax(dim=2)
+        return self.head((self.features(images).relu().flatten(2) * weights).sum(dim=2))
+
+
+def test_a_softmax_over_many_places_is_not_rounded_to_nothing(pictures, tmp_path):
+    source = write(SoftPool(), tmp_path / "softpool.onnx")
+    file = written(source, pictures, tmp_path)
+
+    assert error(file, source, pictures.pixels) < 0.01
+    assert len(weights_of(file)) == 2, "the convolutions are quantized all the same"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 2.0), (-2.0, -0.3)])
+def test_the_bound_of_a_clamp_that_excludes_zero_is_kept(pictures, tmp_path, low, high):
+    clamp = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardtanh(low, high), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    source = write(nn.Sequential(clamp, nn.Linear(8, 5)), tmp_path / "clamp.onnx")
+
+    assert error(written(source, pictures, tmp_path), source, pictures.pixels) < 0.01
+
+
+def test_what_is_written_does_not_depend_on_what_was_written_before(convolutions, pictures, tmp_path):
+    made = prepared(convolutions, pictures, tmp_path)
+    every_other = made.nodes[::2]
+    made.write(tmp_path / "first.onnx", keep_float=every_other)
+    made.write(tmp_path / "whole.onnx")
+    made.write(tmp_path / "again.onnx", keep_float=every_other)
+
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+
+
+def test_a_transposed_convolution_in_groups_stays_in_float(pictures, tmp_path):
+    up = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 8, 2, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    source = write(nn.Sequential(up, nn.Linear(8, 5)), tmp_path / "up.onnx")
+
+    assert error(written(source, pictures, tmp_path), source, pictures.pixels) < 0.01
+    assert len(weights_of(written(source, pictures, tmp_path, per_channel=False))) == 2
+
+
+def test_the_factors_of_a_product_are_in_its_weights(pictures, tmp_path):
+    source = write(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), tmp_path / "factors.onnx")
+    model = onnx.load(source)
+    (product,) = (node for node in model.graph.node if node.op_type == "Gemm")
+    del product.attribute[:]
+    product.attribute.extend(
+        onnx.helper.make_attribute(*each) for each in (("alpha", 0.5), ("beta", 3.0), ("transB", 1))
+    )
+    onnx.save(model, source)
+
+    assert error(written(source, pictures, tmp_path, correct_bias=True), source, pictures.pixels) < 0.01
