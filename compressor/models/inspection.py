@@ -10,6 +10,7 @@ Not covered: how long anything takes (`measure/clock.py`).
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ _WEIGHT_INPUT: Mapping[str, int] = {
     "MatMul": 1,
     "MatMulInteger": 1,
     "QLinearMatMul": 3,
+    "ConvTranspose": 1,
 }
+# Operators with products that are not counted: of a model that has one nothing is told rather than too little.
+_NOT_COUNTED = frozenset({"LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention"})
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,21 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with counter, sdpa_kernel(SDPBackend.MATH):
+        with counter, sdpa_kernel(SDPBackend.MATH), _without_onednn():  # so is an LSTM as oneDNN runs it
             _run_on_zeros(network, input_shape)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return int(counter.get_total_flops()) // 2 or None
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # said on the way, of Intel GPUs
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def widths(whole: nn.Module, cut: nn.Module) -> list[dict[str, Any]]:
@@ -404,6 +418,8 @@ def _onnx_macs(model: ModelProto) -> int | None:
         return None
     shapes: dict[str, tuple[int | str, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     shapes |= {fact.name: fact.shape for fact in map(_tensor_fact, [*graph.input, *graph.value_info, *graph.output])}
+    if any(node.op_type in _NOT_COUNTED for node in _nodes(graph)):
+        return None
     counts = [_node_macs(node, shapes) for node in _nodes(graph) if node.op_type in _WEIGHT_INPUT]
     known = [count for count in counts if count is not None]
     return sum(known) // batch if known and len(known) == len(counts) else None
@@ -415,7 +431,12 @@ def _node_macs(node: NodeProto, shapes: Mapping[str, tuple[int | str, ...]]) -> 
     factor = shapes.get(node.input[_WEIGHT_INPUT[node.op_type]])
     if output is None or factor is None or len(factor) < 2:
         return None
-    if "Conv" in node.op_type:
+    if node.op_type == "ConvTranspose":  # each input is multiplied with a kernel for each output channel
+        output = shapes.get(node.input[0])
+        length = factor[1:]  # [in, out / groups, *kernel]
+        if output is None:
+            return None
+    elif "Conv" in node.op_type:
         length = factor[1:]  # [out, in / groups, *kernel]
     elif any(attribute.name == "transB" and attribute.i for attribute in node.attribute):
         length = factor[1:2]

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from compressor.errors import ModelError
 from compressor.quantizers._contract import Cpu
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _INPUTS = "rounded_inputs"
 _LEVELS = 255
 _MOMENTUM = 0.02
@@ -41,26 +43,45 @@ class Qat:
         self.per_channel = per_channel
 
     def attach(self, network: nn.Module, *, cpu: Cpu) -> int:
-        """Simulate rounding in every convolution and fully connected layer, in place; returns how many there are."""
-        layers = [module for module in network.modules() if isinstance(module, _LAYERS)]
+        """Simulate rounding in every convolution and fully connected layer, in place; returns how many there are.
+
+        Of `nn.MultiheadAttention` the weights of both projections are rounded and the inputs of the first: it reads the
+        weights of the second without calling it, so what that is given cannot be reached.
+
+        Raises:
+            ModelError: A weight is computed from others (weight or spectral norm), so that it cannot be trained as it is.
+        """
+        layers = {path: module for path, module in network.named_modules() if isinstance(module, _LAYERS)}
+        attentions = {path: each for path, each in network.named_modules() if isinstance(each, nn.MultiheadAttention)}
+        for path, layer in layers.items():
+            if parametrize.is_parametrized(layer) or "weight" not in layer._parameters:
+                hint = "take weight_norm or spectral_norm out of the network first, or --method static"
+                raise ModelError("its weight is computed from others; it cannot be rounded", where=path, hint=hint)
         largest = 64 if cpu.reduce_range else 127
-        for layer in layers:
-            parametrize.register_parametrization(layer, "weight", _RoundedWeight(largest, per_channel=self.per_channel))
-            layer.add_module(_INPUTS, _RoundedInputs())
-            layer.register_forward_pre_hook(_round_inputs)
+        unreached = {f"{path}.out_proj" if path else "out_proj" for path in attentions}
+        weights: list[tuple[str, nn.Module, str]] = [(path, layer, "weight") for path, layer in layers.items()]
+        weights += [(path, each, name) for path, each in attentions.items() for name in _weights_of(each)]
+        for path, module, name in weights:
+            parametrize.register_parametrization(module, name, _RoundedWeight(largest, per_channel=self.per_channel))
+            if path not in unreached and not hasattr(module, _INPUTS):
+                module.add_module(_INPUTS, _RoundedInputs(symmetric=cpu.activations == "int8"))
+                module.register_forward_pre_hook(_round_attended if path in attentions else _round_inputs)
         return len(layers)
 
     def detach(self, network: nn.Module) -> None:
         """Take the simulation out again, in place; weights stay as they were trained, not rounded."""
         for layer in network.modules():
-            if parametrize.is_parametrized(layer, "weight") and hasattr(layer, _INPUTS):
-                parametrized: Any = layer.parametrizations
-                original = parametrized.weight.original.detach().clone()
-                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-                layer.weight = nn.Parameter(original)
+            for name in ("weight", *_PROJECTIONS):
+                if parametrize.is_parametrized(layer, name):
+                    parametrized: Any = layer.parametrizations
+                    original = parametrized[name].original.detach().clone()
+                    parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+                    setattr(layer, name, nn.Parameter(original))
+            if hasattr(layer, _INPUTS):
                 delattr(layer, _INPUTS)
-                for key in [key for key, hook in layer._forward_pre_hooks.items() if hook is _round_inputs]:
-                    del layer._forward_pre_hooks[key]
+            hooks = layer._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if hook in (_round_inputs, _round_attended)]:
+                del hooks[key]
 
 
 class _RoundedWeight(nn.Module):
@@ -80,14 +101,19 @@ class _RoundedWeight(nn.Module):
 
 
 class _RoundedInputs(nn.Module):
-    """Activations on the grid of 8 bits between the least and the largest value, as averaged over training so far."""
+    """Activations on the grid of 8 bits between the least and the largest value, as averaged over training so far.
+
+    Args:
+        symmetric: Around 0, as signed activations are written.
+    """
 
     low: Tensor
     high: Tensor
     seen: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, symmetric: bool = False) -> None:
         super().__init__()
+        self.symmetric = symmetric
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -96,9 +122,13 @@ class _RoundedInputs(nn.Module):
         """The rounded values; the gradient is that of the values themselves, none outside the range."""
         if self.training:
             self._look(values.detach())
-        scale = ((self.high - self.low) / _LEVELS).clamp_min(1e-12)
-        kept = values.clamp(self.low, self.high)
-        zero = (-self.low / scale).round()
+        low, high = self.low, self.high
+        if self.symmetric:
+            high = torch.maximum(high, -low)
+            low = -high
+        scale = ((high - low) / _LEVELS).clamp_min(1e-12)
+        kept = values.clamp(low, high)
+        zero = (-low / scale).round()
         rounded = ((kept / scale + zero).round().clamp(0, _LEVELS) - zero) * scale
         return kept + (rounded - kept).detach()
 
@@ -113,3 +143,15 @@ class _RoundedInputs(nn.Module):
 
 def _round_inputs(layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     return (getattr(layer, _INPUTS)(given[0]), *given[1:])
+
+
+def _round_attended(attention: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Round queries, keys and values; those that are one tensor stay one, which `nn.MultiheadAttention` looks at."""
+    different = {id(each): each for each in given[:3]}
+    rounded = {number: getattr(attention, _INPUTS)(each) for number, each in different.items()}
+    return (*(rounded[id(each)] for each in given[:3]), *given[3:])
+
+
+def _weights_of(attention: nn.MultiheadAttention) -> list[str]:
+    """The projections into an attention that it has: one for all, or one each."""
+    return [name for name in _PROJECTIONS if attention._parameters.get(name) is not None]

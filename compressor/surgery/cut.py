@@ -36,8 +36,8 @@ class Group:
     Attributes:
         name: Dotted path of its first layer, the one whose outputs are cut.
         layers: Dotted paths of every layer whose outputs go with it.
-        width: Units now: channels, heads of an attention, or places in each group of a grouped convolution and in each head
-            of `nn.MultiheadAttention`.
+        width: Units now: channels, heads of an attention, or places in each group of a grouped convolution, in each head
+            of `nn.MultiheadAttention` and in each part of a layer whose outputs are gated by one another.
         unit: Channels of a unit.
         shape: Equal for groups of equal layers at equal resolution.
         heads: Whether a unit is a head of the attention at `name`.
@@ -54,7 +54,7 @@ class Group:
         """Channels of the first layer that make up `units`, sorted.
 
         A head is a run of channels; a unit of a grouped convolution is one channel of each of its groups, so that the
-        groups stay of equal size, and so are the heads of `nn.MultiheadAttention`.
+        groups stay of equal size, and so are the heads of `nn.MultiheadAttention` and the halves of a SwiGLU.
         """
         if self.heads:
             found = [int(unit) * self.unit + offset for unit in units for offset in range(self.unit)]
@@ -159,27 +159,33 @@ class Prunable:
         if _shapes(answer) != _shapes(self._answer):
             raise ModelError(f"cutting {', '.join(names[:3])} changes the output's shape", where="prune")
 
-    def _compare_with_silenced(self, pruned: nn.Module, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
+    def _compare_with_silenced(self, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
         """See that channels that are gone leave the answer that channels leave which nobody listens to.
 
         A network that pads or shifts channels can be cut so that it still runs, with its channels out of step. Where a
-        norm is taken over channels, or their number scales an attention, fewer of them give another answer by right, and
-        nothing can be compared.
+        norm is taken over channels, or their number scales an attention, fewer of them give another answer by right: such
+        groups cannot be compared, and are left whole here.
 
         Raises:
-            ModelError: The answers differ.
+            ModelError: The answers differ, or the cut could not be followed.
         """
         silenced = copy.deepcopy(self._module)
         graph = _graph(silenced, self._example, of_copy=True)
         modules = dict(silenced.named_modules())
+        comparable = []
         for group, kept in wanted:
             gone = np.setdiff1d(np.arange(group.width), kept)
             traced = _traced(graph, group, modules, group.channels(gone))
             if any(isinstance(each.dep.target.module, _OVER_CHANNELS) for each in traced):
-                return
+                continue
+            comparable.append((group, kept))
             for each in traced:
                 if graph.is_in_channel_pruning_fn(each.dep.handler):
-                    _silence(each.dep.target.module, list(each.idxs))
+                    try:
+                        _silence(each.dep.target.module, list(each.idxs))
+                    except _FAULTS as fault:
+                        raise _cannot_be_cut(group.name, fault) from fault
+        pruned = self._cut(comparable)
         with _quiet(), torch.no_grad():
             expected, found = _numbers(silenced(self._example)), _numbers(pruned(self._example))
         if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.std()) + 1e-6):
@@ -204,8 +210,8 @@ class Prunable:
             return []
         wanted = [(group, _three_quarters(group)) for group in groups]
         try:
-            pruned = self._cut(wanted)
-            self._compare_with_silenced(pruned, wanted)
+            self._cut(wanted)
+            self._compare_with_silenced(wanted)
         except ModelError as refusal:
             if len(groups) == 1:
                 self.spared |= dict.fromkeys(groups[0].layers, _reason(refusal))
@@ -239,10 +245,22 @@ def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tupl
         if inside_attention & set(cut):
             continue
         layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
-        unit = math.lcm(*(_channel_parts(each.dep.target.module) for each in traced))
+        unit = math.lcm(_gated_parts(graph, layer, width), *(_channel_parts(each.dep.target.module) for each in traced))
         if width % unit == 0:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
     return found
+
+
+def _gated_parts(graph: Any, layer: nn.Module, width: int) -> int:
+    """In how many parts a layer's outputs are split that only go together, as the halves of a gate do; 1 for none."""
+    traced = graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, [0])
+    own = [
+        each for each in traced if each.dep.target.module is layer and graph.is_out_channel_pruning_fn(each.dep.handler)
+    ]
+    together = sorted({int(channel) for each in own for channel in each.idxs})
+    parts = len(together)
+    even = [number * width // parts for number in range(parts)]
+    return parts if width % parts == 0 and together == even else 1
 
 
 def _head_groups(module: nn.Module, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
@@ -267,9 +285,12 @@ def _three_quarters(group: Group) -> NDArray[np.int64]:
 
 def _silence(layer: nn.Module, channels: list[int]) -> None:
     """Make a layer deaf to some of its inputs, in place."""
-    if not isinstance(layer, _ROOTS):
-        return
     with torch.no_grad():
+        if isinstance(layer, nn.RNNBase):
+            for direction in ("", "_reverse") if layer.bidirectional else ("",):
+                getattr(layer, f"weight_ih_l0{direction}")[:, channels] = 0
+        if not isinstance(layer, _ROOTS):
+            return
         if isinstance(layer, nn.Linear) or layer.groups == 1:
             weight = layer.weight.transpose(0, 1) if not getattr(layer, "transposed", False) else layer.weight
             weight[channels] = 0

@@ -40,15 +40,21 @@ def widths(
     relative = {group.name: scores[group.name] / max(float(scores[group.name].mean()), 1e-12) for group in groups}
     keep: dict[str, NDArray[np.int64]] = {}
     for competing in _contests(groups, how):
-        everyone = np.concatenate([relative[group.name] for group in competing])
-        stay = round(share * len(everyone))
-        threshold = np.sort(everyone)[::-1][stay - 1] if stay else np.inf
-        for group in competing:
-            wanted = int((relative[group.name] >= threshold).sum())
+        counts = _winners([relative[group.name] for group in competing], share=share)
+        for group, wanted in zip(competing, counts, strict=True):
             width = rounded(wanted, group, round_to=round_to, least=least)
             if width < group.width:
                 keep[group.name] = best(scores[group.name], width)
     return keep
+
+
+def _winners(scores: Sequence[NDArray[np.float64]], *, share: float) -> list[int]:
+    """How many of each group are among the best `share` of all; equal scores stay in the same share of each group."""
+    everyone = np.concatenate(scores)
+    owner = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
+    place = np.concatenate([np.argsort(np.argsort(-each, kind="stable")) / len(each) for each in scores])
+    order = np.lexsort((place, -everyone))[: round(share * len(everyone))]
+    return [int(count) for count in np.bincount(owner[order], minlength=len(scores))]
 
 
 def best(scores: NDArray[np.float64], width: int) -> NDArray[np.int64]:

@@ -56,6 +56,34 @@ def test_attention_counts_its_products() -> None:
     assert inspection.count_macs(attention, (5, 8)) == projections + feed_forward + products
 
 
+def test_macs_of_an_lstm_are_counted_at_every_step() -> None:
+    lstm = nn.Sequential(nn.LSTM(16, 32, batch_first=True))
+
+    assert inspection.count_macs(lstm, (10, 16)) == 10 * 4 * 32 * (16 + 32)
+
+
+def test_macs_of_a_transposed_convolution_are_those_of_its_inputs(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2), nn.Flatten())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (torch.zeros(1, 6, 8, 8),), str(tmp_path / "up.onnx"), dynamo=False)
+
+    assert inspection.inspect_onnx(tmp_path / "up.onnx").macs == 6 * 64 * 2 * 9
+    assert inspection.count_macs(network, (6, 8, 8)) == 6 * 64 * 2 * 9
+
+
+def test_of_an_onnx_model_with_an_lstm_no_macs_are_told_rather_than_too_few(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("LSTM", ["input", "w", "r"], ["", "logits"], hidden_size=8)
+    values = [
+        onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (("input", [5, 1, 4]), ("logits", None))
+    ]
+    weights = [onnx.numpy_helper.from_array(np.zeros((1, 32, n), np.float32), name) for name, n in (("w", 4), ("r", 8))]
+    graph = onnx.helper.make_graph([node], "lstm", values[:1], values[1:], weights)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "l.onnx")
+
+    assert inspection.inspect_onnx(tmp_path / "l.onnx").macs is None
+
+
 def test_a_network_that_multiplies_nothing_has_no_macs() -> None:
     assert inspection.count_macs(nn.Flatten(), (1, 8, 8)) is None
 

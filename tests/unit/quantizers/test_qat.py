@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.errors import ModelError
 from compressor.quantizers._targets import cpu
 from compressor.quantizers.qat import Qat
 
@@ -83,3 +84,53 @@ def test_rounding_is_part_of_the_state_so_that_a_run_can_go_on(network):
     again.load_state_dict(network.state_dict())
 
     assert torch.equal(again.eval()(IMAGES), network.eval()(IMAGES))
+
+
+def test_signed_activations_lie_on_a_grid_around_zero(network):
+    Qat().attach(network, cpu=cpu("arm64"))
+    network.train()(IMAGES.relu())
+    rounded = network[0].rounded_inputs.eval()(IMAGES.relu())
+
+    step = IMAGES.max() * 2 / 255
+    assert len(rounded.unique()) <= 129, "half of the grid is for values that are never there"
+    assert (rounded - IMAGES.relu()).abs().max() <= step
+
+
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.head(self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1))
+
+
+def test_both_projections_of_an_attention_are_rounded_and_left_as_they_were():
+    torch.manual_seed(0)
+    network, tokens = Attends(), torch.randn(4, 5, 8)
+    before = copy.deepcopy(network).eval()(tokens)
+    method = Qat()
+    method.attach(network, cpu=cpu("x86-vnni"))
+    network.train()(tokens).sum().backward()
+
+    inputs = network.attention.rounded_inputs
+    assert int(inputs.seen) == 1
+    assert network.attention.parametrizations.in_proj_weight.original.grad.abs().sum() > 0
+    assert not torch.equal(
+        network.attention.out_proj.weight, network.attention.out_proj.parametrizations.weight.original
+    )
+    assert all(int(each.seen) == 1 for each in network.modules() if hasattr(each, "seen")), (
+        "what is never asked is not there"
+    )
+
+    method.detach(network)
+    assert torch.equal(network.eval()(tokens), before)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_is_computed_from_others_is_refused_before_training(norm):
+    network = nn.Sequential(nn.Flatten(), norm(nn.Linear(192, 4)))
+
+    with pytest.raises(ModelError, match=r"^1: its weight is computed from others.*--method static"):
+        Qat().attach(network, cpu=cpu("x86-vnni"))

@@ -304,3 +304,76 @@ def test_each_head_of_an_attention_loses_the_same_places():
     assert torch.equal(pruned.attention.out_proj.weight, network.attention.out_proj.weight[kept][:, kept])
     queries = network.attention.in_proj_weight[:48]
     assert torch.equal(pruned.attention.in_proj_weight[:24], queries[kept][:, kept])
+
+
+class Gated(nn.Module):
+    """A layer one half of whose outputs gates the other."""
+
+    def __init__(self, *, whole: bool = False) -> None:
+        super().__init__()
+        self.both, self.mix, self.head = nn.Conv2d(3, 32, 1), nn.Conv2d(16, 12, 1), nn.Linear(12, 5)
+        self.whole = whole
+
+    def forward(self, images):
+        found = self.both(images)
+        if self.whole:
+            return self.head(self.mix(F.glu(found, 1)).relu().mean((2, 3)))
+        value, gate = found.chunk(2, 1)
+        return self.head(self.mix(value * gate.sigmoid()).relu().mean((2, 3)))
+
+
+def test_the_halves_of_a_gate_are_cut_together():
+    prunable = Prunable(Gated().eval(), torch.randn(2, 3, 8, 8))
+    group = next(group for group in prunable.groups if group.name == "both")
+
+    pruned = prunable.cut({"both": np.arange(4)})
+
+    assert (group.width, group.unit, group.channels(np.array([3]))) == (16, 2, [3, 19])
+    assert (pruned.both.out_channels, pruned.mix.in_channels) == (8, 4)
+    assert len(prunable.score(L1())["both"]) == 16
+
+
+def test_a_gate_that_cannot_be_followed_is_spared():
+    prunable = Prunable(Gated(whole=True).eval(), torch.randn(2, 3, 8, 8))
+
+    assert [group.name for group in prunable.groups] == ["mix"]
+    assert "does not run when both is cut" in prunable.spared["both"]
+
+
+class Shuffled(nn.Module):
+    """Channels that change places in the forward, beside a layer with a norm over channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 1)
+        self.wide, self.norm, self.head = nn.Linear(16, 24), nn.LayerNorm(24), nn.Linear(24, 5)
+
+    def forward(self, images):
+        found = F.channel_shuffle(self.first(images).relu(), 4)
+        return self.head(self.norm(self.wide(self.second(found).mean((2, 3)))))
+
+
+def test_a_norm_in_one_group_does_not_hide_that_another_comes_out_of_step():
+    prunable = Prunable(Shuffled().eval(), torch.randn(2, 3, 8, 8))
+
+    assert "out of step" in prunable.spared["first"]
+    assert "wide" in [group.name for group in prunable.groups]
+
+
+class Sequenced(nn.Module):
+    """A convolution that an LSTM reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(4, 16, 3), nn.Linear(24, 5)
+        self.lstm = nn.LSTM(16, 12, batch_first=True, bidirectional=True)
+
+    def forward(self, series):
+        return self.head(self.lstm(self.conv(series).relu().transpose(1, 2))[0][:, -1])
+
+
+def test_what_an_lstm_reads_can_be_cut():
+    prunable = Prunable(Sequenced().eval(), torch.randn(2, 4, 10))
+
+    assert [group.name for group in prunable.groups] == ["conv"]
+    assert prunable.cut({"conv": np.arange(8)}).lstm.input_size == 8

@@ -77,3 +77,11 @@ def test_everything_stays_when_all_is_asked_for():
 
 def test_the_best_are_the_largest_in_their_order():
     assert best(np.array([0.5, 3.0, 0.1, 2.0]), 2).tolist() == [1, 3]
+
+
+def test_of_equal_scores_as_many_stay_as_are_asked_for_and_in_the_same_share_of_each_group():
+    wide, narrow = Group("wide", 32), Group("narrow", 8)
+    scores = {"wide": np.ones(32), "narrow": np.full(8, 5.0)}
+
+    assert kept([wide, narrow], scores, share=0.5) == {"wide": 16, "narrow": 4}
+    assert kept([wide, narrow], scores, share=0.25) == {"wide": 8, "narrow": 2}
