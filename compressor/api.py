@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor import artifact, console, opening, pipeline, preflight
 from compressor import recipe as recipes
-from compressor.artifact import Artifact
+from compressor.artifact import Artifact, Decision
 from compressor.data import guess
 from compressor.errors import InputError, ModelError, RecipeError
 from compressor.files import replacing
@@ -663,12 +663,9 @@ def evaluate(
         raise InputError(f"there is no split '{split}' here", where="--split", hint="write train, val or test")
     if made_with is not None:
         require_same_classes(made_with, dataset, what="network")
-    runtime, title, decisions = _runtime_for(settings, current)
+    answer, title, decisions = _answering(settings, current)
     asked = splits if save_outputs is not None else {split: splits[split]}
-    try:
-        answers = {name: accuracy.predict(runtime, samples) for name, samples in asked.items()}
-    finally:
-        runtime.close()
+    answers = {name: accuracy.predict(answer, samples) for name, samples in asked.items()}
     judged = np.flatnonzero(splits[split].labels >= 0)  # a training sample may have none
     logits_NK, labels_N = answers[split][judged], splits[split].labels[judged]
     current.task.check_outputs(logits_NK.shape, len(dataset.classes))
@@ -686,10 +683,10 @@ def measurements_of(made: Artifact) -> dict[str, Any]:
     return found
 
 
-def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:
-    """A runtime that answers for any model: ONNX Runtime for ONNX, PyTorch for the rest."""
-    from compressor.runtimes.ort_cpu import OrtCpu
+def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:
+    """What answers for any model: ONNX Runtime for ONNX, fed as it would be as a teacher, PyTorch for the rest."""
     from compressor.runtimes.torch import TorchEager
+    from compressor.stages.adopt import onnx_as_fed
     from compressor.training.start import network_for
 
     assert settings.teacher is not None
@@ -699,9 +696,8 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
     )
     if is_onnx:
         assert spec.path is not None
-        runtime = OrtCpu()
-        runtime.load(spec.path)
-        return runtime, spec.title, []
+        fed, why = onnx_as_fed(spec.path, settings.teacher.normalise, dataset=current.dataset)
+        return fed, spec.title, _plain(why)
     loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0)
     if not loaded.trained:
         raise ModelError(
@@ -709,8 +705,11 @@ def _runtime_for(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[st
             where=settings.teacher.model,
             hint="give the weights, and the architecture with --arch",
         )
-    plain = [{"what": d.what, "choice": d.choice, "reason": d.reason} for d in decisions]
-    return TorchEager.from_network(loaded.network), loaded.title, plain
+    return TorchEager.from_network(loaded.network), loaded.title, _plain(decisions)
+
+
+def _plain(decisions: Sequence[Decision]) -> list[dict[str, str]]:
+    return [{"what": each.what, "choice": each.choice, "reason": each.reason} for each in decisions]
 
 
 def _run(raw: Mapping[str, Any], assignments: Sequence[str], command: str, *, source: str = "command line") -> Run:

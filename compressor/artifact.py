@@ -9,6 +9,7 @@ Not covered: what a network's payload looks like (`models/checkpoint.py`).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -276,6 +277,10 @@ def content_key(made: Artifact) -> str:
     return key_of(key=made.manifest.key, files=dict(made.manifest.files))
 
 
+ELSEWHERE = "choose another place with --runs DIR (report: --out DIR), or copy the run's folder to one"
+"""What helps where a place cannot be written."""
+
+
 @contextmanager
 def folder_for(final: Path) -> Iterator[Path]:
     """A temporary folder to fill; it is thrown away unless `seal` has put it in its final place.
@@ -295,13 +300,12 @@ def folder_for(final: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         temporary.mkdir(parents=True)
     except OSError as fault:
-        raise ArtifactError(
-            f"cannot write here: {fault.strerror}", where=str(final.parent), hint="choose another place with --runs DIR"
-        ) from fault
+        raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(final.parent), hint=ELSEWHERE) from fault
     try:
         yield temporary
     except OSError as fault:
-        raise ArtifactError(f"cannot write: {fault.strerror or fault}", where=str(final)) from fault
+        hint = "make room; the same line goes on" if fault.errno == errno.ENOSPC else ELSEWHERE
+        raise ArtifactError(f"cannot write: {fault.strerror or fault}", where=str(final), hint=hint) from fault
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,7 +1,8 @@
 """Every fault of a recipe that can be found before anything is spent: `compress check`, and the first thing of every run.
 
 The recipe's own faults (names, options, ranges, order) are found by `recipe.faults`; here come those that only the files
-can tell: is it there, what is it, and is that what its use needs? Without torch.
+can tell: is it there, what is it, and is that what its use needs? Without torch, until members are tried with options that
+were stated for them, which happens last.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 
 from compressor import artifact, registry, trust
 from compressor import recipe as recipes
-from compressor.errors import CompressError, Fault
+from compressor.errors import CompressError, Fault, InputError
 from compressor.models import spec as specs
 
 
 def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
-    """Every fault of a recipe that can be found without torch: names, options, ranges, order, files and what they are.
+    """Every fault of a recipe that can be found before anything runs: names, options, ranges, order, files, what they are.
 
     Args:
         raw: The recipe as plain data.
@@ -37,8 +38,42 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     for key in ("source", "unlabelled"):
         if isinstance(data, Mapping) and isinstance(data.get(key), str):
             found += data_faults(data[key], where=f"data.{key}")
+    if not found:
+        found += _refused_options(raw)
     elsewhere = file is not None and file.resolve().parent != Path.cwd()
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
+
+
+def _refused_options(raw: Mapping[str, Any]) -> list[Fault]:
+    """What members of families say to the options that are stated for them; code of the user's own is not run here."""
+    found = []
+    for section in ("distill", "prune", "quantize"):
+        table = recipes.table_of(raw, section)
+        listed = table.get("losses")
+        for index, entry in enumerate(listed if isinstance(listed, list | tuple) else ()):
+            loss = recipes.LossSettings.model_validate(entry)
+            at_its_end = {name: ramp.end for name, ramp in loss.ramps.items()}
+            for options in (loss.options, {**loss.options, **at_its_end}):
+                found += _refused("losses", loss.name, options, where=f"{section}.losses.{index}")
+    quantize, prune = recipes.table_of(raw, "quantize"), recipes.table_of(raw, "prune")
+    if quantize.get("method") != "qat":
+        stated = recipes.table_of(quantize, "options")
+        found += _refused("quantizers", quantize.get("method", "static"), stated, where="quantize.options")
+    if "criterion" in prune:
+        stated = recipes.table_of(prune, "criterion_options")
+        found += _refused("criteria", prune["criterion"], stated, where="prune.criterion_options")
+    return list(dict.fromkeys(found))
+
+
+def _refused(family: str, name: str, options: Mapping[str, Any], *, where: str) -> list[Fault]:
+    if not options or ":" in name:
+        return []
+    try:
+        registry.find(family, name).load()(**options)
+    except InputError as fault:
+        option = (fault.where or "").rpartition(".")[2]
+        return [Fault(f"{where}.{option}" if option else where, fault.message, fault.hint)]
+    return []
 
 
 def _each(place: str, tables: object, *, learns: bool) -> list[Fault]:

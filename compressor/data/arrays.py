@@ -158,7 +158,8 @@ def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where:
         raise DataError(f"{name} holds NaN or infinity", where=where)
     if array.ndim == 2:
         return array.astype(np.float32)
-    if array.ndim == 3:
+    is_grey = array.ndim == 3
+    if is_grey:
         array = array[:, None]
     elif channels_axis == 3 and array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)
@@ -169,9 +170,10 @@ def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where:
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if low < 0.0 or high > 1.0:
         raise DataError(
-            f"{name} holds float images from {low:g} to {high:g}",
+            f"{name} holds float {'grey ' if is_grey else ''}images from {low:g} to {high:g}",
             where=where,
-            hint="scale them to 0-1 or give uint8; the network's own normalisation comes later (teacher.normalise)",
+            hint="scale them to 0-1 or give uint8; the network's own normalisation comes later (teacher.normalise)"
+            + ("; rows of numbers that are no image are given flat, [N, F]" if is_grey else ""),
         )
     return np.ascontiguousarray(array, dtype=np.float32)
 

@@ -42,6 +42,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         digest.update(b"test" + positions.tobytes())
         how = _how_drawn(splits)
         decisions.append(_split_decision("test", positions, splits.train, settings.test_share, settings, how=how))
+    of_test = digest.hexdigest()
     if val is None and settings.val_share == 0:
         decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
     elif val is None and not (train.labels >= 0).any():
@@ -70,6 +71,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         val=val,
         test=test,
         fingerprint=digest.hexdigest(),
+        test_fingerprint=of_test,
         decisions=tuple(decisions),
         label_sets=splits.label_sets,
         targets=splits.targets,

@@ -59,7 +59,15 @@ def of_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     assert train is not None
     assert test is not None
     fingerprint = hashlib.sha256(f"{dataset.fingerprint}:{list(names)}".encode()).hexdigest()
-    return replace(dataset, classes=tuple(names), train=train, val=splits["val"], test=test, fingerprint=fingerprint)
+    return replace(
+        dataset,
+        classes=tuple(names),
+        train=train,
+        val=splits["val"],
+        test=test,
+        fingerprint=fingerprint,
+        test_fingerprint="",  # of another task: it is compared as a whole
+    )
 
 
 DUSTBIN = "(other)"
@@ -109,7 +117,15 @@ def with_dustbin(dataset: Dataset, classes: Sequence[int], *, seed: int) -> tupl
     assert test is not None
     named = (*(dataset.classes[each] for each in classes), DUSTBIN)
     fingerprint = hashlib.sha256(f"{dataset.fingerprint}:{list(classes)}:{seed}".encode()).hexdigest()
-    made = replace(dataset, classes=named, train=train, val=splits["val"], test=test, fingerprint=fingerprint)
+    made = replace(
+        dataset,
+        classes=named,
+        train=train,
+        val=splits["val"],
+        test=test,
+        fingerprint=fingerprint,
+        test_fingerprint="",
+    )
     return made, oversampled
 
 

@@ -168,6 +168,7 @@ class Dataset:
         label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
         targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
             the names of the K numbers.
+        test_fingerprint: SHA-256 (hex) of the content and of which samples are for testing, whatever the others are for.
     """
 
     source: str
@@ -179,6 +180,7 @@ class Dataset:
     decisions: tuple[Decision, ...]
     label_sets: bool = False
     targets: NDArray[np.float32] | None = None
+    test_fingerprint: str = ""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -212,6 +214,7 @@ class Dataset:
         return {
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "test_fingerprint": self.test_fingerprint,
             "classes": list(self.classes),
             "sizes": {
                 "train": len(self.train),

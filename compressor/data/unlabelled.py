@@ -41,7 +41,7 @@ def append(train: Samples, settings: DataSettings) -> tuple[Samples, Splits, tup
             where=settings.unlabelled,
             hint=f"data.unlabelled_options.{_AS_LARGE} brings them to a size" if takes_size else "give some like them",
         )
-    decisions = [*chosen, *read.decisions]
+    decisions = [*chosen, *(replace(each, what=_of_unlabelled(each.what)) for each in read.decisions)]
     decisions.append(
         Decision(
             "unlabelled samples", f"{len(others)} beside {len(train)}", f"data.unlabelled is {settings.unlabelled}"
@@ -97,6 +97,10 @@ def for_labels_alone(dataset: Dataset, *, as_many_steps: bool) -> tuple[Dataset,
         told += f", {whole / count:.3g} times in an epoch"
         reason += "; an epoch has as many steps as the student's"
     return replace(dataset, train=few), (Decision("training samples", told, reason),)
+
+
+def _of_unlabelled(what: str) -> str:
+    return what.replace("data.options", "data.unlabelled_options", 1)
 
 
 def _options(settings: DataSettings, sample_shape: Sequence[int]) -> tuple[dict[str, object], tuple[Decision, ...]]:

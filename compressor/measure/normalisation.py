@@ -135,6 +135,8 @@ def most_accurate(
     names = [name for name in order if name != "imagenet" or shape[0] == 3] if len(shape) == 3 else ["none", "data"]
     tried = {name: normalisation.named(name, channels=shape[0], statistics=statistics) for name in names}
     given = {name: answers(each) for name, each in tried.items()}
+    if all(np.isnan(each).all() for each in given.values()):
+        raise ModelError(f"the {what} answers NaN to everything: its weights hold NaN or infinity", where=where)
     ranks = {name: score(each, samples.labels) for name, each in given.items()}
     best = max(ranks, key=lambda name: ranks[name])
     scores = {name: metric_value for name, (metric_value, _) in ranks.items()}

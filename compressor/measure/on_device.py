@@ -20,6 +20,7 @@ import os
 import platform
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -73,8 +74,12 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
         return 2
     sys.stdout.write(summary(found) + "\n")
-    with replacing(given.out) as written:
-        written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
+    try:
+        with replacing(given.out) as written:
+            written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
+    except OSError as full:
+        sys.stderr.write(f"error: {given.out}: cannot be written: {full.strerror}\n")
+        return 2
     sys.stdout.write(f"{given.out}\n")
     return 0
 
@@ -114,8 +119,7 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
     unknown = [each for each in profiles if each not in told["profiles"]]
     if unknown:
         raise InputError(f"no profile '{unknown[0]}' here", where="--profiles", hint=", ".join(told["profiles"]))
-    with np.load(pack / "samples.npz", allow_pickle=False) as archive:
-        samples = {key: archive[key] for key in archive.files}
+    samples = _samples(pack / "samples.npz")
     accuracy, parity = _judged(told, files, samples)
     timed, interference = _timed(told, files, samples["inputs"], profiles or list(told["profiles"]), seconds)
     return {
@@ -166,6 +170,14 @@ def _told(pack: Path) -> dict[str, Any]:
     except (OSError, ValueError) as fault:
         raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
     return told
+
+
+def _samples(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        raise InputError(f"cannot be read: {fault}", where=str(file), hint="carry the pack here again") from fault
 
 
 def _judged(

@@ -7,6 +7,8 @@ A network whose code we cannot copy (TorchScript, a torch.export program, a trus
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -52,7 +54,7 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         known = len(builder.options["known"][number])
         members.append(write(place, member, fit=Fit(known, fit.sample_shape)))
     if builder.form not in ("file", combined.FORM):
-        save_file(_plain_state(loaded.network.module), folder / WEIGHTS)
+        _save(_plain_state(loaded.network.module), folder / WEIGHTS)
     if loaded.surgery is not None:
         (folder / SURGERY).write_text(json.dumps(loaded.surgery.as_json()), encoding="utf-8")
     normalisation = loaded.network.normalisation
@@ -148,6 +150,21 @@ def _surgery(folder: Path) -> Surgery | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as fault:
         raise ArtifactError(f"damaged: {fault}", where=str(file)) from fault
     return Surgery.from_json(raw)
+
+
+def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    """Write tensors.
+
+    Raises:
+        OSError: The file cannot be written; safetensors has a fault of its own for that.
+    """
+    try:
+        save_file(tensors, file)
+    except SafetensorError as fault:
+        number = re.search(r"os error (\d+)", str(fault))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from fault
 
 
 def _plain_state(module: nn.Module) -> dict[str, Tensor]:

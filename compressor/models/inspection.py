@@ -144,7 +144,9 @@ def _without_onednn() -> Iterator[None]:
     import torch
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # said on the way, of Intel GPUs
+        warnings.filterwarnings(
+            "ignore", message="TF32 acceleration on top of oneDNN"
+        )  # said on the way, of Intel GPUs
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 

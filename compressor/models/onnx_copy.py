@@ -23,6 +23,13 @@ INPUT = "compress.input"
 _LARGEST = 2**31 - 1  # bytes of one file of protocol buffers
 
 
+def says_its_input(file: Path) -> bool:
+    """Whether a model says what its input is normalised by, or takes bytes, which are not."""
+    model = onnx.load(str(file), load_external_data=False)
+    takes_bytes = any(each.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for each in model.graph.input)
+    return takes_bytes or any(entry.key == INPUT for entry in model.metadata_props)
+
+
 def write_copy(
     file: Path, destination: Path, *, normalisation: Normalisation | None, gives_probabilities: bool, smallest: float
 ) -> None:

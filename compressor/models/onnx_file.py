@@ -138,7 +138,7 @@ def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) ->
     if found != opset:
         why = said.getvalue().strip().split("\n")[-1][:200]
         raise ModelError(
-            f"the exporter wrote opset {found} where {opset} was asked for: {why}",
+            f"the exporter wrote opset {found} where {opset} was asked for" + (f": {why}" if why else ""),
             where="export.opset",
             hint=f"use opset = {found}, which this network can be written in",
         )

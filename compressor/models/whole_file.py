@@ -125,7 +125,7 @@ def _unpickled(path: Path) -> object:
         raise ModelError(
             f"the pickled network needs code that is not here: {fault}",
             where=str(path),
-            hint="put its source beside the file, or give the architecture: --arch file.py:callable",
+            hint="put its source beside the file, or save its state_dict and give the architecture: --arch file.py:callable",
         ) from fault
     except (pickle.UnpicklingError, EOFError, *FOREIGN_FAULTS) as fault:
         raise ModelError(f"the pickle cannot be read: {fault}", where=str(path)) from fault

@@ -108,8 +108,8 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / ".lock").open("w")
         except OSError as fault:
-            hint = "choose another place with --runs DIR"
-            raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(self.folder), hint=hint) from fault
+            problem = f"cannot write here: {fault.strerror}"
+            raise ArtifactError(problem, where=str(self.folder), hint=artifact.ELSEWHERE) from fault
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

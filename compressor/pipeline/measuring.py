@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compressor import console
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Target
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, InputError, ModelError
 from compressor.pipeline.current import ROLES, Role, Run, given
 from compressor.pipeline.keys import content_key, libraries, this_machine
 from compressor.pipeline.students import with_usual_loss
@@ -68,6 +69,7 @@ def compare(current: Run, sources: Mapping[str, Artifact | Path]) -> Artifact:
     """
     from compressor.stages.bench import Candidate
 
+    sources = {title: _as_it_is_fed(current, title, source) for title, source in sources.items()}
     candidates = [
         Candidate(
             _role_in_comparison(position, len(sources)),
@@ -176,6 +178,42 @@ def _require_apart(candidates: Sequence[Candidate]) -> None:
                 message = f"would be measured as {seen[place]} and as {candidate.role}, and is one model"
                 raise ArtifactError(message, where=str(place), hint="name the two networks: compress bench A B")
             seen[place] = candidate.role
+
+
+def _as_it_is_fed(current: Run, title: str, source: Artifact | Path) -> Artifact | Path:
+    """A file from elsewhere that does not say how its input is normalised, as a copy that says what was found out.
+
+    One that knows next to nothing of the data however it is fed is measured as it is: it may be there for its speed.
+    """
+    from compressor.models import onnx_copy
+
+    dataset, stated = current.dataset, current.recipe.teacher.normalise if current.recipe.teacher else "auto"
+    one_class_each = not dataset.label_sets and dataset.targets is None
+    if isinstance(source, Artifact) or not one_class_each or onnx_copy.says_its_input(source):
+        return source
+    file = source
+
+    def make(target: Target) -> Artifact:
+        from compressor.stages.adopt import adopt_onnx as stage
+
+        options: dict[str, Any] = {"outputs": "logits"}  # probabilities are measured as what they are
+        options |= {} if stated == "auto" else {"normalise": stated}
+        return stage(file, options=options, dataset=dataset, task=current.task, target=target)
+
+    name = f"fed-{recipes.safe_name(title)}"
+    settings = current.settings(model=str(source), normalise=stated)
+    try:
+        made = current.link(name, "adopt", name, settings, make, also={"file": content_key(source)})
+    except (ModelError, InputError) as fault:
+        if stated != "auto":
+            raise
+        console.note(f"{title} is measured as it is: {fault.message}")
+        return source
+    for decision in made.manifest.decisions:
+        if decision.what.startswith("teacher's"):
+            what = decision.what.removeprefix("teacher's ")
+            console.note(f"{title}: {what} {decision.choice} — {decision.reason}")
+    return made
 
 
 def _role_in_comparison(position: int, count: int) -> str:

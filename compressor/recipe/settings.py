@@ -126,7 +126,9 @@ class TeacherSettings(ModelSettings):
 class ExportSettings(Settings):
     """`[export]`: the ONNX file and its parity gate."""
 
-    opset: int | Literal["auto"] = Field("auto", description="auto: the exporter's own, see the manifest")
+    opset: Annotated[int, Field(ge=7)] | Literal["auto"] = Field(
+        "auto", description="auto: the exporter's own, see the manifest"
+    )
     input: Literal["float-nchw", "uint8-nhwc"] = Field("float-nchw", description="what the model takes")
     normalise: bool = Field(True, description="bake the input normalisation in (float-nchw then takes 0-1)")
     tolerance: float = Field(1e-3, gt=0.0, description="largest difference, as a share of the spread of the outputs")

@@ -118,7 +118,17 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         label_sets=bool(raw.get("label_sets", False)),
         of_numbers=bool(raw.get("of_numbers", False)),
         compared=compared,
+        outdated=_outdated(bench),
     )
+
+
+def _outdated(bench: Artifact) -> str:
+    """That what was measured is no longer what lies in the run; empty where it is."""
+    replaced = lineage.made_again(bench)
+    if not replaced:
+        return ""
+    has = "has" if len(replaced) == 1 else "have"
+    return f"These numbers are not of what the run holds now: {' and '.join(replaced)} {has} been made again since."
 
 
 def _named(candidate: Candidate, taught: Taught | None) -> Candidate:

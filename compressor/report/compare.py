@@ -110,7 +110,7 @@ def _caveats(reports: Mapping[str, ReportData]) -> tuple[str, ...]:
         found.append("Measured on different runtimes or under different profiles: latencies are not of the same thing.")
     if len({data.metric for data in several}) > 1:
         found.append("Judged by different metrics: they cannot be held against one another.")
-    if len({_data_of(data) for data in several}) > 1:
+    if len(_judged_on(several)) > 1:
         found.append("Judged on different data: accuracies cannot be held against one another.")
     elif any(_data_of(data) is None for data in several):
         found.append("No run records its data: accuracies may be of different samples.")
@@ -127,8 +127,14 @@ def _caveats(reports: Mapping[str, ReportData]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _data_of(data: ReportData) -> str | None:
-    return next((link.data.get("fingerprint") for link in reversed(data.links) if link.stage == "bench"), None)
+def _judged_on(several: list[ReportData]) -> set[str | None]:
+    """What stands for the test samples of each; for those of a whole data set where some do not record them."""
+    of_tests = {_data_of(data, "test_fingerprint") or None for data in several}
+    return {_data_of(data) for data in several} if None in of_tests else of_tests
+
+
+def _data_of(data: ReportData, what: str = "fingerprint") -> str | None:
+    return next((link.data.get(what) for link in reversed(data.links) if link.stage == "bench"), None)
 
 
 def _differing(reports: Mapping[str, ReportData]) -> dict[str, dict[str, str]]:

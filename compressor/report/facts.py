@@ -475,6 +475,7 @@ class ReportData:
         label_sets: Whether a label is a set of classes, written as one number.
         of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
         compared: Whether the candidates are models of any origin that were held against the first, rather than a chain.
+        outdated: That models of the run have been made again since they were measured; empty where they have not.
     """
 
     run: str
@@ -507,6 +508,7 @@ class ReportData:
     label_sets: bool = False
     of_numbers: bool = False
     compared: bool = False
+    outdated: str = ""
 
     @property
     def timed_base(self) -> str:

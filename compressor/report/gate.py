@@ -20,6 +20,7 @@ from compressor.report.facts import ReportData, Timing, find_candidate
 
 _WHERE = "--fail-if"
 _AS_THEY_ARE = ("r2", "mae", "rmse")
+_NEAR_A_HUNDRED = ("accuracy", "teacher_accuracy", "control_accuracy", "agreement")
 
 NAMES: Mapping[str, str] = {
     "accuracy": "metric of the deployed student, percent",
@@ -79,8 +80,10 @@ def check(expression: str, data: ReportData) -> Verdict:
     """Whether `expression` holds for a report.
 
     Raises:
-        InputError: It is no condition, names what nobody knows, or names what was not measured.
+        InputError: It is no condition, names what nobody knows, or names what was not measured; or the run has moved on.
     """
+    if data.outdated:
+        raise InputError(data.outdated, where=_WHERE, hint=f"compress bench {data.folder}")
     typed = expression.strip()
     evaluation = _Evaluation(values(data))
     try:
@@ -164,6 +167,7 @@ class _Evaluation:
 
     def _compared(self, node: ast.Compare, *, wanted: bool) -> bool:
         result, left = True, node.left
+        _refuse_shares(node)
         words = _said(left, self._number(left))
         for kind, right in zip(node.ops, node.comparators, strict=True):
             if type(kind) not in _COMPARE:
@@ -212,6 +216,15 @@ class _Evaluation:
             raise InputError(f"'{name}' was not measured in this run", where=_WHERE, hint=hint)
         hint = registry.nearest(name, list(NAMES), "known:")
         raise InputError(f"no number is called '{name}'", where=_WHERE, hint=hint)
+
+
+def _refuse_shares(node: ast.Compare) -> None:
+    """Refuse to compare a percentage with a share: such a condition would pass, or fail, whatever was measured."""
+    sides = [node.left, *node.comparators]
+    percent = next((each.id for each in sides if isinstance(each, ast.Name) and each.id in _NEAR_A_HUNDRED), None)
+    shares = [each.value for each in sides if isinstance(each, ast.Constant) and isinstance(each.value, float)]
+    if percent is not None and any(0 < share <= 1 for share in shares):
+        raise InputError(f"{percent} is in percent", where=_WHERE, hint=f"write 90 for 90 %, not {shares[0]:g}")
 
 
 def _said(node: ast.expr, value: float) -> str:

@@ -11,6 +11,16 @@ from compressor.artifact import Artifact
 from compressor.report.facts import DecisionFact, Epoch, Link, Missing, Taught
 
 
+def made_again(bench: Artifact) -> tuple[str, ...]:
+    """What was measured and has been replaced by something else since, as its run calls it."""
+    found: dict[str, None] = {}
+    for role, recorded in bench.manifest.parents.items():
+        parent = bench.standing_for(role)
+        if parent is not None and parent.manifest.key != recorded["key"]:
+            found[role.removesuffix("-onnx")] = None
+    return tuple(found)
+
+
 def chain(bench: Artifact) -> tuple[tuple[Artifact, ...], tuple[Missing, ...]]:
     """Every artifact that `bench` came from, oldest first and itself last, and the recorded ones that are gone."""
     found: dict[Path, Artifact] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from compressor import __version__, artifact, registry
+from compressor import __version__, artifact, console, registry
 from compressor.artifact import Artifact, Manifest
 from compressor.errors import InputError, UnknownNameError
 from compressor.report import card, html, markdown
@@ -46,6 +46,8 @@ def write(
     key = key_for(bench, formats=formats, devices=devices)
     started = time.monotonic()
     collected = collect(bench, devices=devices)
+    if collected.outdated:
+        console.note(f"report  {collected.outdated} Measure again: compress bench {collected.folder}")
     with artifact.folder_for(destination) as folder:
         for name in formats:
             (folder / f"report.{name}").write_text(_RENDERERS[name](collected), encoding="utf-8", errors="replace")
@@ -73,9 +75,18 @@ def device_name(file: Path, *, of: Artifact) -> str:
     """
     others = other_models(of, file)
     if others:
-        sentence = f"measured another {' and '.join(others)} than {of.path.parent} holds"
-        raise InputError(sentence, where=str(file), hint=f"compress pack {of.path.parent}, and measure there again")
+        run = of.path.parent
+        sentence = f"measured another {' and '.join(others)} than {run} has measurements of"
+        raise InputError(sentence, where=str(file), hint=_what_brings_them_together(of, run))
     return read_device(file).name
+
+
+def _what_brings_them_together(bench: Artifact, run: Path) -> str:
+    """The next thing to do where a device measured other models: what was packed may be newer than what was measured."""
+    packed = artifact.read(run / "pack") if artifact.is_artifact(run / "pack") else None
+    if packed is not None and packed.manifest.created > bench.manifest.created:
+        return f"compress bench {run} first: what was packed has not been measured here yet"
+    return f"compress pack {run}, and measure there again"
 
 
 def key_for(bench: Artifact, *, formats: tuple[str, ...] = FORMATS, devices: Sequence[Path] = ()) -> str:

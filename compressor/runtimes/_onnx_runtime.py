@@ -93,6 +93,7 @@ class OnnxRuntime:
         self._file: Path | None = None
         self._input_name = ""
         self._sample_shape: tuple[int | str | None, ...] = ()
+        self._batch: int | None = None
         self._normalisation: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._dtype: type[np.generic] = np.float32
         self._metadata: Mapping[str, str] = {}
@@ -136,6 +137,7 @@ class OnnxRuntime:
         self._session, self._file = session, file
         self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self._sample_shape = tuple(inputs[0].shape[1:])
+        self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
         self._metadata = dict(session.get_modelmeta().custom_metadata_map)
         self._normalisation = _outside_normalisation(self._metadata)
 
@@ -143,6 +145,11 @@ class OnnxRuntime:
     def takes_bytes(self) -> bool:
         """Whether the loaded model takes pixels as they are stored, uint8 0-255."""
         return self._dtype is np.uint8
+
+    @property
+    def batch(self) -> int | None:
+        """The one batch size that the loaded model takes; None where it takes any."""
+        return self._batch
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -158,6 +165,8 @@ class OnnxRuntime:
         self._loaded()
         assert self._file is not None
         prepared = self.prepare(inputs)
+        if self._batch is not None and len(prepared) != self._batch:
+            prepared = next(self._in_parts(prepared))
         with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
             options = self._options()
             options.enable_profiling = True
@@ -237,7 +246,7 @@ class OnnxRuntime:
         return np.ascontiguousarray(inputs).view(_Prepared)
 
     def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The model's first output for a batch.
+        """The model's first output for a batch, in parts where the model takes another size of batch alone.
 
         Raises:
             MeasurementError: No model is loaded, or it cannot take these inputs.
@@ -245,6 +254,8 @@ class OnnxRuntime:
         # Every microsecond here is charged to a model that answers in thirty: no context manager, no text made in vain.
         session = self._session if self._session is not None else self._loaded()
         prepared = inputs if type(inputs) is _Prepared else self.prepare(inputs)
+        if self._batch is not None and len(prepared) != self._batch:
+            return np.concatenate([self(part) for part in self._in_parts(prepared)])[: len(prepared)]
         try:
             outputs = session.run(None, {self._input_name: prepared})
         except _FOREIGN_ERRORS as fault:
@@ -252,6 +263,13 @@ class OnnxRuntime:
             raise _translated(fault, MeasurementError, sentence) from fault
         answer: NDArray[np.float32] = outputs[0]
         return answer if answer.dtype == np.float32 else answer.astype(np.float32)
+
+    def _in_parts(self, prepared: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Batches of the size that the model takes; what the last one lacks is filled up with its last sample."""
+        assert self._batch is not None
+        for first in range(0, len(prepared), self._batch):
+            positions = np.arange(first, first + self._batch).clip(max=len(prepared) - 1)
+            yield np.ascontiguousarray(prepared[positions]).view(_Prepared)
 
     def close(self) -> None:
         """Let go of the session."""

@@ -6,20 +6,24 @@ Or several that are artifacts already become one; or an ONNX file of any framewo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Dataset
-from compressor.errors import ModelError
+from compressor.data.samples import Dataset, Samples
+from compressor.errors import InputError, ModelError
 from compressor.measure import machine
 from compressor.measure.accuracy import evaluate, predict
 from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
 from compressor.recipe import ModelSettings
+from compressor.runtimes._onnx_runtime import model_file
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
 from compressor.teachers.onnx import SMALLEST, OnnxFile
@@ -48,7 +52,7 @@ def adopt(model: ModelSettings, *, dataset: Dataset, task: Task, target: Target)
         target=target,
         dataset=dataset,
         task=task,
-        decisions=(kept, *decisions),
+        decisions=(kept, *decisions, *_caveat(dataset)),
         details={},
         elapsed_s=time.perf_counter() - started,
     )
@@ -97,6 +101,47 @@ def combine(
     )
 
 
+def _caveat(dataset: Dataset) -> tuple[Decision, ...]:
+    """What a score of a network from elsewhere is worth on test samples that were drawn here."""
+    if not any(decision.what == "test split" for decision in dataset.decisions):
+        return ()
+    reason = (
+        "the set has none of its own, so these were drawn from it: a network that was trained on all of it knows them"
+    )
+    return (Decision("score on test samples", "may be too good", reason),)
+
+
+def onnx_as_fed(
+    model: Path, normalise: str | Sequence[Sequence[float]], *, dataset: Dataset
+) -> tuple[Callable[[NDArray[Any]], NDArray[np.float32]], tuple[Decision, ...]]:
+    """The answers of an ONNX model to samples as the data gives them, and what was found out about its input.
+
+    Args:
+        model: A file, or the folder of an artifact.
+        normalise: As stated; `auto` asks the model itself, or else tries the common ones, where samples have one class each.
+        dataset: What it is tried on.
+
+    Raises:
+        ModelError: It cannot be read, or does not fit the data.
+        InputError: A normalisation is stated that cannot be applied.
+    """
+    if dataset.label_sets or dataset.targets is not None:
+        if normalise not in ("auto", "none"):
+            message = "an ONNX model is fed as it is where samples do not have one class each"
+            raise InputError(message, where="teacher.normalise", hint="leave it out, or put it into the model")
+        runtime = OrtCpu()
+        runtime.load(model)
+        return runtime, ()
+    teacher = OnnxFile(model_file(model), dataset.classes, _tried(dataset), normalise=normalise)
+    return teacher.logits, teacher.decisions
+
+
+def _tried(dataset: Dataset) -> Samples:
+    """The samples that an ONNX model is tried on: training ones, unless validation alone has labels."""
+    has_labels = (dataset.train.labels >= 0).any()
+    return dataset.train if has_labels or dataset.val is None else dataset.val
+
+
 def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task: Task, target: Target) -> Artifact:
     """Keep a copy of an ONNX file that says how its input is normalised and gives logits, judged on the data.
 
@@ -112,8 +157,7 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
         InputError: An unknown option.
     """
     started = time.perf_counter()
-    tried = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
-    teacher = OnnxFile(file, dataset.classes, tried, **options)
+    teacher = OnnxFile(file, dataset.classes, _tried(dataset), **options)
     metrics = {
         split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)
         for split, samples in (("val", dataset.val), ("test", dataset.test))
@@ -137,6 +181,7 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
                 *dataset.decisions,
                 Decision("weights", file.stem, f"taken as they are from {file.name}; nothing was trained"),
                 *teacher.decisions,
+                *_caveat(dataset),
             ),
             machine=machine.describe(),
             elapsed_s=time.perf_counter() - started,

@@ -239,7 +239,13 @@ class _Quantizing(OnMaterial):
             number=self.settings.calibration,
             seed=self.target.seed,
             prepare=self.runtime.prepare,
+            **self._batches,
         )
+
+    @property
+    def _batches(self) -> dict[str, int]:
+        """The size of batches, where the model takes one alone."""
+        return {} if self.runtime.batch is None else {"batch_size": self.runtime.batch}
 
     @cached_property
     def runtime(self) -> OrtCpu:
@@ -306,6 +312,7 @@ class _Quantizing(OnMaterial):
             seed=self.target.seed,
             prepare=self.runtime.prepare,
             skip=self.settings.calibration,
+            **self._batches,
         )
         return list(held.batches()) or list(self.calibration.batches())
 
@@ -336,7 +343,7 @@ class _Quantizing(OnMaterial):
     def _verdict(self, *, drop: float, speedup: Interval | None) -> tuple[bool, str]:
         """Whether the candidate is shipped, and why."""
         size = self.runtime.file_size(self.float_file) / self.candidate.stat().st_size
-        told = f"{size:.2f} times smaller, {self.task.primary} {_points(-drop)} on {len(self.checked)} samples"
+        told = f"{_smaller(size)}, {self.task.primary} {_points(-drop)} on {len(self.checked)} samples"
         limit = self.settings.max_drop
         if not self.settings.mixed:
             return True, f"all that can be quantized, as asked: {_times(speedup)}, {told}"
@@ -472,5 +479,9 @@ def _times(speedup: Interval | None) -> str:
     return "not timed" if speedup is None else f"{speedup.ratio:.2f}× ({speedup.low:.2f}–{speedup.high:.2f}) the speed"
 
 
+def _smaller(ratio: float) -> str:
+    return f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+
+
 def _points(change: float) -> str:
-    return f"{change:+.2f} points"
+    return f"{round(change, 2) + 0.0:+.2f} points"  # 0.0 added to −0.0 is 0.0

@@ -15,7 +15,7 @@ import pytest
 from compressor import api, artifact
 from compressor.cli import main as command_line
 from compressor.errors import InputError, ModelError, RecipeError
-from tests.small import recipe, write_project
+from tests.small import QUICK_BENCH, recipe, write_project
 
 TRAINING = {"epochs": 4, "batch_size": 32, "lr": 0.02}
 
@@ -243,3 +243,48 @@ def test_training_with_rounding_is_refused_to_a_file_that_cannot_be_trained(proj
             runs=project / "runs",
             options={"method": "qat", "epochs": 1},
         )
+
+
+def test_a_file_is_evaluated_as_it_would_be_fed_as_a_teacher(project):
+    found = api.evaluate(project / "net.onnx", data=f"npz:{project / 'data.npz'}")
+    as_it_is = api.evaluate(
+        project / "net.onnx", data=f"npz:{project / 'data.npz'}", assignments=["teacher.normalise=none"]
+    )
+
+    assert found["metrics"]["loss"] < as_it_is["metrics"]["loss"]
+    assert [each["what"] for each in found["decisions"]] == ["teacher's normalisation"]
+
+
+def test_files_are_compared_each_as_it_wants_to_be_fed(project, from_onnx, tmp_path, capsys):
+    shutil.copyfile(from_onnx.folder / "export" / "model.onnx", tmp_path / "ours.onnx")
+
+    made = api.bench(
+        tmp_path / "ours.onnx",
+        project / "net.onnx",
+        data=f"npz:{project / 'data.npz'}",
+        runs=tmp_path / "runs",
+        options=QUICK_BENCH,
+    )
+
+    judged = [each["accuracy"][0]["metrics"]["accuracy"] for each in api.measurements_of(made)["candidates"]]
+    assert min(judged) > 0.9
+    assert "net: normalisation data" in capsys.readouterr().err
+
+
+def test_a_student_of_stored_outputs_keeps_to_a_budget_from_what_they_are_worth(project, tmp_path):
+    source, trained = f"npz:{project / 'data.npz'}", project / "runs" / "made" / "train"
+    api.evaluate(trained, save_outputs=tmp_path / "o.npz")
+    with np.load(tmp_path / "o.npz") as whole:
+        np.savez(
+            tmp_path / "train.npz", **{name: whole[name][:256] if name != "classes" else whole[name] for name in whole}
+        )
+
+    def drop_from(file):
+        name = file.stem
+        made = api.distill(file, project / "student.py", data=source, name=name, runs=tmp_path, options=TRAINING)
+        assert made.manifest.role == "student"
+        (budget,) = api.measurements_of(api.bench(tmp_path / name, options=QUICK_BENCH | {"max_drop": 100}))["budgets"]
+        return budget["value"], budget["met"]
+
+    assert drop_from(tmp_path / "o.npz")[1]
+    assert drop_from(tmp_path / "train.npz") == (None, False), "nobody knows how good it is on the test split"

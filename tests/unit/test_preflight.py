@@ -99,3 +99,24 @@ def test_peers_learn_so_they_need_no_weights(project: Path) -> None:
     found = told(project, teacher={"kind": "peers", "members": members}, train=None)
 
     assert found == [("teacher.members.1.model", "gone.py: no such file")]
+
+
+COLD = [{"name": "hard"}, {"name": "kd", "temperature": 0}]
+RISING = [{"name": "kd", "alpha": {"start": 0.5, "end": 3}}]
+
+
+@pytest.mark.parametrize(
+    ("sections", "place", "message"),
+    [
+        ({"distill": {"losses": COLD}}, "distill.losses.1.temperature", "above 0"),
+        ({"distill": {"losses": RISING}}, "distill.losses.0.alpha", "between 0 and 1"),
+        ({"quantize": {"options": {"percentile": 20}}}, "quantize.options.percentile", "50 to 100"),
+    ],
+)
+def test_options_out_of_range_are_told_before_anything_is_trained(
+    project: Path, sections: dict[str, Any], place: str, message: str
+) -> None:
+    ((where, said),) = told(project, **sections)
+
+    assert where == place
+    assert message in said

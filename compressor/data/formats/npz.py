@@ -32,8 +32,9 @@ def npz(path: Path, *, layout: str = "auto", labels: bool = True) -> Splits:
                 raise DataError("is a single array, not an archive", where=str(path), hint="write it with numpy.savez")
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as fault:
+        what = "it is none, or holds Python objects" if "pickle" in str(fault) else fault  # NumPy advises to trust it
         raise DataError(
-            f"cannot be read as a NumPy archive: {fault}",
+            f"cannot be read as a NumPy archive: {what}",
             where=str(path),
             hint="write it with numpy.savez from arrays of numbers and strings",
         ) from fault

@@ -53,6 +53,7 @@ def test_the_fingerprint_follows_the_second_source(tmp_path):
     ]
 
     assert len({open_dataset(each).fingerprint for each in settings}) == 4
+    assert len({open_dataset(each).test_fingerprint for each in settings}) == 1, "they are judged on the same samples"
 
 
 def test_labels_of_the_second_source_are_ignored_and_its_test_set_left_out(tmp_path):

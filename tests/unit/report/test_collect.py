@@ -78,6 +78,9 @@ def test_a_parent_that_was_made_again_is_not_taken_for_the_old_one(make_run: Mak
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "another"}))
     data = collect(bench)
     assert _names(data) == ["the artifact of teacher-onnx as it was"]
+    assert data.outdated.endswith("teacher has been made again since.")
+    assert "Outdated" in html.render(data)
+    assert "made again since" in markdown.render(data)
 
 
 def test_the_command_names_the_recipe_of_the_run(make_run: MakeRun) -> None:

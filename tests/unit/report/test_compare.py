@@ -101,3 +101,20 @@ def test_markdown_and_json_hold_the_same_runs(data: ReportData) -> None:
 
     assert "| a\\|b |" in compare.as_markdown(found)
     assert set(json.loads(compare.as_json(found))["runs"]) == {"a|b", "c"}
+
+
+def test_the_same_test_samples_are_compared_whatever_the_training_samples_were(data: ReportData) -> None:
+    def of(whole: str, tests: str) -> ReportData:
+        told = {"fingerprint": whole, "test_fingerprint": tests}
+        return replace(data, links=tuple(replace(link, data={**link.data, **told}) for link in data.links))
+
+    assert compare.compare({"a": of("all", "t"), "b": of("a tenth", "t")}).caveats == ()
+    assert "different data" in compare.compare({"a": of("all", "t"), "b": of("all", "u")}).caveats[0]
+
+
+def test_drops_from_different_models_are_not_compared(data: ReportData) -> None:
+    alone = replace(data, headline=replace(data.headline, base="control", base_words="the same network trained alone"))
+
+    (caveat,) = compare.compare({"a": data, "b": alone}).caveats
+
+    assert "a the teacher, b the same network trained alone" in caveat

@@ -150,3 +150,16 @@ def test_a_drop_from_something_else_than_the_teacher_is_not_one(data: ReportData
     with pytest.raises(InputError, match="'accuracy_drop' was not measured"):
         gate.check("accuracy_drop > 1", from_a_file)
     assert not gate.check("accuracy_drop > 1", by_itself).failed
+
+
+@pytest.mark.parametrize("condition", ["accuracy < 0.9", "0.5 > agreement"])
+def test_a_percentage_is_not_compared_with_a_share(data: ReportData, condition: str) -> None:
+    with pytest.raises(InputError, match=r"is in percent.*write 90 for 90 %"):
+        gate.check(condition, data)
+
+    assert not gate.check("accuracy_drop > 99.5 and accuracy_drop > 0.5", data).failed
+
+
+def test_nothing_passes_on_numbers_of_models_that_are_no_longer_there(data: ReportData) -> None:
+    with pytest.raises(InputError, match=r"student has been made again.*compress bench"):
+        gate.check("accuracy < 1", replace(data, outdated="student has been made again since."))

@@ -134,3 +134,13 @@ def test_it_does_not_import_torch() -> None:
     program = "import sys, compressor.runtimes.ort_cpu; assert 'torch' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_model_of_one_batch_size_answers_any_number_of_samples(tmp_path: Path) -> None:
+    runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.FLOAT, shape=[4, 3]))
+    samples = np.random.default_rng(0).random((10, 3), dtype=np.float32)
+
+    assert runtime.batch == 4
+    assert np.array_equal(runtime(samples), samples)
+    assert np.array_equal(runtime(samples[:1]), samples[:1])
+    assert runtime.operators(samples[:2], runs=2)
