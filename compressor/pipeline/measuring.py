@@ -198,7 +198,7 @@ def _as_it_is_fed(current: Run, title: str, source: Artifact | Path) -> Artifact
 
         options: dict[str, Any] = {"outputs": "logits"}  # probabilities are measured as what they are
         options |= {} if stated == "auto" else {"normalise": stated}
-        return stage(file, options=options, dataset=dataset, task=current.task, target=target)
+        return stage(file, options=options, dataset=dataset, task=current.task, target=target, judged=False)
 
     name = f"fed-{recipes.safe_name(title)}"
     settings = current.settings(model=str(source), normalise=stated)

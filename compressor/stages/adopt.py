@@ -142,7 +142,9 @@ def _tried(dataset: Dataset) -> Samples:
     return dataset.train if has_labels or dataset.val is None else dataset.val
 
 
-def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task: Task, target: Target) -> Artifact:
+def adopt_onnx(
+    file: Path, *, options: Mapping[str, Any], dataset: Dataset, task: Task, target: Target, judged: bool = True
+) -> Artifact:
     """Keep a copy of an ONNX file that says how its input is normalised and gives logits, judged on the data.
 
     Args:
@@ -151,6 +153,7 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
         dataset: What it is tried and judged on.
         task: What outputs mean.
         target: What to leave behind.
+        judged: Whether its metrics are taken now; what is about to be measured is judged there.
 
     Raises:
         ModelError: It cannot be read, or does not fit the data.
@@ -161,7 +164,7 @@ def adopt_onnx(file: Path, *, options: Mapping[str, Any], dataset: Dataset, task
     metrics = {
         split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)
         for split, samples in (("val", dataset.val), ("test", dataset.test))
-        if samples is not None
+        if samples is not None and judged
     }
     with artifact.folder_for(target.folder) as folder:
         copy = folder / "model.onnx"

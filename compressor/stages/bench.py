@@ -504,7 +504,7 @@ def _shipped(measured: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _unjudged(taught_by: TaughtElsewhere | None, metric: str) -> list[dict[str, str]]:
     if taught_by is None or metric in taught_by.metrics:
         return []
-    reason = f"{taught_by.title} is no model that could be measured, and holds no answers to the test split"
+    reason = f"{taught_by.title} is not there to be measured, and its answers to the test split are not on record"
     return [{"what": "accuracy of the teacher", "reason": reason}]
 
 

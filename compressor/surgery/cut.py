@@ -126,7 +126,10 @@ class Prunable:
         return self._cut([(by_name[name], np.asarray(kept, np.int64)) for name, kept in keep.items()])
 
     def _cut(self, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> nn.Module:
-        pruned = copy.deepcopy(self._module)
+        try:
+            pruned = copy.deepcopy(self._module)
+        except _FAULTS as fault:  # as of a weight that is computed from others
+            raise ModelError(f"the network cannot be copied: {_first_line(fault)}", where="prune") from fault
         with _quiet():
             graph = _graph(pruned, self._example, of_copy=True)
             modules = dict(pruned.named_modules())
@@ -159,7 +162,7 @@ class Prunable:
         if _shapes(answer) != _shapes(self._answer):
             raise ModelError(f"cutting {', '.join(names[:3])} changes the output's shape", where="prune")
 
-    def _compare_with_silenced(self, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
+    def _compare_with_silenced(self, pruned: nn.Module, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
         """See that channels that are gone leave the answer that channels leave which nobody listens to.
 
         A network that pads or shifts channels can be cut so that it still runs, with its channels out of step. Where a
@@ -185,7 +188,8 @@ class Prunable:
                         _silence(each.dep.target.module, list(each.idxs))
                     except _FAULTS as fault:
                         raise _cannot_be_cut(group.name, fault) from fault
-        pruned = self._cut(comparable)
+        if len(comparable) < len(wanted):
+            pruned = self._cut(comparable)
         with _quiet(), torch.no_grad():
             expected, found = _numbers(silenced(self._example)), _numbers(pruned(self._example))
         if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.std()) + 1e-6):
@@ -210,8 +214,8 @@ class Prunable:
             return []
         wanted = [(group, _three_quarters(group)) for group in groups]
         try:
-            self._cut(wanted)
-            self._compare_with_silenced(wanted)
+            pruned = self._cut(wanted)
+            self._compare_with_silenced(pruned, wanted)
         except ModelError as refusal:
             if len(groups) == 1:
                 self.spared |= dict.fromkeys(groups[0].layers, _reason(refusal))
