@@ -15,7 +15,7 @@ def check(
     assignments: options.Assignments = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find every fault of a recipe at once, without loading torch: names, options, ranges, order, files.
+    """Find every fault of a recipe at once, before anything runs: names, options, ranges, order, files.
 
     Example: compress check recipe.toml
     """
