@@ -36,6 +36,8 @@ QUICK_BENCH = {
     "min_samples": 20,
     "blocks": 5,
     "starts": 1,
+    "attempts": 1,
+    "operators": False,
 }
 """Settings of `[bench]` for a test that is about something else than what they measure."""
 

@@ -211,7 +211,7 @@ def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
     small = tmp_path / "small.onnx"
     big.write_bytes(done.onnx["teacher"].file("model.onnx").read_bytes())
     small.write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
+    quick = QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
     made = api.bench(big, small, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
     results = api.measurements_of(made)
     assert [entry["title"] for entry in results["candidates"]] == ["big", "small"]
@@ -226,7 +226,7 @@ def test_onnx_files_are_compared_as_they_are(finished, tmp_path):
 def test_what_was_measured_is_measured_again_when_asked(finished, tmp_path):
     project, done = finished
     file = done.onnx["student"].file("model.onnx")
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
+    quick = QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
     again = {"data": f"npz:{project / 'data.npz'}", "runs": tmp_path / "runs", "options": quick}
 
     first, kept = api.bench(file, **again), api.bench(file, **again)
@@ -239,7 +239,7 @@ def test_what_was_measured_is_measured_again_when_asked(finished, tmp_path):
 
 def test_one_onnx_file_alone_is_measured(finished, tmp_path):
     project, done = finished
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
+    quick = QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
     file = done.onnx["student"].file("model.onnx")
     made = api.bench(file, data=f"npz:{project / 'data.npz'}", runs=tmp_path / "runs", options=quick)
     (candidate,) = api.measurements_of(made)["candidates"]
@@ -413,7 +413,7 @@ def test_three_models_are_told_apart(finished, tmp_path):
     project, done = finished
     for name in ("a", "teacher", "c"):
         (tmp_path / f"{name}.onnx").write_bytes(done.onnx["student"].file("model.onnx").read_bytes())
-    quick = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 20, "blocks": 5, "starts": 1}
+    quick = QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
     files = [tmp_path / f"{name}.onnx" for name in ("a", "teacher", "c")]
     made = api.bench(*files, data=str(project / "data.npz"), runs=tmp_path / "runs", options=quick)
     results = api.measurements_of(made)

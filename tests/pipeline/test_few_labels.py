@@ -8,7 +8,7 @@ import pytest
 from compressor import api
 from compressor.cli import main as command_line
 from compressor.errors import InputError, RecipeError
-from tests.small import recipe, write_project
+from tests.small import QUICK_BENCH, recipe, write_project
 
 TRAINING = {"epochs": 4, "batch_size": 32, "lr": 0.02}
 
@@ -80,7 +80,7 @@ def test_a_student_without_labels_is_pruned_quantized_exported_and_measured(proj
     pruned = api.prune(source, options={"macs": 0.7, "epochs": 1, "rounds": 1, "batch_size": 32, "round_to": 1})
     quantized = api.quantize(pruned.path, options={"calibration": 32, "max_drop": 50.0})
     measured = api.bench(
-        project / "runs" / "none", options={"profiles": ["edge"], "min_seconds": 0.05, "blocks": 5, "operators": False}
+        project / "runs" / "none", options=QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
     )
 
     assert quantized.manifest.metrics["test"]["metrics"]["accuracy"] > 0.5

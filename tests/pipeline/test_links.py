@@ -27,7 +27,7 @@ from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.stages import prune as pruning
 from compressor.stages import quantize as quantizing
 from compressor.training.rounds import Rounds
-from tests.small import recipe, write_project
+from tests.small import QUICK_BENCH, recipe, write_project
 
 PRUNE = {"macs": 0.6, "epochs": 2, "rounds": 2, "batch_size": 32, "round_to": 1}
 QUANTIZE = {"calibration": 32, "max_drop": 5.0}
@@ -154,9 +154,7 @@ def test_a_pruned_network_is_pruned_again_trained_and_exported_like_any_other(ch
 def test_a_run_opened_again_finds_all_its_links(chained):
     _, done = chained
 
-    measured = api.bench(
-        done.folder, options={"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "starts": 1}
-    )
+    measured = api.bench(done.folder, options=QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]})
 
     roles = [entry["role"] for entry in api.measurements_of(measured)["candidates"]]
     assert roles == ["teacher", "control", "distilled", "pruned", "student"]

@@ -17,11 +17,11 @@ from compressor.cli import main as command_line
 from compressor.errors import DivergenceError, InputError, ModelError
 from compressor.models import checkpoint
 from compressor.report import collect
-from tests.small import recipe, write_project
+from tests.small import QUICK_BENCH, recipe, write_project
 
 CLASSES = ("ant", "bee", "cow", "doe", "elk", "fox")
 TRAINING = {"batch_size": 32, "lr": 0.003, "compile": False}
-BENCH = {"profiles": ["edge"], "min_seconds": 0.05, "min_samples": 40, "blocks": 5, "starts": 1, "operators": False}
+BENCH = QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
 
 
 def pictures(generator, count):

@@ -58,12 +58,13 @@ def test_arrays_that_do_not_fit_are_refused_with_the_value(inputs, labels, messa
 
 
 def test_a_data_set_describes_itself_for_the_manifest():
-    dataset = Dataset("npz:a.npz", ("a", "b"), _samples(6), None, _samples(4), "f00d", ())
+    dataset = Dataset("npz:a.npz", ("a", "b"), _samples(6), None, _samples(4), "f00d", (), test_fingerprint="7e57")
 
     assert dataset.is_image
     assert dataset.describe() == {
         "source": "npz:a.npz",
         "fingerprint": "f00d",
+        "test_fingerprint": "7e57",
         "classes": ["a", "b"],
         "sizes": {"train": 6, "val": 0, "test": 4},
         "sample_shape": [3, 2, 2],
