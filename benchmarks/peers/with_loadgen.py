@@ -3,14 +3,16 @@
     python -m benchmarks.peers.with_loadgen --scenario SingleStream --model M.onnx --inputs I.npy --seconds 5 --out O.json
 
 Settings are those of the MLPerf Inference rules but for the time a run takes. Offline hands all samples over at once; they
-are still inferred one by one, as the batch is 1 everywhere here. What LoadGen finds holds its own way into Python and back;
-each inference is timed inside its callback as well, so that the two can be told apart.
+are still inferred one by one, as the batch is 1 everywhere here. The core is the model's alone, as with every contestant:
+LoadGen's own threads, one of which wakes every few milliseconds to write its log, get the others. What LoadGen finds holds
+its own way into Python and back; each inference is timed inside its callback as well, so that the two can be told apart.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -35,7 +37,7 @@ def main() -> None:
     warm_ms = bare_session.timed_for(bare_session.WARM_UP_SECONDS, lambda: infer(next(in_turn)))
     wanted = settings(given.scenario, seconds=given.seconds, warm_ms=warm_ms)
     with tempfile.TemporaryDirectory(prefix="compress-loadgen-") as folder:
-        inside_ms = run(infer, count, wanted, logs=Path(folder))
+        inside_ms = run(infer, count, wanted, core=given.core, logs=Path(folder))
         told = results((Path(folder) / "mlperf_log_detail.txt").read_text(encoding="utf-8"))
     if told["result_validity"] != "VALID":
         sys.exit(f"LoadGen does not accept its own run: {told}")
@@ -57,8 +59,17 @@ def settings(scenario: str, *, seconds: float, warm_ms: NDArray[np.float64]) -> 
     return found
 
 
-def run(infer: Callable[[int], object], count: int, wanted: Any, *, logs: Path) -> NDArray[np.float64]:
+def run(
+    infer: Callable[[int], object], count: int, wanted: Any, *, core: int | None, logs: Path
+) -> NDArray[np.float64]:
     """Run LoadGen; it writes its logs into a folder.
+
+    Args:
+        infer: Answers one sample by its position.
+        count: How many samples there are.
+        wanted: From `settings`.
+        core: The one that inferences run on; None for any.
+        logs: Where LoadGen writes.
 
     Returns:
         Milliseconds of each inference as its callback finds them.
@@ -66,6 +77,8 @@ def run(infer: Callable[[int], object], count: int, wanted: Any, *, logs: Path) 
     inside_ns: list[int] = []
 
     def issue(queries: list[Any]) -> None:
+        if core is not None and not inside_ns:
+            os.sched_setaffinity(0, {core})  # of this thread
         for query in queries:
             begin = time.perf_counter_ns()
             infer(query.index)
@@ -81,6 +94,8 @@ def run(infer: Callable[[int], object], count: int, wanted: Any, *, logs: Path) 
     log.enable_trace = False
     sut = mlperf_loadgen.ConstructSUT(issue, nothing)
     library = mlperf_loadgen.ConstructQSL(count, count, nothing, nothing)
+    if core is not None:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))  # which threads that begin from here on inherit
     try:
         mlperf_loadgen.StartTestWithLogSettings(sut, library, wanted, log)
     finally:
