@@ -79,9 +79,7 @@ def test_a_student_without_labels_is_pruned_quantized_exported_and_measured(proj
 
     pruned = api.prune(source, options={"macs": 0.7, "epochs": 1, "rounds": 1, "batch_size": 32, "round_to": 1})
     quantized = api.quantize(pruned.path, options={"calibration": 32, "max_drop": 50.0})
-    measured = api.bench(
-        project / "runs" / "none", options=QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]}
-    )
+    measured = api.bench(project / "runs" / "none", options=QUICK_BENCH | {"runtimes": ["torch", "ort_cpu"]})
 
     assert quantized.manifest.metrics["test"]["metrics"]["accuracy"] > 0.5
     assert {each["role"] for each in api.measurements_of(measured)["candidates"]} == {

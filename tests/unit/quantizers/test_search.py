@@ -35,7 +35,7 @@ class World:
         self.harms_measured += 1
         return _sensitivity.worst_first({k: v for k, v in self.cost.items() if k not in kept}, self.gain)
 
-    def found(self, lowest: float | None = None):
+    def found(self, lowest: float | None = None, *, between=()):
         return search(
             LAYERS,
             gain_ms=self.gain,
@@ -44,6 +44,7 @@ class World:
             faster=self.faster,
             worst_first=self.worst_first,
             lowest=lowest,
+            between=between,
         )
 
 
@@ -133,16 +134,7 @@ def test_layers_that_harm_nobody_are_not_reverted():
 def test_what_lies_between_layers_goes_back_where_no_layer_helps():
     world = World()
     world.metric = lambda kept: 0.9 if "softmax" in kept else 0.5
-    found = search(
-        LAYERS,
-        gain_ms=world.gain,
-        float_ms=10.0,
-        metric=world.metric,
-        faster=world.faster,
-        worst_first=world.worst_first,
-        lowest=0.89,
-        between=("add", "softmax"),
-    )
+    found = world.found(lowest=0.89, between=("add", "softmax"))
 
     assert (found.keep_float, found.within) == ({"add", "softmax"}, True)
     assert found.steps[-1].why == "what lies between layers harms the answers"
