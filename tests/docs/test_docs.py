@@ -114,6 +114,7 @@ def test_the_recipes_of_the_guides_of_teachers_and_losses_have_no_fault_of_their
     assert recipe.faults(raw) == []
 
 
+@pytest.mark.slow
 def test_the_guide_to_labels_runs_from_top_to_bottom(started_folder, capsys):
     namespace: dict[str, object] = {}
     for block in blocks(ROOT / "docs" / "guides" / "labels.md", "python"):

@@ -162,6 +162,7 @@ def test_recovery_may_compare_features_with_the_network_that_was_cut(project):
     assert _told(made, "teacher cache") == "a loss reads features, which are too large to keep"
 
 
+@pytest.mark.slow
 def test_training_with_rounding_may_compare_features(project):
     source = distilled(project, "to-round", {"name": "kd"})
     losses = [{"name": "kd"}, {"name": "fitnet", "projected": False}]

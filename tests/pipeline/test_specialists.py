@@ -221,6 +221,7 @@ def test_a_generalist_of_fixed_outputs_is_refused_with_what_to_change(project):
         api.run(raw | {"train": {**TRAINING, "epochs": 3}})
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_them(project, monkeypatch, capsys):
     line = ["compress", "distill", "--teacher", str(project / "runs" / "general" / "train")]
     line += ["--teacher-kind", "specialists", "--student", str(project / "student.py"), "--name", "typed", "--json"]
