@@ -28,6 +28,8 @@ from compressor.report.facts import (
 )
 from compressor.report.headline import deployed_runtime
 
+MOST_ROWS = 1000
+"""Of a table of classes: with more it has those that are drawn, or the first; all are in report.json."""
 MAX_CLASSES_SHOWN = 40
 MAX_LABEL = 28
 
@@ -287,7 +289,7 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
         caption += f" The {len(order)} of {len(names)} {kind} where the models differ most."
     return Figure(
         name="accuracy-per-class",
-        title=f"Accuracy of each {'number' if data.of_numbers else 'class'}",
+        title=f"{'Recall' if data.label_sets else 'Accuracy'} of each {'number' if data.of_numbers else 'class'}",
         caption=caption,
         traces=tuple(traces),
         layout=layout,
@@ -295,6 +297,7 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
         rows=tuple(
             (name, fmt.count(counts[index]), *(fmt.percent(_class_accuracy(entry, index)) for _, entry in measured))
             for index, name in enumerate(names)
+            if len(names) <= MOST_ROWS or index in order
         ),
     )
 

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from compressor import label_sets
 from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, Candidate, ReportData, WorstSample, find_candidate, runtime_title
-from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
+from compressor.report.figures import MOST_ROWS, Figure, colour, empty_layout, label, names_axis
 from compressor.report.headline import deployed_runtime
 from compressor.report.tables import NO_SHARES, Table
 
 _MOST_CHANGES = 15
 _MOST_CLASSES = 40
-_MOST_ROWS = 1000  # of a table of classes; all are in report.json
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def class_changes(data: ReportData) -> Figure | None:
         ),
         rows=tuple(
             (each[0], fmt.count(each[1]), fmt.percent(each[2]), fmt.percent(each[3]), fmt.points(_by_change(each)))
-            for each in by_loss[:_MOST_ROWS]
+            for each in by_loss[:MOST_ROWS]
         ),
     )
 

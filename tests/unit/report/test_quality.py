@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor.report import quality
+from compressor.report import html, quality
+from compressor.report.collect import collect
 from compressor.report.facts import (
     ClassScore,
     Paired,
@@ -20,6 +21,7 @@ from compressor.report.facts import (
     Worst,
     WorstSample,
 )
+from tests.unit.report.conftest import MakeRun
 
 BINS = (ReliabilityBin(0.4, 0.47, 10, 0.45, 0.3), ReliabilityBin(0.93, 1.0, 260, 0.99, 0.98))
 
@@ -152,3 +154,9 @@ def test_of_sets_of_classes_each_class_says_how_often_it_was_left_out_or_added(d
     assert table.rows == (("1", "4", "6", "0"), ("2", "0", "0", "1"))
     assert figure is not None
     assert figure.columns[2] == "Decisions"
+
+
+def test_a_page_of_very_many_classes_stays_small_enough_for_a_mail(make_run: MakeRun) -> None:
+    page = html.render(collect(make_run(classes=[f"n{number:08d} some name of a class" for number in range(20_000)])))
+
+    assert len(page.encode()) < 6e6
