@@ -188,6 +188,11 @@ class Dataset:
         return self.train.sample_shape
 
     @property
+    def one_class_each(self) -> bool:
+        """Whether a label is one class, rather than a set of them or a row of numbers."""
+        return not self.label_sets and self.targets is None
+
+    @property
     def target_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation `[K]` of the training targets; of the validation targets where those are hidden.
 

@@ -188,8 +188,7 @@ def _as_it_is_fed(current: Run, title: str, source: Artifact | Path) -> Artifact
     from compressor.models import onnx_copy
 
     dataset, stated = current.dataset, current.recipe.teacher.normalise if current.recipe.teacher else "auto"
-    one_class_each = not dataset.label_sets and dataset.targets is None
-    if isinstance(source, Artifact) or not one_class_each or onnx_copy.says_its_input(source):
+    if isinstance(source, Artifact) or not dataset.one_class_each or onnx_copy.says_its_input(source):
         return source
     file = source
 

@@ -98,12 +98,12 @@ def unsound(float_model: Path, *, per_channel: bool) -> tuple[str, ...]:
 
 def _clips_beyond_zero(model: Any) -> bool:
     """Whether some Clip has a range without 0, which a quantized tensor always holds: its range cannot stand for that."""
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Clip":
             low, high = (
-                float(stored[name]) if name in stored else default
-                for name, default in zip([*node.input[1:], "", ""], (0.0, 0.0), strict=False)
+                float(numpy_helper.to_array(stored[name])) if name in stored else 0.0
+                for name in (*node.input[1:], "", "")[:2]
             )
             if low > 0 or high < 0:
                 return True

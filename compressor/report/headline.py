@@ -27,13 +27,12 @@ from compressor.report.facts import (
     runtime_title,
 )
 
-SAME_SIZE = 0.02
-"""Share by which two sizes may differ and be called the same."""
+_SAME_SIZE = 0.02
 _SAME = 1e-9  # the paired test is about the share of right answers; another metric differs by something else
 
 
 @dataclass(frozen=True)
-class _Difference:
+class Difference:
     """A difference of accuracies in 0–1 and whether the samples can show it; None where nothing tells that."""
 
     value: float
@@ -114,7 +113,7 @@ def judge(
     change = _change(own, reference, metric)
     taught_one = _as_it_was_taught(candidates, student)
     shared, control = _shared(taught_one, find_candidate(candidates, "control"), runtime)
-    gain = _difference(shared, control, metric, "control")
+    gain = difference(shared, control, metric, "control")
     speed = _speed(timings, runtime, base, titles)
     other = find_candidate(candidates, reference.role) if reference.role != "student" else None
     sizes = _sizes(other, student, runtime)
@@ -151,7 +150,7 @@ def judge(
 
 def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
-    return _gain_sentence(_difference(student, control, metric, "control"), alone=False, before_more=False)
+    return _gain_sentence(difference(student, control, metric, "control"), alone=False, before_more=False)
 
 
 def deployed_runtime(candidate: Candidate) -> str:
@@ -181,14 +180,14 @@ def _reference(
     return _Reference("student", "", None, None)
 
 
-def _change(own: Accuracy, reference: _Reference, metric: str) -> _Difference | None:
+def _change(own: Accuracy, reference: _Reference, metric: str) -> Difference | None:
     """Student minus reference; one that was judged elsewhere has no answers to pair with."""
     if reference.accuracy is not None:
-        return _difference(own, reference.accuracy, metric, reference.role)
+        return difference(own, reference.accuracy, metric, reference.role)
     if reference.value is None or metric not in own.metrics:
         return None
     value = own.metrics[metric] - reference.value
-    return _Difference(value, _within(value, own), own.samples)
+    return Difference(value, _within(value, own), own.samples)
 
 
 def _has_no_teacher(candidates: tuple[Candidate, ...], taught: Taught | None) -> bool:
@@ -215,14 +214,15 @@ def _shared(student: Candidate, control: Candidate | None, runtime: str) -> tupl
     return own or student.accuracy[0], other
 
 
-def _difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -> _Difference | None:
+def difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -> Difference | None:
+    """Of a metric: one model minus the other, whose role is given, and whether the samples can show it."""
     if other is None or metric not in own.metrics or metric not in other.metrics:
         return None
     value = own.metrics[metric] - other.metrics[metric]
     test = own.paired_with(role)
     if test is not None and own.runtime == other.runtime and abs(test.difference - value) < _SAME:
-        return _Difference(value, not test.real, own.samples)
-    return _Difference(value, _within(value, own, other), own.samples)
+        return Difference(value, not test.real, own.samples)
+    return Difference(value, _within(value, own, other), own.samples)
 
 
 def _within(value: float, *judged: Accuracy) -> bool | None:
@@ -256,7 +256,7 @@ def _sizes(teacher: Candidate | None, student: Candidate, runtime: str) -> _Size
     """Both sizes in the same stored form: the deployed one, else PyTorch's."""
     if teacher is not None and teacher.role == "control" and teacher.params == student.params:
         payload = payload_of(runtime)
-        if _like(teacher.size_bytes.get(payload), student.size_bytes.get(payload)):
+        if alike(teacher.size_bytes.get(payload), student.size_bytes.get(payload)):
             return None  # the same network twice
     for payload in dict.fromkeys((payload_of(runtime), "torch")):
         if teacher and teacher.size_bytes.get(payload) and student.size_bytes.get(payload):
@@ -264,15 +264,16 @@ def _sizes(teacher: Candidate | None, student: Candidate, runtime: str) -> _Size
     return None
 
 
-def _like(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and abs(one - other) <= SAME_SIZE * max(one, other)
+def alike(one: float | None, other: float | None) -> bool:
+    """Whether two sizes may be called the same."""
+    return one is not None and other is not None and abs(one - other) <= _SAME_SIZE * max(one, other)
 
 
 def _sentence(
     own: Accuracy,
     reference: _Reference,
     metric: str,
-    change: _Difference | None,
+    change: Difference | None,
     speed: _Speed | None,
     sizes: _Sizes | None,
     taught: Taught | None,
@@ -309,14 +310,14 @@ def _speed_words(speed: _Speed) -> str:
 
 def _size_words(sizes: _Sizes) -> str:
     how = f"{fmt.size(sizes.student)} instead of {fmt.size(sizes.teacher)}"
-    if _like(sizes.student, sizes.teacher):
+    if alike(sizes.student, sizes.teacher):
         return f"is as large ({how})"
     if sizes.ratio >= 1:
         return f"is {fmt.times(sizes.ratio)} smaller ({how})"
     return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
 
 
-def _gain_sentence(gain: _Difference | None, *, alone: bool, before_more: bool) -> str:
+def _gain_sentence(gain: Difference | None, *, alone: bool, before_more: bool) -> str:
     """Whether teaching paid; `alone`: nobody but the student itself taught; `before_more`: later links are left out."""
     who, against = ("this", "trained on the labels alone") if alone else ("the teacher", "trained without the teacher")
     against = f"the same student {against}" + (", both before any further link" if before_more else "")

@@ -23,7 +23,7 @@ from compressor.report import figures as drawing
 from compressor.report import format as fmt
 from compressor.report.commands import with_commands
 from compressor.report.facts import Headline, ReportData
-from compressor.report.headline import SAME_SIZE
+from compressor.report.headline import alike
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What JSON may hold and HTML or JavaScript would read as something else.
@@ -152,7 +152,7 @@ def _size_card(head: Headline) -> Card | None:
     if head.size_ratio is None or head.student_size is None or head.teacher_size is None:
         return Card("Size", fmt.size(head.student_size), "nothing to compare with") if head.student_size else None
     form = "ONNX" if head.size_payload == "onnx" else "PyTorch"
-    if abs(1 - head.size_ratio) <= SAME_SIZE:
+    if alike(head.teacher_size, head.teacher_size / head.size_ratio):
         return Card("Size", fmt.size(head.student_size), f"as large as before, {form}")
     smaller = head.size_ratio > 1
     return Card(

@@ -15,9 +15,8 @@ from compressor.measure.statistics import paired_speedup
 from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, Candidate, Link, ReportData, Speedup, Timing, payload_of
 from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
+from compressor.report.headline import difference
 from compressor.report.tables import Table
-
-_SAME = 1e-9
 
 _NO_LINKS = ("control",)
 
@@ -279,23 +278,11 @@ def _against(step: Step, before: Step, metric: str) -> Step:
             _blocks(before.timing), _blocks(step.timing), starts=min(before.timing.starts, step.timing.starts)
         )
         faster = Speedup(found.ratio, found.low, found.high, before.candidate.role)
-    points = None
-    if step.accuracy and before.accuracy and metric in step.accuracy.metrics and metric in before.accuracy.metrics:
-        points = step.accuracy.metrics[metric] - before.accuracy.metrics[metric]
+    change = difference(step.accuracy, before.accuracy, metric, before.candidate.role) if step.accuracy else None
+    points = change.value if change else None
     smaller = before.size / step.size if before.size and step.size else None
-    is_real = points is not None and _is_real(step, before, points)
+    is_real = change is not None and change.within_noise is False
     return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller, is_real)
-
-
-def _is_real(step: Step, before: Step, points: float) -> bool:
-    """Whether a change of the metric is more than chance: by the paired test where there is one, else by the intervals."""
-    if step.accuracy is None or before.accuracy is None:
-        return False
-    test = step.accuracy.paired_with(before.candidate.role)
-    if test is not None and abs(test.difference - points) < _SAME:
-        return test.real
-    widths = [width for width in (step.accuracy.half_width, before.accuracy.half_width) if width is not None]
-    return bool(widths) and abs(points) > max(widths)
 
 
 def _blocks(timing: Timing) -> list[np.ndarray]:

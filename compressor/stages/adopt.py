@@ -125,7 +125,7 @@ def onnx_as_fed(
         ModelError: It cannot be read, or does not fit the data.
         InputError: A normalisation is stated that cannot be applied.
     """
-    if dataset.label_sets or dataset.targets is not None:
+    if not dataset.one_class_each:
         if normalise not in ("auto", "none"):
             message = "an ONNX model is fed as it is where samples do not have one class each"
             raise InputError(message, where="teacher.normalise", hint="leave it out, or put it into the model")

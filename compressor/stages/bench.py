@@ -109,7 +109,7 @@ def bench(
     runtimes, absent = _split_by_presence(settings)
     answers = _answers(candidates, runtimes, settings, dataset)
     measured = [_measure(candidate, answers, base=base, dataset=dataset, task=task) for candidate in candidates]
-    shipped = next((m["role"] for m in measured if m["role"] == "student"), measured[-1]["role"])
+    shipped = _shipped(measured)["role"]
     lost, pictures = _worst(answers, runtimes, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
         inputs = folder / "inputs.npy"

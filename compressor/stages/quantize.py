@@ -234,18 +234,19 @@ class _Quantizing(OnMaterial):
     @cached_property
     def calibration(self) -> TrainingSamples:
         """Samples of the training set, as the model takes them."""
+        return self._drawn(self.settings.calibration)
+
+    def _drawn(self, number: int, *, skip: int = 0) -> TrainingSamples:
+        """Some of the training set, in batches of the size that the model takes."""
+        batches = {} if self.runtime.batch is None else {"batch_size": self.runtime.batch}
         return TrainingSamples(
             self.dataset.train,
-            number=self.settings.calibration,
+            number=number,
             seed=self.target.seed,
             prepare=self.runtime.prepare,
-            **self._batches,
+            skip=skip,
+            **batches,
         )
-
-    @property
-    def _batches(self) -> dict[str, int]:
-        """The size of batches, where the model takes one alone."""
-        return {} if self.runtime.batch is None else {"batch_size": self.runtime.batch}
 
     @cached_property
     def runtime(self) -> OrtCpu:
@@ -306,14 +307,7 @@ class _Quantizing(OnMaterial):
 
     def _held_out(self) -> list[NDArray[Any]]:
         """Samples that calibrated nothing, as the model takes them; the calibration's own where there are no others."""
-        held = TrainingSamples(
-            self.dataset.train,
-            number=_SAMPLES_FOR_SENSITIVITY,
-            seed=self.target.seed,
-            prepare=self.runtime.prepare,
-            skip=self.settings.calibration,
-            **self._batches,
-        )
+        held = self._drawn(_SAMPLES_FOR_SENSITIVITY, skip=self.settings.calibration)
         return list(held.batches()) or list(self.calibration.batches())
 
     def _timed(self) -> tuple[Interval | None, float, float]:
