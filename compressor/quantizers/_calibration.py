@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+_BATCH = 32  # samples at a time, where the model takes any number
+
 
 class Fetched(Protocol):
     """The part of a data set that is needed here."""
@@ -29,7 +31,8 @@ class TrainingSamples:
         number: How many to take; all where there are fewer.
         seed: Of the choice.
         prepare: From samples as the data gives them to what the model takes (`OrtCpu.prepare`).
-        batch_size: Samples in a batch.
+        fixed_batch: The one batch size that the model takes, where it takes only one: what is over is left out, and fewer
+            samples than one batch are repeated.
         skip: So many of the seeded order are left to others, who check what these calibrated.
     """
 
@@ -40,14 +43,16 @@ class TrainingSamples:
         number: int,
         seed: int,
         prepare: Callable[[NDArray[Any]], NDArray[Any]],
-        batch_size: int = 32,
+        fixed_batch: int | None = None,
         skip: int = 0,
     ) -> None:
-        order = np.random.default_rng([seed, 0xCA]).permutation(len(samples))
-        self.positions: NDArray[np.int64] = np.sort(order[skip : skip + number]).astype(np.int64)
+        chosen = np.random.default_rng([seed, 0xCA]).permutation(len(samples))[skip : skip + number]
+        if fixed_batch is not None and len(chosen):
+            chosen = np.resize(chosen, max(1, len(chosen) // fixed_batch) * fixed_batch)
+        self.positions: NDArray[np.int64] = np.sort(chosen).astype(np.int64)
         self._samples = samples
         self._prepare = prepare
-        self._batch_size = batch_size
+        self._batch_size = fixed_batch or _BATCH
 
     def __len__(self) -> int:
         """How many samples."""

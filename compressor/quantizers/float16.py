@@ -17,7 +17,7 @@ from compressor.quantizers._contract import Calibration, Cpu, Prepared
 class Float16:
     """Weights and arithmetic in float16, inputs and outputs as before: half the file, made for GPUs.
 
-    bfloat16 is not offered: ONNX Runtime's CPU provider has no bfloat16 kernels for most operators.
+    There is no bfloat16 beside it: no CPU could check the file (decision 026).
     """
 
     needs_calibration = False

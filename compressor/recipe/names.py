@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,8 @@ from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
 from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
 from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers
+
+_OF_A_FILE = "write its arrays x_train and y_train into an npz file (numpy.savez) and npz:FILE, or py:FILE.py:FUNCTION that reads it"
 
 
 def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
@@ -116,6 +119,8 @@ def split_source(source: str) -> tuple[str, str | None]:
 
 def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options: str) -> list[Fault]:
     """Faults of a data source as it is named, and of the options of its format."""
+    if Path(source).suffix and Path(source).is_file():  # a file that no format was guessed for
+        return [Fault(where, f"no data format reads '{source}'", _OF_A_FILE)]
     found: list[Fault] = []
     name, target = split_source(source)
     member = _member("formats", name, where, found)

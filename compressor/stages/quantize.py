@@ -238,14 +238,13 @@ class _Quantizing(OnMaterial):
 
     def _drawn(self, number: int, *, skip: int = 0) -> TrainingSamples:
         """Some of the training set, in batches of the size that the model takes."""
-        batches = {} if self.runtime.batch is None else {"batch_size": self.runtime.batch}
         return TrainingSamples(
             self.dataset.train,
             number=number,
             seed=self.target.seed,
             prepare=self.runtime.prepare,
+            fixed_batch=self.runtime.batch,
             skip=skip,
-            **batches,
         )
 
     @cached_property

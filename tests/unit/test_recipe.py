@@ -105,6 +105,14 @@ def test_one_wrong_key_gives_one_fault_in_words(assignment: str, expected: str) 
     assert told(assignment) == [expected]
 
 
+def test_a_file_of_another_kind_is_told_what_could_hold_it(tmp_path) -> None:
+    table = tmp_path / "x.csv"
+    table.write_text("a,b,y\n1,2,0\n", encoding="utf-8")
+    (fault,) = told(f"data.source={table}")
+    assert fault.startswith(f"data.source: no data format reads '{table}' — write its arrays x_train and y_train into")
+    assert "npz:FILE" in fault
+
+
 @pytest.mark.parametrize(
     ("section", "stage", "hint"),
     [

@@ -16,7 +16,7 @@ class Numbers:
 
 
 def chosen(**options) -> list[float]:
-    settings = {"number": 20, "seed": 0, "prepare": lambda pixels: pixels, "batch_size": 8} | options
+    settings = {"number": 20, "seed": 0, "prepare": lambda pixels: pixels} | options
     samples = TrainingSamples(Numbers(), **settings)
     assert len(samples) == sum(len(batch) for batch in samples.batches())
     return [float(value) for batch in samples.batches() for value in batch[:, 0]]
@@ -38,3 +38,11 @@ def test_those_that_check_are_not_those_that_calibrated():
 
 def test_samples_are_prepared_as_the_model_takes_them():
     assert max(chosen(prepare=lambda pixels: pixels / 100)) < 1.0
+
+
+def test_a_model_of_one_batch_size_gets_whole_batches_alone():
+    assert len(chosen(number=20, fixed_batch=8)) == 16
+    assert len(set(chosen(number=20, fixed_batch=8))) == 16
+    repeated = chosen(number=3, fixed_batch=8)
+    assert len(repeated) == 8
+    assert len(set(repeated)) == 3

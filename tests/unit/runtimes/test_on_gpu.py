@@ -75,10 +75,12 @@ def test_tensorrt_is_asked_in_its_own_words_and_cuda_comes_before_the_cpu(compil
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     OrtTensorRt(device=1, fp16=True).unavailable()
+    OrtTensorRt(bf16=True).unavailable()
 
     (tensorrt, cuda, cpu), fallback = asked[0]
     assert tensorrt[1] == {"device_id": "1", "trt_fp16_enable": "True", "trt_int8_enable": "False"}
     assert (cuda, cpu, fallback) == (("CUDAExecutionProvider", {"device_id": "1"}), CPU, 0)
+    assert asked[1][0][0][1]["trt_bf16_enable"] == "True"
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
