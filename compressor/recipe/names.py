@@ -21,7 +21,7 @@ from compressor.recipe._wording import by_place, fault_of
 from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
 from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers
 
-_OF_A_FILE = "write its arrays x_train and y_train into an npz file (numpy.savez) and npz:FILE, or py:FILE.py:FUNCTION that reads it"
+_OF_A_FILE = "write npz:FILE, an archive of x_train and y_train (numpy.savez), or py:FILE.py:FUNCTION that reads it"
 
 
 def name_faults(raw: Mapping[str, Any]) -> list[Fault]:

@@ -109,8 +109,7 @@ def test_a_file_of_another_kind_is_told_what_could_hold_it(tmp_path) -> None:
     table = tmp_path / "x.csv"
     table.write_text("a,b,y\n1,2,0\n", encoding="utf-8")
     (fault,) = told(f"data.source={table}")
-    assert fault.startswith(f"data.source: no data format reads '{table}' — write its arrays x_train and y_train into")
-    assert "npz:FILE" in fault
+    assert fault.startswith(f"data.source: no data format reads '{table}' — write npz:FILE, an archive of x_train")
 
 
 @pytest.mark.parametrize(
