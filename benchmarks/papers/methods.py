@@ -7,12 +7,14 @@ steps of 64, the last epoch, judged on the whole test set. Each loss has its def
 it and no other loss, so that its own worth shows. Those on transformers' attention are shown on a pair of small ViTs, made
 here on the same samples, with a control of their own. Each kind of teacher has the loss that its authors used. All runs of
 one seed come before those of the next. Started again with the same `--runs` it goes on where it was; with `--judge` it only
-writes what is there.
+writes what is there. With `--beside FILE`, an earlier result file, the seeds that it has are not trained again and stand
+beside those made here: another day, or another machine, can add seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -136,6 +138,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="methods at a time, one thread each")
     parser.add_argument("--called", default="methods", help="what the result file's name ends with")
     parser.add_argument("--runs", type=Path, required=True, help="where runs are kept; the same place goes on")
+    parser.add_argument("--beside", type=Path, help="an earlier result file, whose seeds are not trained again")
     parser.add_argument("--judge", action="store_true", help="train nothing: write the result file of what is there")
     parser.add_argument("--results", type=Path, default=result.RESULTS, help="folder of the result file")
     given = parser.parse_args()
@@ -147,18 +150,24 @@ def main() -> None:
         for each in methods(given.teachers, given.runs)
         if not wanted or each.name in (*wanted, CONTROL, VIT_CONTROL)
     ]
+    earlier = json.loads(given.beside.read_text("utf-8"))["samples"]["methods"] if given.beside else {}
     if not given.judge:
         data = subset(given.runs, given.data, given.samples)
         _prepare(given, data, [each.name for each in chosen])
         with ThreadPoolExecutor(given.jobs) as pool:
             waiting = [
-                pool.submit(_distil, method, seed, given, data) for seed in range(given.seeds) for method in chosen
+                pool.submit(_distil, method, seed, given, data)
+                for seed in range(given.seeds)
+                for method in chosen
+                if seed not in earlier.get(method.name, {"seeds": ()})["seeds"]
             ]
             for each in waiting:
                 each.result()
-    found = judged(chosen, given.runs, given.seeds)
+    found = judged(chosen, given.runs, given.seeds, earlier)
     print(table(found))
     samples = {"epochs": given.epochs, "samples": given.samples, "seeds": given.seeds, "methods": found}
+    if given.beside:
+        samples["beside"] = given.beside.name
     print(result.write(f"losses_{given.called}", claims(found), samples=samples, folder=given.results))
 
 
@@ -171,38 +180,74 @@ def claims(found: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
     ]
 
 
-def judged(chosen: Sequence[Method], runs: Path, seeds: int) -> dict[str, dict[str, Any]]:
-    """What each method came to, over the seeds that it was run with; one that was not run is left out."""
-    made = {
-        method.name: {
-            seed: student for seed in range(seeds) if (student := network(runs / method.run(seed) / "distill"))
-        }
-        for method in chosen
-    }
+def judged(
+    chosen: Sequence[Method], runs: Path, seeds: int, earlier: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """What each method came to, over the seeds that it was run with, here or in an earlier result file.
+
+    A method that was not run is left out, and so is a seed that its control was not run with.
+    """
+    made = {method.name: _made(method, runs, seeds, (earlier or {}).get(method.name)) for method in chosen}
     found: dict[str, dict[str, Any]] = {}
     for method in chosen:
-        shared = [seed for seed in made[method.name] if seed in made[method.control]]
+        shared = [seed for seed in sorted(made[method.name]) if seed in made[method.control]]
         if not shared:
             continue
         students = [made[method.name][seed] for seed in shared]
-        accuracy = [metric(student, "accuracy") for student in students]
-        control = [metric(made[method.control][seed], "accuracy") for seed in shared]
+        control = [made[method.control][seed] for seed in shared]
         found[method.name] = {
             "of": method.of,
             "control": method.control,
             "seeds": shared,
-            "accuracy": spread([100 * each for each in accuracy]),
-            "above_control": spread([100 * (a - c) for a, c in zip(accuracy, control, strict=True)]),
-            "ece": spread([100 * metric(student, "ece") for student in students]),
-            "seconds_an_epoch": spread([_seconds_an_epoch(student) for student in students]),
-            "losses": students[0].manifest.settings["training"].get("losses", []),
-            "chosen": [
-                f"{each.choice} {each.reason}".strip()
-                for each in students[0].manifest.decisions
-                if each.what.startswith("features of") or each.what == "teacher"
-            ],
+            "accuracy": spread([each.accuracy for each in students]),
+            "above_control": spread([a.accuracy - c.accuracy for a, c in zip(students, control, strict=True)]),
+            "ece": spread([each.ece for each in students]),
+            "seconds_an_epoch": spread([each.seconds_an_epoch for each in students]),
+            "here": [seed for seed in shared if made[method.name][seed].artifact],
+            **_chosen(students[-1].artifact, (earlier or {}).get(method.name, {})),
         }
     return found
+
+
+@dataclass(frozen=True)
+class Made:
+    """One student: accuracy and ECE in percent; its artifact where it was trained here."""
+
+    accuracy: float
+    ece: float
+    seconds_an_epoch: float
+    artifact: Artifact | None = None
+
+
+def _made(method: Method, runs: Path, seeds: int, earlier: Mapping[str, Any] | None) -> dict[int, Made]:
+    found = {}
+    if earlier:
+        columns = [earlier[name]["values"] for name in ("accuracy", "ece", "seconds_an_epoch")]
+        found = {seed: Made(*values) for seed, *values in zip(earlier["seeds"], *columns, strict=True)}
+    trained = {seed: _trained(method, runs, seed) for seed in range(seeds) if seed not in found}
+    return found | {seed: made for seed, made in trained.items() if made}
+
+
+def _trained(method: Method, runs: Path, seed: int) -> Made | None:
+    student = network(runs / method.run(seed) / "distill")
+    if student is None:
+        return None
+    accuracy, ece = (100 * metric(student, name) for name in ("accuracy", "ece"))
+    return Made(accuracy, ece, _seconds_an_epoch(student), student)
+
+
+def _chosen(student: Artifact | None, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The losses of a method and what was decided for it, from one of its students."""
+    if student is None:
+        return {name: earlier[name] for name in ("losses", "chosen")}
+    return {
+        "losses": student.manifest.settings["training"].get("losses", []),
+        "chosen": [
+            f"{each.choice} {each.reason}".strip()
+            for each in student.manifest.decisions
+            if each.what.startswith("features of") or each.what == "teacher"
+        ],
+    }
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
