@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,9 +182,7 @@ def test_the_table_of_methods_begins_with_the_best_and_leaves_the_controls_dista
     assert second == "| `control` | 60.00 ± 0.00 |  | 4.00 ± 1.41 | 1.5 | 2 |"
 
 
-def test_seeds_of_an_earlier_result_file_stand_beside_those_made_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_seeds_of_an_earlier_result_file_stand_beside_those_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
     earlier = {
         "control": of_method("control", [0.0, 0.0]) | {"losses": [], "chosen": []},
         "kd": of_method("loss", [1.0, 2.0]) | {"losses": [{"name": "kd"}], "chosen": ["earlier"]},
@@ -192,13 +191,13 @@ def test_seeds_of_an_earlier_result_file_stand_beside_those_made_here(
     control, kd = methods.Method("control", []), methods.Method("kd", [])
     monkeypatch.setattr(methods, "_trained", lambda method, runs, seed: here if method is kd else None)
 
-    found = methods.judged([control, kd], tmp_path, 3, earlier)
+    found = methods.judged([control, kd], Path("runs"), 3, earlier)
 
     assert (found["kd"]["seeds"], found["kd"]["accuracy"]["values"]) == ([0, 1], [61.0, 62.0])
     assert found["kd"]["chosen"] == ["earlier"]
 
     monkeypatch.setattr(methods, "_trained", lambda method, runs, seed: here)
-    assert methods.judged([control, kd], tmp_path, 3, earlier)["kd"]["above_control"]["values"] == [1.0, 2.0, 0.0]
+    assert methods.judged([control, kd], Path("runs"), 3, earlier)["kd"]["above_control"]["values"] == [1.0, 2.0, 0.0]
 
 
 def test_every_method_but_the_controls_makes_a_claim() -> None:
