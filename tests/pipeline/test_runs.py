@@ -8,8 +8,10 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from compressor import api, artifact, pipeline
 from compressor import recipe as recipes
@@ -86,6 +88,23 @@ def test_one_model_in_two_roles_is_refused(project):
 
     with pytest.raises(ArtifactError, match="would be measured as teacher and as student, and is one model"):
         pipeline.bench(current)
+
+
+def test_a_run_says_which_pictures_it_leaves_out(project, capsys):
+    for label in ("cat", "dog"):
+        (project / "photos" / label).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(np.full((8, 8, 3), 10 * number, np.uint8)).save(
+                project / "photos" / label / f"{number}.png"
+            )
+    (project / "photos" / "cat" / "torn.png").write_bytes(b"no picture")
+    data = {"source": f"images:{project / 'photos'}", "max_unreadable": 0.05}
+
+    pipeline.Run(recipes.parse(recipe(project, data=data), source="test")).dataset  # noqa: B018 - opened when it is asked for
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert "data: 2.44% of 41 samples cannot be read" in told
+    assert "cat/torn.png" in told
 
 
 def test_what_was_pruned_last_is_what_a_run_stands_for(big):
