@@ -648,6 +648,7 @@ def evaluate(
     import numpy as np
 
     from compressor.measure import accuracy, outputs
+    from compressor.stages.adopt import caveat_of
     from compressor.training.start import require_same_classes
 
     specs.parse(str(source))
@@ -674,6 +675,8 @@ def evaluate(
         count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
         then = f": compress distill --teacher {save_outputs}" if dataset.targets is None else ""
         console.note(f"{count} answers are in {save_outputs}{then}")
+    if made_with is None and split == "test":
+        decisions = [*decisions, *_plain(caveat_of(dataset))]
     return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
 
 

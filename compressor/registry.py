@@ -272,6 +272,23 @@ def _flags(node: ast.ClassDef | ast.FunctionDef) -> frozenset[str]:
     return frozenset(target.id for each in on for target in each.targets if isinstance(target, ast.Name))
 
 
+def _helps(doc: str) -> dict[str, str]:
+    """What a docstring says of each argument; lines that are indented further go on with it."""
+    found: dict[str, str] = {}
+    name, depth = "", 0
+    for line in doc.split("\n"):
+        indent = len(line) - len(line.lstrip())
+        begins = re.match(r"\s+(\w+)(?: \(.*?\))?: (.+)$", line)
+        if name and indent > depth and line.strip():
+            found[name] += f" {line.strip()}"
+        elif begins:
+            name, depth = begins[1], indent
+            found[name] = begins[2]
+        else:
+            name = ""
+    return found
+
+
 def _signature(node: ast.ClassDef | ast.FunctionDef, doc: str) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
     function: ast.ClassDef | ast.FunctionDef = node
     if isinstance(node, ast.ClassDef):
@@ -281,7 +298,7 @@ def _signature(node: ast.ClassDef | ast.FunctionDef, doc: str) -> tuple[tuple[Op
         function = inits[0]
         doc += "\n" + (ast.get_docstring(function) or "")
     assert isinstance(function, ast.FunctionDef)
-    helps = dict(re.findall(r"^\s+(\w+)(?: \(.*?\))?: (.+)$", doc, flags=re.MULTILINE))
+    helps = _helps(doc)
     spec = function.args
 
     def option(arg: ast.arg, default: ast.expr | None) -> Option:

@@ -9,11 +9,19 @@ from typer.testing import CliRunner
 from compressor.cli.main import app
 
 PAGE = Path(__file__).parent / "cli.md"
+EXIT_CODES = """| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | all ran, and a budget that was stated (`--max-drop`, `--max-latency-ms`, a target, `--fail-if`) is missed |
+| 2 | what was typed or given has to be mended; nothing was made |
+| 3 | a stage failed, or the installation is broken; what was made before it is kept |
+| 130 | stopped by a signal; the state is kept, and the same line goes on |
+"""
 
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = ["# Commands\n\nWritten by `make docs` from `--help`; do not edit.\n", _block(["--help"])]
+    parts = ["# Commands\n\nWritten by `make docs` from `--help`; do not edit.\n\n", EXIT_CODES, "\n", _block(["--help"])]
     for command in app.registered_commands:
         assert command.name is not None
         parts.append(f"\n## compress {command.name}\n\n{_block([command.name, '--help'])}")

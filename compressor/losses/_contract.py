@@ -17,7 +17,8 @@ class Loss(Protocol):
     A loss with trainable parts of its own (a projector, a discriminator) is an `nn.Module`; its parameters are trained
     along and never exported, its state is kept with that of the run. One that reads features is a
     `_features.FeatureLoss`: it is told their shapes before training. One that must know more is `Prepared`. One that takes
-    answers for probabilities of classes has the attribute `of_classes = True`; tasks that tell numbers refuse it.
+    answers for probabilities of classes has the attribute `of_classes = True`; tasks that tell numbers refuse it. One that
+    needs the one right class has `of_one_class = True` as well; tasks with sets of classes refuse it.
     """
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:

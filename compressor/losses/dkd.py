@@ -34,6 +34,7 @@ class DKD:
     """
 
     of_classes = True
+    of_one_class = True
 
     def __init__(
         self,

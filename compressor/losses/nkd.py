@@ -31,6 +31,7 @@ class NKD:
     """
 
     of_classes = True
+    of_one_class = True
 
     def __init__(
         self, *, temperature: float = 1.0, gamma: float = 1.5, hard: float = 1.0, standardise: bool = False

@@ -19,7 +19,7 @@ from compressor.errors import CompressError, Fault, InputError
 from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
 from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
-from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers
+from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers, tells_sets
 
 _OF_A_FILE = "write npz:FILE, an archive of x_train and y_train (numpy.savez), or py:FILE.py:FUNCTION that reads it"
 
@@ -50,7 +50,10 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         faults = registry.option_faults(task_member, table_of(task, "options"), where="task.options")
         found += faults or _refusal(task_member, table_of(task, "options"))
     for section in ("distill", "prune", "quantize"):
-        found += _loss_faults(table_of(raw, section).get("losses", ()), section, of_numbers=tells_numbers(raw))
+        found += _loss_faults(raw, section)
+    if prune.get("latency") is not None and prune.get("ranking", "global") != "global":
+        message = "has no effect on a cut by latency, where importance for each millisecond decides"
+        found.append(Fault("prune.ranking", message, "leave it out, or cut by macs or params"))
     for family, table, key, given, where in (
         ("criteria", prune, "criterion", "criterion_options", "prune"),
         ("quantizers", quantize, "method", "options", "quantize"),
@@ -191,13 +194,21 @@ def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> li
     return []
 
 
-def _loss_faults(losses: object, section: str, *, of_numbers: bool) -> list[Fault]:
+def _loss_faults(raw: Mapping[str, Any], section: str) -> list[Fault]:
     found: list[Fault] = []
-    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+    of_numbers, of_sets = tells_numbers(raw), tells_sets(raw)
+    stated = table_of(raw, section).get("losses", ())
+    losses = stated if isinstance(stated, list | tuple) else ()
+    members = []
+    for index, entry in enumerate(losses):
         if isinstance(entry, Mapping):
             where = f"{section}.losses.{index}"
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
+                members.append(member)
+                if of_sets and "of_one_class" in member.flags:
+                    message = f"'{member.name}' needs the one right class, and this task has sets of classes"
+                    found.append(Fault(where, message, 'write name = "kd" or name = "mse_logits"'))
                 if of_numbers and "of_classes" in member.flags:
                     message = f"'{member.name}' compares probabilities of classes, and this task tells numbers"
                     hint = 'write name = "mse_logits", which compares answers as they are, or leave the losses out'
@@ -211,7 +222,15 @@ def _loss_faults(losses: object, section: str, *, of_numbers: bool) -> list[Faul
                         found += _ramp_faults(value, where=f"{where}.{key}")
                         options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
+    if members and len(members) == len(losses) and all(_looks_at_features(member) for member in members):
+        message = f"'{members[0].name}' looks at features alone, which leaves the last layer untaught"
+        hint = 'add kd (or hard) beside it: a second entry with name = "kd"'
+        found.append(Fault(f"{section}.losses", message, hint))
     return found
+
+
+def _looks_at_features(loss: registry.Member) -> bool:
+    return any(option.name == "pairs" for option in loss.options)
 
 
 def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:

@@ -326,7 +326,16 @@ def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def tells_numbers(raw: Mapping[str, Any]) -> bool:
     """Whether the task of a recipe has no classes, so that losses on their probabilities mean nothing."""
+    return "of_numbers" in _flags_of_the_task(raw)
+
+
+def tells_sets(raw: Mapping[str, Any]) -> bool:
+    """Whether a sample of a recipe's task may have several classes, so that losses on the one right class mean nothing."""
+    return "label_sets" in _flags_of_the_task(raw)
+
+
+def _flags_of_the_task(raw: Mapping[str, Any]) -> frozenset[str]:
     try:
-        return "of_numbers" in registry.find("tasks", str(table_of(raw, "task").get("name", "classification"))).flags
+        return registry.find("tasks", str(table_of(raw, "task").get("name", "classification"))).flags
     except CompressError:
-        return False  # a fault of its own
+        return frozenset()  # a fault of its own

@@ -52,7 +52,7 @@ def adopt(model: ModelSettings, *, dataset: Dataset, task: Task, target: Target)
         target=target,
         dataset=dataset,
         task=task,
-        decisions=(kept, *decisions, *_caveat(dataset)),
+        decisions=(kept, *decisions, *caveat_of(dataset)),
         details={},
         elapsed_s=time.perf_counter() - started,
     )
@@ -101,7 +101,7 @@ def combine(
     )
 
 
-def _caveat(dataset: Dataset) -> tuple[Decision, ...]:
+def caveat_of(dataset: Dataset) -> tuple[Decision, ...]:
     """What a score of a network from elsewhere is worth on test samples that were drawn here."""
     if not any(decision.what == "test split" for decision in dataset.decisions):
         return ()
@@ -184,7 +184,7 @@ def adopt_onnx(
                 *dataset.decisions,
                 Decision("weights", file.stem, f"taken as they are from {file.name}; nothing was trained"),
                 *teacher.decisions,
-                *_caveat(dataset),
+                *caveat_of(dataset),
             ),
             machine=machine.describe(),
             elapsed_s=time.perf_counter() - started,

@@ -37,6 +37,10 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
     if of_classes and isinstance(task, NumberTask):
         message = f"'{of_classes[0]}' compares probabilities of classes, and this task tells numbers"
         raise InputError(message, where="losses", hint="use mse_logits, which compares answers as they are")
+    of_one_class = [part.name for part in made if getattr(part.loss, "of_one_class", False)]
+    if of_one_class and getattr(task, "label_sets", False):
+        message = f"'{of_one_class[0]}' needs the one right class, and this task has sets of classes"
+        raise InputError(message, where="losses", hint="use kd or mse_logits")
     features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
     if len(features) == len(made):
         raise InputError(

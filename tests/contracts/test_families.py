@@ -117,7 +117,9 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     made = loss.load()()
     if isinstance(made, Prepared):
         made.prepare(Context(batch.labels, K))
-    if loss.name in ("dkd", "nkd") and getattr(task.load(), "label_sets", False):
+    if "of_one_class" in loss.flags and getattr(meaning, "label_sets", False):
+        with pytest.raises(InputError, match="one right class"):
+            losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
         with pytest.raises(InputError, match="one right class"):
             made(Outputs(student(batch.inputs)), answer, batch)
         return

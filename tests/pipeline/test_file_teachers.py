@@ -255,6 +255,15 @@ def test_a_file_is_evaluated_as_it_would_be_fed_as_a_teacher(project):
     assert [each["what"] for each in found["decisions"]] == ["teacher's normalisation"]
 
 
+def test_a_score_on_test_samples_that_were_drawn_from_the_training_set_is_told_as_such(project):
+    arrays = dict(np.load(project / "data.npz"))
+    np.savez(project / "all.npz", **{name: rows for name, rows in arrays.items() if not name.endswith("_test")})
+
+    found = api.evaluate(project / "net.onnx", data=f"npz:{project / 'all.npz'}")
+
+    assert found["decisions"][-1]["choice"] == "may be too good"
+
+
 def test_files_are_compared_each_as_it_wants_to_be_fed(project, from_onnx, tmp_path, capsys):
     shutil.copyfile(from_onnx.folder / "export" / "model.onnx", tmp_path / "ours.onnx")
 

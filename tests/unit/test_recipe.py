@@ -84,6 +84,10 @@ def test_all_faults_come_at_once() -> None:
             " — did you mean 'temperature'?"),
         ("data.source=digit", "data.source: no data format is called 'digit' — did you mean 'digits'?"
             " (compress list formats)"),
+        ("distill.losses=[{name='fitnet'}]", "distill.losses: 'fitnet' looks at features alone, which leaves the last"
+            ' layer untaught — add kd (or hard) beside it: a second entry with name = "kd"'),
+        ("prune={latency=0.6, ranking='local'}", "prune.ranking: has no effect on a cut by latency, where importance for"
+            " each millisecond decides — leave it out, or cut by macs or params"),
         ("data.source=digits:here", "data.source: 'digits' takes no place — write digits"),
         ("data.source=idx", "data.source: 'idx' needs a place — write idx:PATH"),
         ("task.name=clasification", "task.name: no task is called 'clasification' — did you mean 'classification'?"
@@ -103,6 +107,14 @@ def test_all_faults_come_at_once() -> None:
 )  # fmt: skip
 def test_one_wrong_key_gives_one_fault_in_words(assignment: str, expected: str) -> None:
     assert told(assignment) == [expected]
+
+
+def test_a_loss_on_the_one_right_class_is_refused_where_a_sample_has_a_set_of_them() -> None:
+    (refused,) = told("task.name=multilabel", "distill.losses=[{name='dkd'}]")
+
+    assert refused.startswith("distill.losses.0: 'dkd' needs the one right class, and this task has sets of classes")
+    assert told("task.name=multilabel", "distill.losses=[{name='kd'}]") == []
+    assert told("distill.losses=[{name='dkd'}]") == []
 
 
 def test_a_file_of_another_kind_is_told_what_could_hold_it(tmp_path) -> None:

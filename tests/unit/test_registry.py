@@ -18,6 +18,11 @@ class Mine:
 
     Args:
         strength: How strong.
+        names: Of what it looks at,
+            and of nothing else.
+
+    Raises:
+        ValueError: Never.
     """
 
     def __init__(self, place: str = "here", *, strength: float, names: tuple[str, ...] = ()) -> None:
@@ -80,7 +85,7 @@ def test_a_member_outside_is_read_without_running_it(tmp_path: Path) -> None:
 
     assert (member.name, member.summary) == ("mine", "My own loss.")
     assert [(option.name, option.required) for option in member.options] == [("strength", True), ("names", False)]
-    assert member.options[0].help == "How strong."
+    assert [option.help for option in member.options] == ["How strong.", "Of what it looks at, and of nothing else."]
 
 
 def test_a_member_outside_loads(tmp_path: Path) -> None:
