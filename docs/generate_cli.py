@@ -21,7 +21,12 @@ EXIT_CODES = """| exit code | means |
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = ["# Commands\n\nWritten by `make docs` from `--help`; do not edit.\n\n", EXIT_CODES, "\n", _block(["--help"])]
+    parts = [
+        "# Commands\n\nWritten by `make docs` from `--help`; do not edit.\n\n",
+        EXIT_CODES,
+        "\n",
+        _block(["--help"]),
+    ]
     for command in app.registered_commands:
         assert command.name is not None
         parts.append(f"\n## compress {command.name}\n\n{_block([command.name, '--help'])}")

@@ -24,7 +24,7 @@ LAYERS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """Operators that are layers: what is quantized or left in float as a whole."""
 
 _RUNS = 60
-_SUFFIX = re.compile(r"(_token_\d+|_nchwc|_QuantizeLinear(_Input)?|_DequantizeLinear(_Output)?|_quant|_fused)+$")
+_SUFFIX = re.compile(r"(_token_\d+|_nchwc|_QuantizeLinear(_Input)?|_DequantizeLinear(_Output)?|_quant|_fused|_Q\d+)+$")
 
 
 @dataclass(frozen=True)

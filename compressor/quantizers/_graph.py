@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,12 +134,51 @@ def nodes_of(file: Path, op_types: frozenset[str]) -> tuple[str, ...]:
 
 
 def weighted_nodes(file: Path, op_types: frozenset[str]) -> tuple[str, ...]:
-    """The same, of nodes one of whose inputs is stored in the model: two activations multiplied are something else."""
+    """The same, of nodes one of whose inputs is stored in the model: two activations multiplied are something else.
+
+    Nor is a stack of matrices, one for each head: its scales would lie along another axis than that of its channels.
+    """
     graph = onnx.load(file).graph
-    stored = {tensor.name for tensor in graph.initializer}
+    axes = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     return tuple(
-        node.name for node in graph.node if node.op_type in op_types and any(name in stored for name in node.input[1:])
+        node.name
+        for node in graph.node
+        if node.op_type in op_types
+        and any(name in axes and (node.op_type != "MatMul" or axes[name] == 2) for name in node.input[1:])
     )
+
+
+def unshare(model: Any, *, in_float: Collection[str]) -> None:
+    """Give layers that share a stored tensor copies of it, in place, where what quantizes it would take them for alike.
+
+    It is quantized once, along the channels of whoever comes first: another layer may have its channels along another axis,
+    and one that stays in float would be fused into int8 with the scales of the other.
+    """
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    copies: dict[str, dict[tuple[object, ...], str]] = {}  # tensor -> how it is read -> what it is called there
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name not in stored:
+                continue
+            way = _way_to_read(node, place, in_float=node.name in in_float)
+            known = copies.setdefault(name, {})
+            if way not in known:
+                known[way] = f"{name}.of_{node.name}" if known else name
+                if known[way] != name:
+                    own = type(stored[name])()
+                    own.CopyFrom(stored[name])
+                    own.name = known[way]
+                    model.graph.initializer.append(own)
+            node.input[place] = known[way]
+
+
+def _way_to_read(node: Any, place: int, *, in_float: bool) -> tuple[object, ...]:
+    """What readers of a tensor that may share it have in common: the axis of its channels, whether they are quantized."""
+    if in_float:
+        return ("float",)
+    turned = next((each.i for each in node.attribute if each.name == "transB"), 0)
+    axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 0 if turned else 1}.get(node.op_type)
+    return (node.op_type if axis is None else "layer", place, axis if place == 1 else 0)
 
 
 def probabilities_at_the_end(file: Path, heavy: frozenset[str]) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Qdq:
         """Write the QDQ model."""
         model = onnx.load(self.float_model)
         _move_biases(model, self.shifts, keep_float=keep_float)
+        _graph.unshare(model, in_float={*keep_float, *self.in_float})
         operators = sorted(LAYERS if self.float_between else OPERATORS)
         with _graph.kept_quiet():
             quantizer = QDQQuantizer(

@@ -70,7 +70,7 @@ class _Dynamic:
                 per_channel=self.per_channel,
                 reduce_range=self.cpu.reduce_range,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=list(keep_float),
+                nodes_to_exclude=[*keep_float, *(set(_graph.nodes_of(self.float_model, _PRODUCTS)) - set(self.nodes))],
                 extra_options={"MatMulConstBOnly": True},
             )
         _graph.save(onnx.load(destination), destination, source=self.float_model)

@@ -6,6 +6,7 @@ after recovery; both are kept for each round. Once a round ends below what the u
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
+from compressor.files import replacing
 from compressor.measure import accuracy
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
@@ -92,7 +94,11 @@ def prune(
     loaded = checkpoint.load(source)
     require_keepable(loaded, material.dataset)
     with tempfile.TemporaryDirectory(prefix="compress-prune-") as scratch:
-        return _Pruning(loaded, settings, teacher, profile, export, material, target, Path(scratch)).to_the_end()
+        try:
+            return _Pruning(loaded, settings, teacher, profile, export, material, target, Path(scratch)).to_the_end()
+        except InputError:  # what is refused is not gone on with
+            resume.discard(target.state)
+            raise
 
 
 @dataclass
@@ -285,13 +291,18 @@ class _Pruning(OnMaterial):
             yield to_float(loaded.inputs), loaded.labels
 
     def _latency_table(self, prunable: Prunable, *, now_ms: float) -> LatencyTable:
-        """Measured once; what later rounds cut has the same names."""
+        """Measured once, and kept for whoever goes on after an interruption; what later rounds cut has the same names."""
+        kept = self.target.state / "latency.json"
+        if self.table is None and kept.is_file():
+            self.table = LatencyTable.from_plain(json.loads(kept.read_text(encoding="utf-8")))
         if self.table is None:
             shapes = len({group.shape for group in prunable.groups})
             console.note(f"prune  the latency of {shapes} shapes of layers is measured, each at a few widths")
             self.table = aim.measure_table(
                 prunable, times=self.costs.times, now_ms=now_ms, round_to=self.settings.round_to
             )
+            with replacing(kept) as file:
+                file.write_text(json.dumps(self.table.saved_ms), encoding="utf-8")
         return self.table
 
     def metric(self, network: Network, *, samples: Samples | None = None) -> float | None:

@@ -37,8 +37,9 @@ from compressor.quantizers._search import Found, search
 from compressor.quantizers._targets import cpu as cpu_of
 from compressor.recipe import ExportSettings, ProfileSettings, QuantizeSettings
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.training import resume
 from compressor.training.material import Material, OnMaterial
-from compressor.training.quantized import Trained, discard, train_quantized
+from compressor.training.quantized import train_quantized
 
 MODEL = "model.onnx"
 _INPUTS_KEPT = 64
@@ -76,12 +77,12 @@ def quantize(
         artifact.folder_for(target.folder) as folder,
     ):
         job = _Quantizing(source, settings, profile, material, target, Path(scratch))
-        if settings.method != "qat":
+        if settings.method == "qat":
+            job.train(network, teacher=teacher)
+        else:
             job.choose_layers(method=settings.method, options=settings.options)
-            return job.ship(folder)
-        trained = job.train(network, teacher=teacher)
         made = job.ship(folder)
-        discard(trained)
+        resume.discard(target.state)  # of this training, or of one that was given up
         return made
 
 
@@ -161,7 +162,7 @@ class _Quantizing(OnMaterial):
         ]
         self._explain_search(self.search)
 
-    def train(self, network: Artifact | None, *, teacher: Artifact | None) -> Trained:
+    def train(self, network: Artifact | None, *, teacher: Artifact | None) -> None:
         """Quantization-aware training from the teacher, then as without it."""
         if network is None:
             raise InputError(
@@ -186,7 +187,6 @@ class _Quantizing(OnMaterial):
         self.training = {"curve": list(trained.curve), "interruptions": trained.interruptions}
         self._take_metadata(file)
         self.choose_layers(file, method="static", options=method.written_by)
-        return trained
 
     def ship(self, folder: Path) -> Artifact:
         """Hold the candidate against the float model, and keep the one that wins, with everything that was measured."""
@@ -301,8 +301,8 @@ class _Quantizing(OnMaterial):
             ).by_layer
             for file in (prepared.float_model, whole)
         )
-        gains = {layer: in_float[layer] - quantized.get(layer, 0.0) for layer in layers if layer in in_float}
-        return gains, sum(in_float.values())
+        known = [layer for layer in layers if layer in in_float and layer in quantized]
+        return {layer: in_float[layer] - quantized[layer] for layer in known}, sum(in_float.values())
 
     def _held_out(self) -> list[NDArray[Any]]:
         """Samples that calibrated nothing, as the model takes them; the calibration's own where there are no others."""
@@ -339,9 +339,12 @@ class _Quantizing(OnMaterial):
         told = f"{_smaller(size)}, {self.task.primary} {_points(-drop)} on {len(self.checked)} samples"
         limit = self.settings.max_drop
         if not self.settings.mixed:
-            return True, f"all that can be quantized, as asked: {_times(speedup)}, {told}"
+            how = _times(speedup) if self.is_for_here else f"made for {self.cpu.name}"
+            return True, f"all that can be quantized, as asked: {how}, {told}"
         if limit is not None and drop > limit + 50 / len(self.checked):
             return False, f"no choice of layers that was tried keeps to max_drop = {limit:g} ({told})"
+        if self.layers and all(layer["float"] for layer in self.layers):
+            return False, f"every layer went back to float ({told})"
         if not self.is_for_here:
             return True, f"made for {self.cpu.name}; speed there is for bench to measure there ({told})"
         assert speedup is not None

@@ -91,9 +91,12 @@ class Prunable:
         with _quiet(), torch.no_grad():
             self._answer = module(example)
         sizes = _output_sizes(module, example)
-        found = [*_head_groups(module, sizes), *_channel_groups(module, example, sizes)]
-        found = [group for group in found if not self._is_spared_by_name(group, ignore)]
-        self.groups = tuple(self._that_can_be_cut(found))
+        with _quiet():
+            in_channels, refused = _channel_groups(module, example, sizes)
+            self.spared |= refused
+            found = [*_head_groups(module, sizes), *in_channels]
+            found = [group for group in found if not self._is_spared_by_name(group, ignore)]
+            self.groups = tuple(self._that_can_be_cut(found))
         if not self.groups:
             why = "; ".join(f"{path}: {reason}" for path, reason in list(self.spared.items())[:3])
             raise ModelError(f"nothing in this network can be cut ({why})", where="prune")
@@ -225,8 +228,10 @@ class Prunable:
         return list(groups)
 
 
-def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
-    """The groups that the dependency graph finds from each layer on, in forward order.
+def _channel_groups(
+    module: nn.Module, example: Tensor, sizes: Mapping[str, tuple[int, ...]]
+) -> tuple[list[Group], dict[str, str]]:
+    """The groups that the dependency graph finds from each layer on, in forward order; layers it cannot follow, and why.
 
     A depthwise convolution begins no group: what it is given decides its channels, a part of them each where that is
     put together of several. What is inside an attention is cut by heads.
@@ -237,22 +242,27 @@ def _channel_groups(module: nn.Module, example: Tensor, sizes: Mapping[str, tupl
     in_order = [modules[name] for name in sizes] + [each for each in modules.values() if names[each] not in sizes]
     seen: set[nn.Module] = set()
     found = []
+    refused: dict[str, str] = {}
     for layer in in_order:
         if not isinstance(layer, _ROOTS) or layer in seen or layer not in graph.module2node or _is_depthwise(layer):
             continue
         width = graph.get_out_channels(layer)
-        traced = graph.get_pruning_group(
-            layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(width))
-        )
+        pruner = graph.get_pruner_of_module(layer).prune_out_channels
+        try:
+            traced = graph.get_pruning_group(layer, pruner, list(range(width)))
+            parts = _gated_parts(graph, layer, width)
+        except _FAULTS as fault:  # as of channels that lead into a GRU
+            refused[names[layer]] = f"where its channels lead cannot be followed ({_first_line(fault)})"
+            continue
         cut = [each.dep.target.module for each in traced if graph.is_out_channel_pruning_fn(each.dep.handler)]
         seen |= set(cut)
         if inside_attention & set(cut):
             continue
         layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
-        unit = math.lcm(_gated_parts(graph, layer, width), *(_channel_parts(each.dep.target.module) for each in traced))
+        unit = math.lcm(parts, *(_channel_parts(each.dep.target.module) for each in traced))
         if width % unit == 0:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
-    return found
+    return found, refused
 
 
 def _gated_parts(graph: Any, layer: nn.Module, width: int) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.surgery.units import Units
+from compressor.surgery.units import Units, step_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class LatencyTable:
 
     saved_ms: Mapping[str, Mapping[int, float]]
 
+    @classmethod
+    def from_plain(cls, saved_ms: Mapping[str, Mapping[str, float]]) -> LatencyTable:
+        """From what JSON made of it, whose keys are text."""
+        return cls({name: {int(width): ms for width, ms in known.items()} for name, known in saved_ms.items()})
+
     def saving(self, name: str, width: int) -> float:
         """Milliseconds saved at `width`, interpolated linearly; a narrower group never counts as slower than a wider one."""
         known = self.saved_ms.get(name, {width: 0.0})
@@ -40,7 +45,7 @@ class LatencyTable:
 
 def steps_of(group: Units, *, round_to: int, least: float) -> list[int]:
     """The widths in units that a group may have, narrowest first: multiples of `round_to` channels, and as it is now."""
-    step = max(1, round_to // group.unit)
+    step = step_of(group, round_to=round_to)
     lowest = max(1, int(np.ceil(least * group.width)))
     return sorted({width for width in range(step, group.width, step) if width >= lowest} | {group.width})
 

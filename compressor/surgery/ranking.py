@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.surgery.units import Units
+from compressor.surgery.units import Units, step_of
 
 
 def widths(
@@ -64,7 +64,7 @@ def best(scores: NDArray[np.float64], width: int) -> NDArray[np.int64]:
 
 def rounded(wanted: int, group: Units, *, round_to: int, least: float) -> int:
     """The width in units nearest above `wanted` that is a multiple of `round_to` channels; never above the group's own."""
-    step = max(1, round_to // group.unit)
+    step = step_of(group, round_to=round_to)
     wanted = max(wanted, int(np.ceil(least * group.width)), 1)
     return min(group.width, -(-wanted // step) * step)
 

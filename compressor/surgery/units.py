@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Protocol
 
@@ -28,3 +29,9 @@ class Units(Protocol):
     def shape(self) -> Hashable:
         """Equal for groups of equal layers."""
         ...
+
+
+def step_of(group: Units, *, round_to: int) -> int:
+    """The least number of units whose channels are a multiple of `round_to`, or near it where the group is not that wide."""
+    whole = math.lcm(round_to, group.unit) // group.unit
+    return whole if whole < group.width else max(1, round_to // group.unit)

@@ -20,7 +20,7 @@ from compressor.quantizers._contract import Cpu
 from compressor.quantizers.qat import Qat
 from compressor.recipe import ExportSettings, QuantizeSettings
 from compressor.teachers.none import NoTeacher
-from compressor.training import engine, resume
+from compressor.training import engine
 from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.sources import losses_of, read_features
@@ -37,13 +37,11 @@ class Trained:
         curve: One entry for each epoch.
         decisions: Every automatic choice.
         interruptions: How often it was resumed.
-        state: Where its progress is kept; to be discarded once the artifact is there.
     """
 
     curve: tuple[Mapping[str, Any], ...]
     decisions: tuple[Decision, ...]
     interruptions: int
-    state: Path
 
 
 def train_quantized(
@@ -116,10 +114,4 @@ def train_quantized(
         trained.curve,
         (*why_views, *why_teacher, *chosen, *trained.decisions),
         trained.interruptions,
-        job.state,
     )
-
-
-def discard(trained: Trained) -> None:
-    """Remove what was kept to go on after an interruption."""
-    resume.discard(trained.state)

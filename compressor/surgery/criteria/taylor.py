@@ -12,7 +12,7 @@ from compressor.surgery.criteria._contract import Needs
 class Taylor:
     """How much the loss would change without a channel, to first order: |w · ∂L/∂w| (Molchanov et al. 2019, equation 8).
 
-    Of convolutions and fully connected layers; the factors of norms between them are left out.
+    Of convolutions, fully connected layers and, as torch-pruning counts them, LayerNorms; BatchNorm's factors are left out.
     """
 
     needs: Needs = "gradients"

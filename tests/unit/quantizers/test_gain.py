@@ -40,12 +40,12 @@ def test_no_profile_is_left_behind(quantized, pictures, tmp_path):
 
 def test_events_go_to_the_layer_before_them_whatever_the_runtime_calls_them():
     owner = {"conv_1": "conv_1", "relu": "conv_1"}
-    spent = {"conv_1_token_7": 0.1, "relu_nchwc": 0.05, "relu_QuantizeLinear": 0.01, "Reorder": 0.005}
+    spent = {"conv_1_token_7": 0.1, "relu_nchwc": 0.05, "relu_QuantizeLinear": 0.01, "conv_1_Q8": 0.2, "Reorder": 0.005}
     times = [OperatorTime(name, "Any", "CPUExecutionProvider", ms) for name, ms in spent.items()]
 
     booked = _gain._booked(times, owner=owner)
 
-    assert booked.by_layer == pytest.approx({"conv_1": 0.16})
+    assert booked.by_layer == pytest.approx({"conv_1": 0.36})
     assert booked.left_over == pytest.approx(0.005)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import numpy_helper
 from torch import nn
 
@@ -315,3 +316,85 @@ def test_the_factors_of_a_product_are_in_its_weights(pictures, tmp_path):
     onnx.save(model, source)
 
     assert error(written(source, pictures, tmp_path, correct_bias=True), source, pictures.pixels) < 0.01
+
+
+class Tied(nn.Module):
+    """One stored weight, read along its rows on the way in and along its columns on the way out."""
+
+    def __init__(self, *, by_matmul: bool) -> None:
+        super().__init__()
+        self.by_matmul = by_matmul
+        self.inner, self.outer = nn.Parameter(torch.randn(24)), nn.Parameter(torch.randn(192))
+        self.weight = nn.Parameter(torch.randn(16, 3, 3, 3) if not by_matmul else torch.randn(24, 192))
+        with torch.no_grad():
+            self.weight.mul_(torch.logspace(-0.3, 0.3, len(self.weight)).reshape(-1, *[1] * (self.weight.dim() - 1)))
+
+    def forward(self, images):
+        if self.by_matmul:
+            return (
+                torch.relu(nn.functional.linear(images.flatten(1), self.weight, self.inner)) @ self.weight + self.outer
+            )
+        return nn.functional.conv_transpose2d(
+            torch.relu(nn.functional.conv2d(images, self.weight)), self.weight
+        ).flatten(1)
+
+
+class Twice(nn.Module):
+    """One layer applied twice, to activations of quite another size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(192, 192), nn.Linear(192, 5)
+        with torch.no_grad():
+            self.layer.bias.copy_(torch.randn(192))
+
+    def forward(self, images):
+        once = torch.relu(self.layer(20 * images.flatten(1)))
+        return self.last(torch.relu(self.layer(0.02 * once)))
+
+
+class OfHeads(nn.Module):
+    """A matrix for each head, and a norm that keeps what lies between in float."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.norm, self.last = nn.Linear(192, 32), nn.LayerNorm(8), nn.Linear(24, 5)
+        self.heads = nn.Parameter(torch.randn(4, 8, 6))
+
+    def forward(self, images):
+        parts = self.norm(self.into(images.flatten(1)).reshape(-1, 4, 8)).transpose(0, 1)
+        return self.last((parts @ self.heads).transpose(0, 1).reshape(-1, 24))
+
+
+def relative_error(source, made, pixels) -> float:
+    expected = answers(source, pixels)
+    return float(np.abs(answers(made, pixels) - expected).max() / expected.std())
+
+
+@pytest.mark.parametrize("by_matmul", [False, True])
+def test_a_weight_that_is_read_along_two_axes_is_quantized_along_each(pictures, tmp_path, by_matmul):
+    source = write(Tied(by_matmul=by_matmul), tmp_path / "tied.onnx")
+
+    assert relative_error(source, written(source, pictures, tmp_path), pictures.pixels) < 0.15
+
+
+def test_a_layer_in_float_shares_nothing_with_its_other_call_in_int8(pictures, tmp_path):
+    source = write(Twice(), tmp_path / "twice.onnx")
+    first, second, _ = _graph.nodes_of(source, frozenset({"Gemm"}))
+
+    for kept in (first, second):
+        made = written(source, pictures, tmp_path, keep_float=[kept], correct_bias=False)
+        stored = {tensor.name: tensor.data_type for tensor in onnx.load(made).graph.initializer}
+        (node,) = (node for node in onnx.load(made).graph.node if node.name == kept)
+        assert [stored[name] for name in node.input[1:]] == 2 * [onnx.TensorProto.FLOAT]
+        assert relative_error(source, made, pictures.pixels) < 0.1
+
+
+@pytest.mark.parametrize("quantizer", [Static, Dynamic], ids=["static", "dynamic"])
+def test_a_stack_of_matrices_stays_in_float_where_its_scales_would_not_fit(pictures, tmp_path, quantizer):
+    source = write(OfHeads(), tmp_path / "heads.onnx")
+    made = quantizer().prepare(source, calibration=pictures, cpu=cpu("x86-vnni"), scratch=tmp_path)
+    made.write(tmp_path / "out.onnx")
+
+    assert len([name for name in made.nodes if "MatMul" in name or "linear" in name]) == 2
+    assert relative_error(source, tmp_path / "out.onnx", pictures.pixels) < 0.1

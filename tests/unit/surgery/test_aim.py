@@ -75,6 +75,7 @@ def test_a_table_says_what_each_width_saves(prunable):
 
     assert table.saving("0", 16) == pytest.approx(0.02 * 16)
     assert table.saving("2", 40) == pytest.approx(0.05 * 24)
+    assert table.saving("2", 8) == pytest.approx(0.05 * 56), "as narrow as it may be"
 
 
 def test_a_wanted_time_is_reached_by_measuring_what_the_plan_gives(prunable):

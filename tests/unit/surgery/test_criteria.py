@@ -88,6 +88,16 @@ def test_fpgm_sends_away_the_channel_in_the_middle(network):
     assert score("fpgm", network).argmax() == 5
 
 
+def test_fpgm_tells_opposite_filters_from_filters_that_replace_one_another(network):
+    generator = torch.Generator().manual_seed(1)
+    opposite, alike = torch.randn(2, 3, 3, 3, generator=generator)
+    with torch.no_grad():
+        for channel, weights in enumerate((opposite, -opposite, alike, 1.01 * alike, 0.99 * alike, 1.02 * alike)):
+            network.first.weight[channel] = weights
+
+    assert set(np.argsort(score("fpgm", network))[-2:]) == {0, 1}
+
+
 def gradient(network: nn.Module, images, labels) -> dict[str, torch.Tensor]:
     network.zero_grad()
     F.cross_entropy(network(images), labels).backward()

@@ -377,3 +377,12 @@ def test_what_an_lstm_reads_can_be_cut():
 
     assert [group.name for group in prunable.groups] == ["conv"]
     assert prunable.cut({"conv": np.arange(8)}).lstm.input_size == 8
+
+
+def test_what_leads_into_a_gru_is_spared_and_the_layers_before_it_are_cut():
+    network = nn.Sequential(nn.Conv1d(4, 16, 3), nn.ReLU(), Sequenced())
+    network[2].conv, network[2].lstm = nn.Conv1d(16, 16, 3), nn.GRU(16, 12, batch_first=True, bidirectional=True)
+    prunable = Prunable(network.eval(), torch.randn(2, 4, 10))
+
+    assert [group.name for group in prunable.groups] == ["0"]
+    assert "where its channels lead cannot be followed" in prunable.spared["2.conv"]

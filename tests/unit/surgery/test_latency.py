@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,3 +84,11 @@ def test_heads_are_stepped_by_as_many_as_fill_the_rounding():
     assert steps_of(Group("heads", 12, unit=64), round_to=8, least=0.1) == list(range(2, 13))
     assert steps_of(Group("small", 6), round_to=8, least=0.1) == [6]
     assert steps_of(Group("wide", 32), round_to=8, least=0.3) == [16, 24, 32]
+    assert steps_of(Group("threes", 20, unit=3), round_to=8, least=0.1) == [8, 16, 20]
+    assert steps_of(Group("narrow threes", 6, unit=3), round_to=8, least=0.1) == [2, 4, 6]
+
+
+def test_a_table_is_the_same_when_it_is_read_again():
+    measured = table(wide={64: 0.0, 8: 7.0})
+
+    assert LatencyTable.from_plain(json.loads(json.dumps(measured.saved_ms))) == measured
