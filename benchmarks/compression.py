@@ -3,7 +3,7 @@
 python -m benchmarks.compression links --data data/cifar-10-batches-py --teacher data/resnet56-4bfd9763.th --student data/resnet20-12fca82f.th
 python -m benchmarks.compression half --data data/cifar-10-batches-py --teacher data/resnet56-4bfd9763.th
 
-`links`: ResNet-56 teaches ResNet-20, which is pruned to 0.6 of its measured time and quantized. `half`: ResNet-56 itself at half
+`links`: ResNet-56 teaches ResNet-20, which is pruned by measured time and quantized. `half`: ResNet-56 itself at half
 of its multiply-adds. ONNX Runtime on the CPU, one thread, batch 1, all models in turns; the teacher's float ONNX is the base.
 """  # noqa: E501 - a command is one line
 
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="the ResNet-56 checkpoint")
     parser.add_argument("--student", help="the ResNet-20 checkpoint (links)")
     parser.add_argument("--runs", default="runs")
+    parser.add_argument("--called", help="what the result file's name ends with; by default the recipe's name")
     parser.add_argument("--set", action="append", default=[], dest="assignments", metavar="A.B=VALUE")
     given = parser.parse_args()
     assignments = [f"runs={given.runs}", f"data.source=cifar:{given.data}", f"teacher.model={given.teacher}"]
@@ -49,7 +50,7 @@ def main() -> None:
     claims = {"links": links_claims, "half": half_claims}[given.chain](measured)
     claims.append(Claim("artifacts whose outputs a fresh process gives again", 1.0, _share(reloaded), "share"))
     samples = {"measurements": measured, "links": links, "reloaded": reloaded}
-    print(result.write(f"chain_{NAMES[given.chain]}", claims, samples=samples))
+    print(result.write(f"chain_{given.called or NAMES[given.chain]}", claims, samples=samples))
 
 
 def links_claims(measured: dict[str, Any]) -> list[Claim]:
