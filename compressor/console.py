@@ -42,6 +42,11 @@ def note(text: str) -> None:
         _stderr().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def first_few(names: Sequence[str], count: int) -> str:
+    """The first of some names, and whether there are more."""
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
 def show(text: str) -> None:
     """One line of result on standard output."""
     if not processes.is_main():

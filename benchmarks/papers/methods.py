@@ -109,7 +109,7 @@ def methods(teachers: Path, runs: Path) -> list[Method]:
         if member.name in ON_ATTENTION:
             words = ["--teacher", str(runs / "vit" / "train"), "--loss", member.name, "--loss", "hard"]
             on_answers.append(Method(member.name, words, student=VIT_STUDENT, control=VIT_CONTROL))
-        elif any(option.name == "pairs" for option in member.options):
+        elif recipes.looks_at_features(member):
             on_features.append(Method(member.name, [*one, "--loss", member.name, "--loss", "hard"]))
         elif member.name != "hard":
             on_answers.append(Method(member.name, [*one, "--loss", member.name]))
@@ -181,13 +181,13 @@ def claims(found: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
 
 
 def judged(
-    chosen: Sequence[Method], runs: Path, seeds: int, earlier: Mapping[str, Mapping[str, Any]] | None = None
+    chosen: Sequence[Method], runs: Path, seeds: int, earlier: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """What each method came to, over the seeds that it was run with, here or in an earlier result file.
 
     A method that was not run is left out, and so is a seed that its control was not run with.
     """
-    made = {method.name: _made(method, runs, seeds, (earlier or {}).get(method.name)) for method in chosen}
+    made = {method.name: _made(method, runs, seeds, earlier.get(method.name)) for method in chosen}
     found: dict[str, dict[str, Any]] = {}
     for method in chosen:
         shared = [seed for seed in sorted(made[method.name]) if seed in made[method.control]]
@@ -204,7 +204,7 @@ def judged(
             "ece": spread([each.ece for each in students]),
             "seconds_an_epoch": spread([each.seconds_an_epoch for each in students]),
             "here": [seed for seed in shared if made[method.name][seed].artifact],
-            **_chosen(students[-1].artifact, (earlier or {}).get(method.name, {})),
+            **_chosen(students[-1].artifact, earlier.get(method.name, {})),
         }
     return found
 

@@ -35,8 +35,9 @@ def stated(
         return None
     usual = _usual(task or {}, assignments)
     names = names or [usual]
-    takes = {name: {option.name for option in registry.find("losses", name).options} for name in names}
-    if all("pairs" in options_of for options_of in takes.values()):
+    members = {name: registry.find("losses", name) for name in names}
+    takes = {name: {option.name for option in member.options} for name, member in members.items()}
+    if all(recipes.looks_at_features(member) for member in members.values()):
         console.note(f"{', '.join(names)}: on features alone, so {usual} is added for the answers")
         takes = {usual: {option.name for option in registry.find("losses", usual).options}, **takes}
     for option in values:

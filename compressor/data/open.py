@@ -7,13 +7,16 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import label_sets
+from compressor import console, label_sets
 from compressor.artifact import Decision
 from compressor.data import source as sources
 from compressor.data import unlabelled
 from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples
 from compressor.errors import DataError
 from compressor.recipe import DataSettings
+
+LEFT_OUT = "samples left out"
+"""What the decision is called that names samples which cannot be read."""
 
 # One stream of random numbers for each split, so that the one does not follow from the other.
 _TEST_STREAM, _VAL_STREAM = 0, 1
@@ -150,14 +153,14 @@ def _judge_unreadable(splits: Splits, settings: DataSettings, *, source: str) ->
         num_samples, what = splits.looked_at, "samples looked at"
     share = num_unreadable / num_samples
     if share > settings.max_unreadable:
-        first = ", ".join(splits.unreadable[:5]) + (", ..." if num_unreadable > 5 else "")
+        first = console.first_few(splits.unreadable, 5)
         raise DataError(
             f"{num_unreadable} of {num_samples} {what} cannot be read ({share:.1%}): {first}",
             where=source,
             hint=f"mend or remove them, or raise data.max_unreadable (now {settings.max_unreadable})",
         )
     reason = f"{share:.2%} of {num_samples} {what} cannot be read, up to {settings.max_unreadable:.2%} is allowed"
-    return [Decision("samples left out", ", ".join(splits.unreadable), f"{reason} (data.max_unreadable)")]
+    return [Decision(LEFT_OUT, ", ".join(splits.unreadable), f"{reason} (data.max_unreadable)")]
 
 
 def _check_splits(splits: Splits, settings: DataSettings) -> None:

@@ -74,13 +74,13 @@ class Run:
         Raises:
             InputError: Its labels are not what the task takes.
         """
-        from compressor.data.open import open_dataset
+        from compressor.data.open import LEFT_OUT, open_dataset
         from compressor.training.start import for_data, require_labels_of, task_of
 
         opened = open_dataset(given(self.recipe.data, "data"))
         for decision in opened.decisions:
-            if decision.what == "samples left out":
-                console.note(f"data: {decision.reason}: {_begins(decision.choice)}")
+            if decision.what == LEFT_OUT:
+                console.note(f"data: {decision.reason}: {console.first_few(decision.choice.split(', '), 3)}")
         task = task_of(self.recipe.task, label_smoothing=0.0)
         require_labels_of(task, opened)
         _, chosen = for_data(task, opened)
@@ -304,9 +304,3 @@ def given(section: _T | None, name: str) -> _T:
     if section is None:
         raise InputError(f"the recipe has no [{name}]", where=name, hint=f"add a section [{name}]")
     return section
-
-
-def _begins(names: str, few: int = 3) -> str:
-    """The first names of a list of them."""
-    first = names.split(", ", few)
-    return ", ".join(first[:few]) + (", ..." if len(first) > few else "")

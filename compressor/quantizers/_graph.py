@@ -165,9 +165,7 @@ def unshare(model: Any, *, in_float: Collection[str]) -> None:
             if way not in known:
                 known[way] = f"{name}.of_{node.name}" if known else name
                 if known[way] != name:
-                    own = type(stored[name])()
-                    own.CopyFrom(stored[name])
-                    own.name = known[way]
+                    own = numpy_helper.from_array(numpy_helper.to_array(stored[name]), known[way])
                     model.graph.initializer.append(own)
             node.input[place] = known[way]
 

@@ -63,6 +63,9 @@ class _Dynamic:
         model = onnx.load(self.float_model)
         with _graph.kept_quiet():
             _split_gemms(model)
+            left_whole = [
+                each.name for each in model.graph.node if each.op_type in _PRODUCTS and each.name not in self.nodes
+            ]
             quantize_dynamic(
                 model,
                 str(destination),
@@ -70,7 +73,7 @@ class _Dynamic:
                 per_channel=self.per_channel,
                 reduce_range=self.cpu.reduce_range,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=[*keep_float, *(set(_graph.nodes_of(self.float_model, _PRODUCTS)) - set(self.nodes))],
+                nodes_to_exclude=[*keep_float, *left_whole],
                 extra_options={"MatMulConstBOnly": True},
             )
         _graph.save(onnx.load(destination), destination, source=self.float_model)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from compressor.recipe._base import Settings, table_of
 from compressor.recipe.checking import faults, parse
+from compressor.recipe.fitting import LossTraits, looks_at_features, misfits
 from compressor.recipe.links import (
     DISTILLATION_ALONE,
     SWEPT,
@@ -65,6 +66,7 @@ __all__ = [
     "DistillSettings",
     "ExportSettings",
     "LossSettings",
+    "LossTraits",
     "ModelSettings",
     "ProfileSettings",
     "PruneSettings",
@@ -83,6 +85,8 @@ __all__ = [
     "ViewSettings",
     "faults",
     "kind_of",
+    "looks_at_features",
+    "misfits",
     "override",
     "parse",
     "read_file",

@@ -18,6 +18,7 @@ from compressor import registry
 from compressor.errors import CompressError, Fault, InputError
 from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
+from compressor.recipe.fitting import LossTraits, misfits, traits_of
 from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
 from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers, tells_sets
 
@@ -196,23 +197,15 @@ def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> li
 
 def _loss_faults(raw: Mapping[str, Any], section: str) -> list[Fault]:
     found: list[Fault] = []
-    of_numbers, of_sets = tells_numbers(raw), tells_sets(raw)
-    stated = table_of(raw, section).get("losses", ())
-    losses = stated if isinstance(stated, list | tuple) else ()
-    members = []
-    for index, entry in enumerate(losses):
+    losses = table_of(raw, section).get("losses", ())
+    traits: list[LossTraits] = []
+    for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
+        traits.append(LossTraits("unknown"))
         if isinstance(entry, Mapping):
             where = f"{section}.losses.{index}"
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
-                members.append(member)
-                if of_sets and "of_one_class" in member.flags:
-                    message = f"'{member.name}' needs the one right class, and this task has sets of classes"
-                    found.append(Fault(where, message, 'write name = "kd" or name = "mse_logits"'))
-                if of_numbers and "of_classes" in member.flags:
-                    message = f"'{member.name}' compares probabilities of classes, and this task tells numbers"
-                    hint = 'write name = "mse_logits", which compares answers as they are, or leave the losses out'
-                    found.append(Fault(where, message, hint))
+                traits[-1] = traits_of(member)
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
                 for key, value in list(options.items()):
                     if value == "auto" and key in SWEPT and key in {option.name for option in member.options}:
@@ -222,15 +215,7 @@ def _loss_faults(raw: Mapping[str, Any], section: str) -> list[Fault]:
                         found += _ramp_faults(value, where=f"{where}.{key}")
                         options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
-    if members and len(members) == len(losses) and all(_looks_at_features(member) for member in members):
-        message = f"'{members[0].name}' looks at features alone, which leaves the last layer untaught"
-        hint = 'add kd (or hard) beside it: a second entry with name = "kd"'
-        found.append(Fault(f"{section}.losses", message, hint))
-    return found
-
-
-def _looks_at_features(loss: registry.Member) -> bool:
-    return any(option.name == "pairs" for option in loss.options)
+    return found + misfits(traits, of_numbers=tells_numbers(raw), of_sets=tells_sets(raw), where=f"{section}.losses")
 
 
 def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:

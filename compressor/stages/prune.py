@@ -94,11 +94,7 @@ def prune(
     loaded = checkpoint.load(source)
     require_keepable(loaded, material.dataset)
     with tempfile.TemporaryDirectory(prefix="compress-prune-") as scratch:
-        try:
-            return _Pruning(loaded, settings, teacher, profile, export, material, target, Path(scratch)).to_the_end()
-        except InputError:  # what is refused is not gone on with
-            resume.discard(target.state)
-            raise
+        return _Pruning(loaded, settings, teacher, profile, export, material, target, Path(scratch)).to_the_end()
 
 
 @dataclass

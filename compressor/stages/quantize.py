@@ -394,7 +394,7 @@ class _Quantizing(OnMaterial):
     def _explain_search(self, found: Found) -> None:
         reverted = [step for step in found.steps if step.kept and step.reverted]
         for step in reverted:
-            names = ", ".join(step.reverted[:4]) + (", ..." if len(step.reverted) > 4 else "")
+            names = console.first_few(step.reverted, 4)
             self.decisions.append(Decision("left in float", f"{len(step.reverted)}: {names}", step.why))
         if not reverted:
             self.decisions.append(Decision("left in float", "none", f"{len(self.layers)} layers quantized"))

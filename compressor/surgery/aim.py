@@ -182,9 +182,10 @@ def _all_at(prunable: Prunable, groups: list[Group], width: int) -> nn.Module:
 
 def _widths_to_measure(group: Group, *, round_to: int) -> list[int]:
     allowed = latency.steps_of(group, round_to=round_to, least=0.1)[:-1]
-    wanted = [share * group.width for share in _TABLE_WIDTHS]
-    nearest = {min(allowed, key=lambda width: abs(width - target)) for target in wanted} if allowed else set()
-    return sorted({*allowed[:1], *nearest})  # below the narrowest that was measured nothing seems to be saved
+    if not allowed:
+        return []
+    wanted = [share * group.width for share in (*_TABLE_WIDTHS, 0.0)]  # below the narrowest nothing seems to be saved
+    return sorted({min(allowed, key=lambda width: abs(width - target)) for target in wanted})
 
 
 def _widths(keep: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:

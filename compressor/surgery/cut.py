@@ -88,10 +88,10 @@ class Prunable:
         if strange:
             hint = "compress inspect --all lists every module"
             raise ModelError(f"the network has no module '{strange[0]}' to ignore", where="prune.ignore", hint=hint)
-        with _quiet(), torch.no_grad():
-            self._answer = module(example)
-        sizes = _output_sizes(module, example)
         with _quiet():
+            with torch.no_grad():
+                self._answer = module(example)
+            sizes = _output_sizes(module, example)
             in_channels, refused = _channel_groups(module, example, sizes)
             self.spared |= refused
             found = [*_head_groups(module, sizes), *in_channels]

@@ -20,7 +20,7 @@ _KEY = "key.txt"
 
 
 class Rounds:
-    """Finished steps of a stage, by name, below its state folder.
+    """Finished steps of a stage, by name, below its state folder, which is made for the first of them.
 
     Args:
         folder: Where they are kept.
@@ -29,11 +29,10 @@ class Rounds:
 
     def __init__(self, folder: Path, *, key: str) -> None:
         self.folder = folder
+        self._key = key
         file = folder / _KEY
         if not (file.is_file() and file.read_text(encoding="utf-8") == key):
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            file.write_text(key, encoding="utf-8")
 
     def keep(
         self, name: str, loaded: Loaded, record: Mapping[str, Any], *, dataset: Dataset
@@ -44,6 +43,9 @@ class Rounds:
             Both as they are read again. Whoever goes on with these ends with the same numbers as whoever goes on after an
             interruption: a network fresh from training may lie in memory in another order, and round otherwise.
         """
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            (self.folder / _KEY).write_text(self._key, encoding="utf-8")
         final = self.folder / name
         temporary = self.folder / f".{name}.writing-{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)

@@ -14,7 +14,7 @@ from compressor.losses._contract import Context, Loss, Prepared
 from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import attention_heads, feature_shapes
-from compressor.recipe import DistillSettings, LossSettings, RecoverySettings, usual_loss
+from compressor.recipe import DistillSettings, LossSettings, LossTraits, RecoverySettings, misfits, usual_loss
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers._contract import Teacher
 from compressor.training.engine import WeightedLoss
@@ -33,21 +33,18 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
         earlier = sum(each.name.partition("-")[0] == name for each in made)
         name = f"{name}-{earlier + 1}" if earlier else name
         made.append(WeightedLoss(name, entry.weight, _loss(member, entry), entry.ramps))
-    of_classes = [part.name for part in made if getattr(part.loss, "of_classes", False)]
-    if of_classes and isinstance(task, NumberTask):
-        message = f"'{of_classes[0]}' compares probabilities of classes, and this task tells numbers"
-        raise InputError(message, where="losses", hint="use mse_logits, which compares answers as they are")
-    of_one_class = [part.name for part in made if getattr(part.loss, "of_one_class", False)]
-    if of_one_class and getattr(task, "label_sets", False):
-        message = f"'{of_one_class[0]}' needs the one right class, and this task has sets of classes"
-        raise InputError(message, where="losses", hint="use kd or mse_logits")
-    features = [part.name for part in made if isinstance(part.loss, FeatureLoss)]
-    if len(features) == len(made):
-        raise InputError(
-            f"'{features[0]}' looks at features alone, which leaves the last layer untaught",
-            where="losses",
-            hint='add kd (or hard) beside it: a second entry with name = "kd"',
+    traits = [
+        LossTraits(
+            part.name,
+            of_classes=getattr(part.loss, "of_classes", False),
+            of_one_class=getattr(part.loss, "of_one_class", False),
+            on_features=isinstance(part.loss, FeatureLoss),
         )
+        for part in made
+    ]
+    of_sets = getattr(task, "label_sets", False)
+    for fault in misfits(traits, of_numbers=isinstance(task, NumberTask), of_sets=of_sets, where="losses"):
+        raise InputError(fault.message, where=fault.where, hint=fault.hint)
     return tuple(made)
 
 

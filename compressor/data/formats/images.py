@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from compressor import caches
+from compressor import caches, console
 from compressor.artifact import Decision
 from compressor.data.formats._file_table import FileTable, TableSet, holds_images, list_all_files, list_files
 from compressor.data.formats._image_files import DECODER, UNREADABLE, FileSamples, readable_among, short_side
@@ -268,7 +268,7 @@ def _class_folders(folder: Path, *, root: Path) -> list[Path]:
 
 def _listed(folders: Sequence[Path]) -> str:
     """The names of the first few."""
-    return ", ".join(folder.name for folder in folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
+    return console.first_few([folder.name for folder in folders], _NAMED)
 
 
 def _require_same_classes(tables: Mapping[str, FileTable], folders: Mapping[str, Path]) -> None:

@@ -53,3 +53,4 @@ def test_a_damaged_round_is_done_again(tmp_path, dataset, harm):
 
 def test_there_is_nothing_before_the_first_round(tmp_path):
     assert Rounds(tmp_path / "state", key="k").find("round-1") is None
+    assert not (tmp_path / "state").exists(), "what is refused leaves nothing"
