@@ -233,19 +233,40 @@ def test_a_cut_is_measured_in_the_form_that_the_recipe_ends_with(tmp_path, stage
     assert settled.measured_as == decision.choice == form
 
 
+QUADRANTS = """
+from torch import nn
+
+def build(num_classes: int, in_channels: int = 1) -> nn.Module:
+    return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, num_classes))
+"""
+
+
 def test_a_budget_that_a_round_breaks_keeps_the_round_before(chained):
-    _, done = chained
+    """Four hidden units tell the classes apart and four count for nothing: cut to six or four loses nothing, to two half."""
+    project, _ = chained
+    (project / "quadrants.py").write_text(QUADRANTS, encoding="utf-8")
+    strong, weak = torch.eye(4), 1e-3 * torch.eye(4)
+    weights = {
+        "2.weight": torch.cat([strong, weak]),
+        "2.bias": torch.cat([torch.full((4,), 10.0), torch.full((4,), 1e-2)]),
+        "4.weight": torch.cat([strong, weak], dim=1),
+        "4.bias": torch.zeros(4),
+    }
+    torch.save(weights, project / "quadrants.pt")
 
     made = api.prune(
-        done.artifacts["distilled"].path,
-        options={"macs": 0.3, "epochs": 0, "rounds": 3, "round_to": 1, "max_drop": 0.0, "criterion": "random"},
+        project / "quadrants.pt",
+        arch=str(project / "quadrants.py"),
+        data=f"npz:{project / 'data.npz'}",
+        runs=project / "runs",
+        options={"macs": 0.3, "epochs": 0, "rounds": 3, "round_to": 1, "max_drop": 0.0},
     )
 
-    rounds = made.manifest.details["pruning"]["rounds"]
-    if rounds[-1]["kept"]:
-        pytest.fail("a quarter of a network this small can go at random without a point lost: the test tests nothing")
-    assert not made.manifest.details["pruning"]["met"]
-    assert [decision for decision in made.manifest.decisions if decision.what == "rounds"]
+    told = made.manifest.details["pruning"]
+    assert [each["kept"] for each in told["rounds"]] == [True, True, False]
+    assert told["rounds"][-1]["drop"] > 25
+    assert not told["met"]
+    assert [each.choice for each in made.manifest.decisions if each.what == "rounds"] == ["2"]
 
 
 def test_a_file_that_is_small_enough_already_is_refused(chained):

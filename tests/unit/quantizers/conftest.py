@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import version_converter
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from compressor.models import onnx_file
@@ -59,6 +62,19 @@ def write(module: nn.Module, file: Path) -> Path:
     entry.key, entry.value = "compress.classes", json.dumps(list("abcde"))
     onnx.save(model, file)
     return file
+
+
+def answers(file: Path, pixels: np.ndarray) -> np.ndarray:
+    """What ONNX Runtime predicts on the CPU that is here: of an int8 file, only where it was made for that CPU."""
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: pixels})[0]
+
+
+def answers_in_wide_sums(file: Path, pixels: np.ndarray) -> np.ndarray:
+    """What a file predicts by NumPy alone: slow, and the same on every CPU, since no sum of products saturates."""
+    newer = version_converter.convert_version(onnx.load(file), 21)  # the reference holds no older DequantizeLinear
+    model = ReferenceEvaluator(newer)
+    return model.run(None, {model.input_names[0]: pixels})[0]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
@@ -15,6 +14,7 @@ from compressor.models import onnx_copy
 from compressor.quantizers import _graph
 from compressor.quantizers._targets import cpu
 from compressor.quantizers.static import Static
+from tests.unit.quantizers.conftest import answers
 
 
 def write(file: Path, *, opset: int, ir: int, operator: str = "Relu", weights_are_inputs: bool = False) -> Path:
@@ -41,13 +41,8 @@ def write(file: Path, *, opset: int, ir: int, operator: str = "Relu", weights_ar
 
 def quantized(source, pictures, folder):
     made = folder / "int8.onnx"
-    Static().prepare(source, calibration=pictures, cpu=cpu("x86-vnni"), scratch=folder).write(made)
+    Static().prepare(source, calibration=pictures, cpu=cpu("this"), scratch=folder).write(made)
     return made
-
-
-def answers(file, pixels) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: pixels})[0]
 
 
 @pytest.mark.parametrize(("opset", "ir"), [(9, 3), (9, 4), (11, 6), (12, 7), (13, 7)])
