@@ -169,7 +169,7 @@ def _pictures(count: int, seed: int) -> tuple[Any, Any]:
 
 def _small_project(y: Callable[[Any, Any], Any] = lambda _pictures, labels: labels) -> None:
     """Write data.npz, teacher.py, student.py and mid.py; `y` makes the labels of pictures of known classes."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count, seed in (("train", 256, 7), ("test", 96, 8)):
         x, labels = _pictures(count, seed)
         arrays |= {f"x_{split}": x, f"y_{split}": y(x, labels)}
@@ -299,17 +299,17 @@ def _cifar(folder: Path, checkpoints: Path) -> Witness:
     named: dict[str, Any] = {"data": "npz:cifar.npz", "assignments": ("teacher.normalise=imagenet",)}
     judged = api.evaluate(str(weights), arch="zoo:resnet56", **named)
     found: Witness = {"evaluate": _rounded_nowhere({key: judged[key] for key in ("metrics", "interval")})}
-    for loss in ("kd", "fitnet"):
+    for name, loss in (("kd", [{"name": "kd"}]), ("fitnet", [{"name": "kd"}, {"name": "fitnet"}])):
         taught = api.distill(
             str(weights),
             "zoo:resnet8",
             teacher_arch="zoo:resnet56",
-            name=loss,
-            loss={"name": loss},
+            name=name,
+            loss=loss,
             options={**_TRAINING, "epochs": 1, "batch_size": 128},
             **named,
         )
-        found |= of(taught, loss)
+        found |= of(taught, name)
     return found
 
 
