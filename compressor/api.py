@@ -667,13 +667,13 @@ def evaluate(
     answer, title, decisions = _answering(settings, current)
     asked = splits if save_outputs is not None else {split: splits[split]}
     answers = {name: accuracy.predict(answer, samples) for name, samples in asked.items()}
-    judged = np.flatnonzero(splits[split].labels >= 0)  # a training sample may have none
-    logits_NK, labels_N = answers[split][judged], splits[split].labels[judged]
+    judged = np.flatnonzero(splits[split].labelled)  # a training sample may have no targets
+    logits_NK, labels_N = answers[split][judged], current.task.labels(splits[split].fetch_targets(judged))
     current.task.check_outputs(logits_NK.shape, len(dataset.classes))
     found = accuracy.evaluate(current.task, logits_NK, labels_N, classes=dataset.classes)
     if save_outputs is not None:
         count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
-        then = f": compress distill --teacher {save_outputs}" if dataset.targets is None else ""
+        then = f": compress distill --teacher {save_outputs}" if not dataset.of_numbers else ""
         console.note(f"{count} answers are in {save_outputs}{then}")
     if made_with is None and split == "test":
         decisions = [*decisions, *_plain(caveat_of(dataset))]

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from compressor import label_sets
 from compressor.artifact import Decision
-from compressor.data.samples import ArraySamples, Splits
+from compressor.data.samples import ArraySamples, Splits, TargetTable
 from compressor.errors import DataError
+from compressor.tensors import MEMBERS, VALUES
 
 LAYOUTS = ("auto", "NCHW", "NHWC")
 _ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE = 1000, 10
@@ -60,27 +61,30 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     }
     numbers = any(_holds_numbers(arrays[y]) for _, y in names.values())
     sets = not numbers and any(arrays[y].ndim == 2 and arrays[y].shape[1] > 1 for _, y in names.values())
-    targets_MK: NDArray[np.float32] | None = None
-    found: dict[str, NDArray[np.int64]]
-    if numbers:
-        targets_MK, found = _targets({split: arrays[y] for split, (_, y) in names.items()}, where=where)
-    else:
-        read_labels = _label_sets if sets else _labels
-        found = {split: read_labels(arrays[y], name=y, where=where) for split, (_, y) in names.items()}
+    given = {split: arrays[y] for split, (_, y) in names.items()}
     for split, (x, y) in names.items():
-        if len(inputs[split]) != len(found[split]):
-            raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(found[split])} labels", where=where)
-    if targets_MK is not None:
-        classes = _names_for(targets_MK.shape[1], arrays, what="targets of {} numbers", where=where)
+        if len(inputs[split]) != len(given[split]):
+            raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(given[split])} labels", where=where)
+    if numbers:
+        tables = _values(given, where=where)
+        width = tables["train"].schema[VALUES].shape[0]
+        assert isinstance(width, int)
+        classes = _names_for(width, arrays, what="targets of {} numbers", where=where)
     elif sets:
-        width = _one_width([arrays[y] for _, y in names.values()], where=where)
+        tables = {split: _members(array, name=names[split][1], where=where) for split, array in given.items()}
+        width = _one_width(list(given.values()), where=where)
         classes = _names_for(width, arrays, what="label sets of {} classes", where=where)
     else:
+        found = {split: _labels(array, name=names[split][1], where=where) for split, array in given.items()}
         classes = _classes(arrays, found, where=where)
-    read = {f"{split}/{part}": array for part, of in (("x", inputs), ("y", found)) for split, array in of.items()}
-    if targets_MK is not None:
-        read["targets"] = targets_MK
-    samples = {split: ArraySamples(inputs[split], found[split]) for split in names}
+        tables = {split: _of_labels(labels, name=names[split][1], where=where) for split, labels in found.items()}
+    read = {f"{split}/x": array for split, array in inputs.items()}
+    for split, table in tables.items():
+        (target,) = table.arrays.values()
+        read[f"{split}/y"] = np.where(table.labelled, target, -1) if target.ndim == 1 else target
+        if target.ndim > 1:
+            read[f"{split}/labelled"] = table.labelled
+    samples = {split: ArraySamples({input_name(inputs[split]): inputs[split]}, tables[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
         read_names = ", ".join(sorted(used & set(arrays)))
@@ -92,9 +96,12 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         test=samples.get("test"),
         fingerprint=fingerprint(read, classes=classes),
         decisions=decisions,
-        label_sets=sets,
-        targets=targets_MK,
     )
+
+
+def input_name(array: NDArray[Any]) -> str:
+    """What the one input of samples is called: `image` `[N, C, H, W]`, `series` `[N, C, L]`, or `features` `[N, F]`."""
+    return {4: "image", 3: "series"}.get(array.ndim, "features")
 
 
 def _without_labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -191,15 +198,27 @@ def _labels(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _label_sets(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.int64]:
-    """`[N]` sets of classes from `[N, K]` zeros and ones."""
+def _of_labels(labels_N: NDArray[np.int64], *, name: str, where: str) -> TargetTable:
+    """A table of class numbers.
+
+    Raises:
+        DataError: One is below −1.
+    """
+    if len(labels_N) and labels_N.min() < -1:
+        hint = "labels are positions in the classes, or -1 for a training sample that has none"
+        raise DataError(f"{name} runs from {labels_N.min()} to {labels_N.max()}", where=where, hint=hint)
+    return TargetTable.of_labels(labels_N)
+
+
+def _members(array: NDArray[Any], *, name: str, where: str) -> TargetTable:
+    """Which classes each sample has, from `[N, K]` zeros and ones; a row of −1 is a sample whose classes are not known."""
     hint = f"give zeros and ones [N, K], class indices [N] ({name}.argmax(axis=1)), or floats for numbers to be told"
     if array.ndim != 2 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise DataError(f"{name} is {array.dtype} of shape {array.shape}, not zeros and ones", where=where, hint=hint)
     if array.shape[1] > label_sets.MOST_CLASSES:
         message = f"{name} has {array.shape[1]} classes; sets are of {label_sets.MOST_CLASSES} at most"
         raise DataError(message, where=where)
-    return label_sets.encode(array)
+    return TargetTable({MEMBERS: array.astype(np.bool_)})
 
 
 def _holds_numbers(array: NDArray[Any]) -> bool:
@@ -209,13 +228,8 @@ def _holds_numbers(array: NDArray[Any]) -> bool:
     return array.ndim == 1 or array.shape[1] == 1 or not np.isin(array, (0, 1)).all()
 
 
-def _targets(
-    given: Mapping[str, NDArray[Any]], *, where: str
-) -> tuple[NDArray[np.float32], dict[str, NDArray[np.int64]]]:
-    """The table `[M, K]` of the targets of all splits, and for each split the rows of its samples.
-
-    A sample with a NaN has the label −1; its row is 0.
-    """
+def _values(given: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, TargetTable]:
+    """The targets of each split, `[N, K]` numbers; a sample with a NaN has none."""
     arrays = {split: array[:, None] if array.ndim == 1 else array for split, array in given.items()}
     for split, array in arrays.items():
         if array.ndim != 2 or array.dtype.kind not in "fiu":
@@ -230,12 +244,13 @@ def _targets(
         raise DataError(
             f"targets differ in width: {told}", where=where, hint="give floats [N, K] with one K everywhere"
         )
-    table_MK = np.concatenate(list(arrays.values())).astype(np.float32)
-    unknown_M = np.isnan(table_MK).any(axis=1)
-    table_MK[unknown_M] = 0.0
-    labels_M = np.where(unknown_M, -1, np.arange(len(table_MK)))
-    ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
-    return table_MK, dict(zip(arrays, np.split(labels_M, ends), strict=True))
+    tables = {}
+    for split, array in arrays.items():
+        values_NK = array.astype(np.float32)
+        known_N = ~np.isnan(values_NK).any(axis=1)
+        values_NK[~known_N] = 0.0
+        tables[split] = TargetTable({VALUES: values_NK}, labelled=known_N)
+    return tables
 
 
 def _names_for(width: int, arrays: Mapping[str, NDArray[Any]], *, what: str, where: str) -> tuple[str, ...]:

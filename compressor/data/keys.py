@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.relabel import RelabelledSamples
+from compressor.data.relabel import RelabelledSamples, WithoutTargets
 from compressor.data.samples import JoinedSamples, Samples, SubsetSamples
 
 KEY_BYTES = 16
@@ -15,12 +15,16 @@ _CHUNK = 512
 
 
 def content_keys(samples: Samples) -> NDArray[np.uint8]:
-    """BLAKE2b (16 bytes) of each sample's bytes as it is stored, uint8 or float32 in the order C, H, W: `[N, 16]`."""
+    """BLAKE2b (16 bytes) of each sample's bytes as its inputs are stored, one after the other: `[N, 16]`."""
     keys = np.empty((len(samples), KEY_BYTES), np.uint8)
     for first in range(0, len(samples), _CHUNK):
         positions = np.arange(first, min(first + _CHUNK, len(samples)), dtype=np.int64)
-        for row, sample in zip(positions, np.ascontiguousarray(samples.fetch(positions)), strict=True):
-            keys[row] = np.frombuffer(hashlib.blake2b(sample.data, digest_size=KEY_BYTES).digest(), np.uint8)
+        arrays = [np.ascontiguousarray(array) for array in samples.fetch(positions).values()]
+        for row, sample in zip(positions, zip(*arrays, strict=True), strict=True):
+            digest = hashlib.blake2b(digest_size=KEY_BYTES)
+            for part in sample:
+                digest.update(part.data)
+            keys[row] = np.frombuffer(digest.digest(), np.uint8)
     return keys
 
 
@@ -33,7 +37,7 @@ def source_places(samples: Samples) -> tuple[NDArray[np.int64], int]:
     if isinstance(samples, SubsetSamples):
         places, size = source_places(samples.samples)
         return places[samples.positions], size
-    if isinstance(samples, RelabelledSamples):
+    if isinstance(samples, RelabelledSamples | WithoutTargets):
         return source_places(samples.samples)
     if isinstance(samples, JoinedSamples):
         places, size = source_places(samples.first)

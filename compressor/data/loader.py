@@ -7,9 +7,10 @@ rows of every batch, so that all of them together see the very batches that one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +29,17 @@ class LoadedBatch:
     """Samples as they are stored, before views and scaling.
 
     Attributes:
-        inputs: `[B, C, H, W]` uint8 0–255 or float32 0–1, or `[B, F]` float32.
-        labels: `[B]` int64.
+        inputs: By name, each `[B, ...]`: pixels as uint8 0–255 or float32 0–1, other numbers as they are.
+        targets: By name, each `[B, ...]`.
+        labelled: `[B]` bool, which samples have targets.
         sample_ids: `[B]` int64, position of each sample in the loader's samples.
         partners: The sample that each one is mixed with, when views mix samples.
         batch_size: Samples in the whole batch, of which these are the share of one process.
     """
 
-    inputs: Tensor
-    labels: Tensor
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    labelled: Tensor
     sample_ids: Tensor
     partners: LoadedBatch | None = None
     batch_size: int = 0
@@ -44,8 +47,9 @@ class LoadedBatch:
     def to(self, device: torch.device) -> LoadedBatch:
         """The same batch on a device."""
         return LoadedBatch(
-            self.inputs.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
+            _moved(self.inputs, device),
+            _moved(self.targets, device),
+            self.labelled.to(device, non_blocking=True),
             self.sample_ids.to(device, non_blocking=True),
             None if self.partners is None else self.partners.to(device),
             self.batch_size,
@@ -136,18 +140,38 @@ class Loader:
         positions = np.ascontiguousarray(whole[self._rows])
         partners = None if self._partners is None else self._fetch(self._partners(positions, epoch))
         own = self._fetch(positions)
-        return LoadedBatch(own.inputs, own.labels, own.sample_ids, partners, len(whole))
+        return replace(own, partners=partners, batch_size=len(whole))
 
     def _fetch(self, positions: NDArray[np.int64]) -> LoadedBatch:
-        inputs = torch.from_numpy(self._samples.fetch(positions))
+        inputs = in_torch(self._samples.fetch(positions))
         return LoadedBatch(
-            inputs=inputs.pin_memory() if self._pin else inputs,
-            labels=torch.from_numpy(self._samples.labels[positions]),
+            inputs={name: tensor.pin_memory() for name, tensor in inputs.items()} if self._pin else inputs,
+            targets=in_torch(self._samples.fetch_targets(positions)),
+            labelled=torch.from_numpy(self._samples.labelled[positions]),
             sample_ids=torch.from_numpy(positions),
             batch_size=len(positions),
         )
 
 
+def in_torch(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """The same arrays as tensors that share their memory."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
 def to_float(inputs: Tensor) -> Tensor:
-    """Pixels in 0–1 as float32 from uint8; float32 is returned as it is."""
+    """Pixels in 0–1 as float32 from uint8; what is no uint8 is returned as it is."""
     return inputs.to(torch.float32) / 255 if inputs.dtype == torch.uint8 else inputs
+
+
+def as_seen(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored inputs as a network sees them: pixels in 0–1."""
+    return {name: to_float(tensor) for name, tensor in inputs.items()}
+
+
+def tried(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """Samples as data stores them, as a network sees them; what trials and examples are made of."""
+    return as_seen(in_torch(arrays))
+
+
+def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}

@@ -7,13 +7,14 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import console, label_sets
+from compressor import console
 from compressor.artifact import Decision
 from compressor.data import source as sources
 from compressor.data import unlabelled
-from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples
+from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples, class_numbers
 from compressor.errors import DataError
 from compressor.recipe import DataSettings
+from compressor.tensors import LABEL, MEMBERS
 
 LEFT_OUT = "samples left out"
 """What the decision is called that names samples which cannot be read."""
@@ -41,20 +42,20 @@ def open_dataset(settings: DataSettings) -> Dataset:
     digest = hashlib.sha256(splits.fingerprint.encode())
     train, val, test = splits.train, splits.val, splits.test
     if test is None:
-        train, test, positions = _set_apart(train, splits, settings, share=settings.test_share, stream=_TEST_STREAM)
+        train, test, positions = _set_apart(train, settings, share=settings.test_share, stream=_TEST_STREAM)
         digest.update(b"test" + positions.tobytes())
         how = _how_drawn(splits)
         decisions.append(_split_decision("test", positions, splits.train, settings.test_share, settings, how=how))
     of_test = digest.hexdigest()
     if val is None and settings.val_share == 0:
         decisions.append(Decision("val split", "none", "the set has none of its own and data.val_share is 0"))
-    elif val is None and not (train.labels >= 0).any():
+    elif val is None and not train.labelled.any():
         decisions.append(
             Decision("val split", "none", "the set has none of its own, and no training sample has a label")
         )
     elif val is None:
         whole = train
-        train, val, positions = _set_apart(whole, splits, settings, share=settings.val_share, stream=_VAL_STREAM)
+        train, val, positions = _set_apart(whole, settings, share=settings.val_share, stream=_VAL_STREAM)
         digest.update(b"val" + positions.tobytes())
         how = _how_drawn(splits)
         decisions.append(_split_decision("val", positions, whole, settings.val_share, settings, how=how))
@@ -76,8 +77,6 @@ def open_dataset(settings: DataSettings) -> Dataset:
         fingerprint=digest.hexdigest(),
         test_fingerprint=of_test,
         decisions=tuple(decisions),
-        label_sets=splits.label_sets,
-        targets=splits.targets,
     )
 
 
@@ -140,7 +139,11 @@ def positions_with_classes_left(
 
 
 def _how_drawn(splits: Splits) -> str:
-    return "at random" if splits.targets is not None or splits.label_sets else "by label"
+    return "by label" if _is_one_class(splits.train) else "at random"
+
+
+def _is_one_class(samples: Samples) -> bool:
+    return samples.targets.names == (LABEL,) and not samples.targets[LABEL].shape
 
 
 def _judge_unreadable(splits: Splits, settings: DataSettings, *, source: str) -> list[Decision]:
@@ -169,19 +172,17 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
             continue
         if len(samples) == 0:
             raise DataError(f"the {name} split holds no samples", where=settings.source)
-        if samples.sample_shape != splits.train.sample_shape:
-            raise DataError(
-                f"{name} samples have the shape {samples.sample_shape}, train samples {splits.train.sample_shape}",
-                where=settings.source,
-            )
-        low, high = int(samples.labels.min()), int(samples.labels.max())
-        lowest = -1 if name == "train" else 0  # a training sample may have no label
-        if splits.targets is not None:
-            if low < lowest:
+        if [each.shape for each in samples.inputs] != [each.shape for each in splits.train.inputs]:
+            raise DataError(f"{name} samples are {samples.inputs}, train samples {splits.train.inputs}", where=settings.source)
+        if not _is_one_class(samples):
+            if name != "train" and not samples.labelled.all():
                 message = f"{name} has samples without a target"
                 raise DataError(message, where=settings.source, hint="a training sample alone may have NaN for one")
             continue
-        if low < lowest or high >= (1 << len(splits.classes) if splits.label_sets else len(splits.classes)):
+        labels = class_numbers(samples)
+        low, high = int(labels.min()), int(labels.max())
+        lowest = -1 if name == "train" else 0  # a training sample may have no label
+        if low < lowest or high >= len(splits.classes):
             raise DataError(
                 f"{name} labels run from {low} to {high}, but there are {len(splits.classes)} classes",
                 where=settings.source,
@@ -191,19 +192,18 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
 
 
 def _set_apart(
-    samples: Samples, splits: Splits, settings: DataSettings, *, share: float, stream: int
+    samples: Samples, settings: DataSettings, *, share: float, stream: int
 ) -> tuple[Samples, Samples, NDArray[np.int64]]:
     """What stays, what was set apart, and the positions of the latter."""
-    labelled = np.flatnonzero(samples.labels >= 0)
+    labelled = np.flatnonzero(samples.labelled)
     if not len(labelled):
         raise DataError("no training sample has a label, so no test set can be set apart", where=settings.source)
-    strata = samples.labels[labelled]
-    if splits.label_sets:
-        members = label_sets.decode(strata, len(splits.classes))
+    if MEMBERS in samples.targets:
+        members = samples.fetch_targets(labelled)[MEMBERS]
         drawn = positions_with_classes_left(members, share=share, seed=settings.split_seed, stream=stream)
     else:
-        if splits.targets is not None:
-            strata = np.zeros_like(strata)  # every sample has numbers of its own
+        one_class = _is_one_class(samples)  # what is no class of the whole sample is drawn at random
+        strata = class_numbers(samples)[labelled] if one_class else np.zeros(len(labelled), np.int64)
         drawn = stratified_positions(strata, share=share, seed=settings.split_seed, stream=stream)
     held = labelled[drawn]
     if len(held) == 0:
@@ -228,19 +228,18 @@ def _split_decision(
 
 def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decision]:
     """Classes without a labelled training sample: an error, unless samples without labels may be of them."""
-    if splits.targets is not None:
-        return []
-    given = train.labels[train.labels >= 0]
-    number = len(splits.classes)
-    if splits.label_sets:
-        counts = label_sets.decode(given, number).sum(axis=0)
+    known = np.flatnonzero(train.labelled)
+    if MEMBERS in train.targets:
+        counts = train.fetch_targets(known)[MEMBERS].sum(axis=0)
+    elif _is_one_class(train):
+        counts = np.bincount(class_numbers(train)[known], minlength=len(splits.classes))
     else:
-        counts = np.bincount(given, minlength=number)
+        return []
     absent = [name for name, count in zip(splits.classes, counts, strict=True) if count == 0]
-    if not absent or not len(given):
+    if not absent or not len(known):
         return []
     shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
-    if len(given) < len(train):
+    if len(known) < len(train):
         reason = "samples without labels may be of them, as far as the teacher says so"
         return [Decision("classes without a label", shown, reason)]
     hint = "add samples of each class or drop the class; numbers to be told (regression) are given as floats"

@@ -10,30 +10,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Dataset, InTable, Samples, SubsetSamples, TargetTable, class_numbers
 from compressor.errors import DataError
 
 
-class RelabelledSamples:
-    """Samples of another set, with labels of our own.
+class RelabelledSamples(InTable):
+    """Samples of another set, with targets of our own.
 
     Args:
         samples: Where to read.
-        labels: `[N]` int64.
+        table: Their targets; or class numbers `[N]`, −1 for a sample that has none.
     """
 
-    def __init__(self, samples: Samples, labels: NDArray[np.int64]) -> None:
-        assert len(samples) == len(labels), "one label for each sample"
+    def __init__(self, samples: Samples, table: TargetTable | NDArray[np.int64]) -> None:
+        self.table = table if isinstance(table, TargetTable) else TargetTable.of_labels(table)
+        assert len(samples) == len(self.table), "one target for each sample"
         self.samples = samples
-        self.labels = labels
-        self.sample_shape: tuple[int, ...] = samples.sample_shape
+        self.inputs = samples.inputs
+
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The samples at `positions`."""
+        return self.samples.fetch(positions)
+
+
+class WithoutTargets:
+    """Samples of another set, with every target hidden."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.inputs, self.targets = samples.inputs, samples.targets
+        self.labelled: NDArray[np.bool_] = np.zeros(len(samples), np.bool_)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`."""
         return self.samples.fetch(positions)
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Zeros in the shape of the targets."""
+        found = self.samples.fetch_targets(positions)
+        return {name: np.zeros_like(array) for name, array in found.items()}
 
 
 def of_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
@@ -100,8 +118,9 @@ def with_dustbin(dataset: Dataset, classes: Sequence[int], *, seed: int) -> tupl
         if samples is None:
             splits[name] = None
             continue
-        labelled = np.flatnonzero(samples.labels >= 0)
-        mapped = mapping[samples.labels[labelled]]
+        labels = class_numbers(samples)
+        labelled = np.flatnonzero(labels >= 0)
+        mapped = mapping[labels[labelled]]
         own, others = labelled[mapped < len(classes)], labelled[mapped == len(classes)]
         if not len(own) or not len(others):
             whose = "these classes" if not len(own) else "any other class"
@@ -111,7 +130,7 @@ def with_dustbin(dataset: Dataset, classes: Sequence[int], *, seed: int) -> tupl
         if name == "train":
             oversampled = len(others) / len(drawn)
         positions = np.sort(np.concatenate([own, drawn]))
-        splits[name] = RelabelledSamples(SubsetSamples(samples, positions), mapping[samples.labels[positions]])
+        splits[name] = RelabelledSamples(SubsetSamples(samples, positions), mapping[labels[positions]])
     train, test = splits["train"], splits["test"]
     assert train is not None
     assert test is not None
@@ -130,7 +149,8 @@ def with_dustbin(dataset: Dataset, classes: Sequence[int], *, seed: int) -> tupl
 
 
 def _mapped(samples: Samples, mapping: NDArray[np.int64]) -> Samples:
-    labelled = np.flatnonzero(samples.labels >= 0)
-    mapped = mapping[samples.labels[labelled]]
+    labels = class_numbers(samples)
+    labelled = np.flatnonzero(labels >= 0)
+    mapped = mapping[labels[labelled]]
     positions = labelled[mapped >= 0]
     return RelabelledSamples(SubsetSamples(samples, positions), mapped[mapped >= 0])

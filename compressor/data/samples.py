@@ -6,66 +6,140 @@ is what remains once validation and test sets are settled (`data/open.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import label_sets
 from compressor.artifact import Decision
 from compressor.errors import DataError
+from compressor.tensors import LABEL, MEMBERS, VALUES, Schema, TensorSpec
 
 
 class Samples(Protocol):
-    """Labelled samples, read by position."""
+    """Samples, read by position, with or without targets."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Class indices `[N]`; −1 for a training sample that has none."""
+    def inputs(self) -> Schema:
+        """What a sample is made of: `image` uint8 `[C, H, W]`, say, or `features` float32 `[F]`."""
         ...
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """`(C, H, W)` for images, `(F,)` for vectors."""
+    def targets(self) -> Schema:
+        """What is known of a sample that has targets."""
+        ...
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether each sample has targets, `[N]`; a training sample may have none."""
         ...
 
     def __len__(self) -> int: ...
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The samples at `positions` `[B]` as a fresh `[B, *sample_shape]`: uint8 0–255 for pixels, else float32."""
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The inputs at `positions` `[B]`, each as a fresh `[B, ...]`; an axis that varies is padded to the longest."""
+        ...
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The targets at `positions` `[B]`, each `[B, ...]`; those of a sample without targets are zeros."""
         ...
 
 
-class ArraySamples:
+class TargetTable:
+    """The targets of samples, in memory.
+
+    Args:
+        arrays: By name, `[N, ...]`; zeros where a sample has none.
+        labelled: `[N]`; by default every sample has targets.
+
+    Raises:
+        DataError: They are not equally many.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], *, labelled: NDArray[np.bool_] | None = None) -> None:
+        lengths = {len(array) for array in arrays.values()} | (set() if labelled is None else {len(labelled)})
+        if len(lengths) != 1:
+            raise DataError(f"targets of {' and '.join(map(str, sorted(lengths)))} samples")
+        self.arrays = dict(arrays)
+        self.labelled = np.ones(lengths.pop(), np.bool_) if labelled is None else labelled
+        self.schema = Schema(
+            tuple(TensorSpec(name, array.dtype.name, array.shape[1:]) for name, array in self.arrays.items())
+        )
+
+    @classmethod
+    def of_labels(cls, labels_N: NDArray[Any]) -> TargetTable:
+        """One class number for each sample, −1 for one that has none.
+
+        Raises:
+            DataError: They are no whole numbers `[N]` from −1.
+        """
+        if labels_N.ndim != 1 or labels_N.dtype.kind not in "iu":
+            raise DataError(f"labels are {labels_N.dtype} {labels_N.shape}", hint="give whole numbers [N]")
+        numbers_N = labels_N.astype(np.int64)
+        if len(numbers_N) and numbers_N.min() < -1:
+            hint = "a label is a position in the classes, or -1 for a sample that has none"
+            raise DataError(f"labels run from {numbers_N.min()} to {numbers_N.max()}", hint=hint)
+        return cls({LABEL: np.maximum(numbers_N, 0)}, labelled=numbers_N >= 0)
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def at(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The targets at `positions`, copied."""
+        return {name: np.take(array, positions, axis=0) for name, array in self.arrays.items()}
+
+
+class InTable:
+    """What all samples share whose targets lie in a table in memory."""
+
+    table: TargetTable
+
+    @property
+    def targets(self) -> Schema:
+        """What is known of a sample that has targets."""
+        return self.table.schema
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether each sample has targets, `[N]`."""
+        return self.table.labelled
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The targets at `positions`."""
+        return self.table.at(positions)
+
+
+class ArraySamples(InTable):
     """Samples that lie in memory.
 
     Args:
-        inputs: `[N, C, H, W]` or `[N, F]`, uint8 or float32.
-        labels: `[N]`, any integer type.
+        inputs: By name, `[N, ...]`; uint8, float32, int64 or bool.
+        table: Their targets; or class numbers `[N]`, −1 for a sample that has none.
 
     Raises:
-        DataError: Another type, another shape, or not one label for each sample.
+        DataError: Another type, or not one row of targets for each sample.
     """
 
-    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
-        if inputs.dtype not in (np.uint8, np.float32):
-            raise DataError(f"samples are {inputs.dtype}", hint="give uint8 (0-255) or float32")
-        if inputs.ndim not in (2, 4):
-            raise DataError(f"samples have the shape {inputs.shape}", hint="give [N, C, H, W] or [N, F]")
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise DataError(f"labels are {labels.dtype} {labels.shape}", hint="give whole numbers [N]")
-        if len(inputs) != len(labels):
-            raise DataError(f"{len(inputs)} samples but {len(labels)} labels")
-        self._inputs = inputs
-        self.labels: NDArray[np.int64] = labels.astype(np.int64)
-        self.sample_shape: tuple[int, ...] = inputs.shape[1:]
+    def __init__(self, inputs: Mapping[str, NDArray[Any]], table: TargetTable | NDArray[Any]) -> None:
+        self.table = table if isinstance(table, TargetTable) else TargetTable.of_labels(table)
+        for name, array in inputs.items():
+            if array.dtype not in _STORED or array.ndim < 1:
+                told = f"'{name}' is {array.dtype} of shape {array.shape}"
+                raise DataError(told, hint="give uint8 (0-255), float32, int64 or bool, [N, ...]")
+            if len(array) != len(self.table):
+                raise DataError(f"{len(array)} samples but {len(self.table)} labels")
+        self._inputs = dict(inputs)
+        self.inputs = Schema(tuple(TensorSpec(name, a.dtype.name, a.shape[1:]) for name, a in self._inputs.items()))
 
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`, copied."""
-        return np.take(self._inputs, positions, axis=0)
+        return {name: np.take(array, positions, axis=0) for name, array in self._inputs.items()}
 
 
 class SubsetSamples:
@@ -82,15 +156,19 @@ class SubsetSamples:
             samples = samples.samples
         self.samples: Samples = samples
         self.positions: NDArray[np.int64] = positions
-        self.labels: NDArray[np.int64] = samples.labels[positions]
-        self.sample_shape: tuple[int, ...] = samples.sample_shape
+        self.labelled: NDArray[np.bool_] = samples.labelled[positions]
+        self.inputs, self.targets = samples.inputs, samples.targets
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions` of the subset."""
         return self.samples.fetch(self.positions[positions])
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Their targets."""
+        return self.samples.fetch_targets(self.positions[positions])
 
 
 class JoinedSamples:
@@ -98,29 +176,84 @@ class JoinedSamples:
 
     Args:
         first: Some samples.
-        second: Others of the same shape.
+        second: Others with the same inputs.
     """
 
     def __init__(self, first: Samples, second: Samples) -> None:
-        assert first.sample_shape == second.sample_shape, "samples of different shapes"
+        assert first.inputs.names == second.inputs.names, "samples of different inputs"
         self.first, self.second = first, second
-        self.labels: NDArray[np.int64] = np.concatenate([first.labels, second.labels])
-        self.sample_shape: tuple[int, ...] = first.sample_shape
-        some = np.zeros(1, np.int64)
-        self._dtype = np.result_type(first.fetch(some), second.fetch(some))
+        self.labelled: NDArray[np.bool_] = np.concatenate([first.labelled, second.labelled])
+        self.targets = first.targets
+        joined = [
+            replace(mine, dtype=np.result_type(mine.dtype, theirs.dtype).name)
+            for mine, theirs in zip(first.inputs, second.inputs, strict=True)
+        ]
+        self.inputs = Schema(tuple(joined))
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`."""
         later = positions >= len(self.first)
-        fetched = np.empty((len(positions), *self.sample_shape), self._dtype)
-        for rows, samples, start in ((~later, self.first, 0), (later, self.second, len(self.first))):
-            if rows.any():
-                part = samples.fetch(positions[rows] - start)
-                fetched[rows] = part / np.float32(255) if part.dtype != self._dtype else part
-        return fetched
+        parts = [
+            (rows, samples.fetch(positions[rows] - start))
+            for rows, samples, start in ((~later, self.first, 0), (later, self.second, len(self.first)))
+            if rows.any()
+        ]
+        return {spec.name: _interleaved(spec, [(rows, part[spec.name]) for rows, part in parts]) for spec in self.inputs}
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Their targets; zeros for what the second set does not know."""
+        own = positions < len(self.first)
+        found = self.first.fetch_targets(np.where(own, positions, 0))
+        for array in found.values():
+            array[~own] = 0
+        if not own.all():
+            theirs = self.second.fetch_targets(positions[~own] - len(self.first))
+            for name, array in theirs.items():
+                if name in found and array.shape[1:] == found[name].shape[1:]:
+                    found[name][~own] = array
+        return found
+
+
+def _interleaved(spec: TensorSpec, parts: Sequence[tuple[NDArray[np.bool_], NDArray[Any]]]) -> NDArray[Any]:
+    """Rows of several parts where each belongs; bytes are brought to 0–1 where the others are floats."""
+    sizes = [max(each.shape[axis] for _, each in parts) for axis in range(1, parts[0][1].ndim)]
+    whole = np.zeros((len(parts[0][0]), *sizes), np.dtype(spec.dtype))
+    for rows, part in parts:
+        scaled = part / np.float32(255) if part.dtype == np.uint8 and whole.dtype == np.float32 else part
+        whole[(np.flatnonzero(rows), *(slice(0, size) for size in part.shape[1:]))] = scaled
+    return whole
+
+
+_STORED = tuple(np.dtype(name) for name in ("uint8", "float32", "int64", "bool"))
+
+
+def class_numbers(samples: Samples) -> NDArray[np.int64]:
+    """The class number of each sample `[N]`, −1 for one that has none.
+
+    Raises:
+        DataError: A target is not one class.
+    """
+    if samples.targets.names != (LABEL,) or samples.targets[LABEL].shape:
+        raise DataError(f"targets are {samples.targets}, not one class for each sample")
+    numbers = samples.fetch_targets(np.arange(len(samples), dtype=np.int64))[LABEL]
+    return np.where(samples.labelled, numbers, -1).astype(np.int64)
+
+
+def class_groups(samples: Samples) -> NDArray[np.int64]:
+    """A number `[N]` that samples with equal targets share, −1 for one that has none; each its own where they are no classes."""
+    if MEMBERS in samples.targets:
+        return np.where(samples.labelled, label_sets.encode(all_targets(samples)[MEMBERS]), -1)
+    if LABEL in samples.targets and not samples.targets[LABEL].shape:
+        return class_numbers(samples)
+    return np.where(samples.labelled, np.arange(len(samples)), -1)
+
+
+def all_targets(samples: Samples) -> dict[str, NDArray[Any]]:
+    """The targets of every sample, in order."""
+    return samples.fetch_targets(np.arange(len(samples), dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -128,7 +261,7 @@ class Splits:
     """What a format read from one place.
 
     Attributes:
-        classes: Class names; a label is a position in it.
+        classes: Names of the classes, or of the numbers where targets are numbers.
         train: Training samples.
         val: Validation samples, if the set has its own.
         test: Test samples, if the set has its own.
@@ -136,9 +269,6 @@ class Splits:
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
         looked_at: How many samples were looked at to find those; None for all.
-        label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
-        targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
-            the names of the K numbers.
     """
 
     classes: tuple[str, ...]
@@ -149,8 +279,6 @@ class Splits:
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
     looked_at: int | None = None
-    label_sets: bool = False
-    targets: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,15 +287,12 @@ class Dataset:
 
     Attributes:
         source: As the user named it (`images:flowers`).
-        classes: Class names; a label is a position in it.
+        classes: Names of the classes, or of the numbers where targets are numbers.
         train: Training samples.
         val: Validation samples; None when none are wanted.
         test: Test samples.
         fingerprint: SHA-256 (hex) of the content and of how it was split.
         decisions: What was chosen automatically, and why.
-        label_sets: Whether a label is a set of classes (`compressor.label_sets`), not a position in them.
-        targets: Where samples have numbers for labels: all of them `[M, K]`, of which a label is a row; `classes` are then
-            the names of the K numbers.
         test_fingerprint: SHA-256 (hex) of the content and of which samples are for testing, whatever the others are for.
     """
 
@@ -178,19 +303,49 @@ class Dataset:
     test: Samples
     fingerprint: str
     decisions: tuple[Decision, ...]
-    label_sets: bool = False
-    targets: NDArray[np.float32] | None = None
     test_fingerprint: str = ""
 
     @property
+    def inputs(self) -> Schema:
+        """What a sample is made of; the same in every split."""
+        return self.train.inputs
+
+    @property
+    def targets(self) -> Schema:
+        """What is known of a sample that has targets."""
+        return self.train.targets
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
-        """`(C, H, W)` for images, `(F,)` for vectors; the same in every split."""
-        return self.train.sample_shape
+        """Shape of a sample with one input: `(C, H, W)` for images, `(F,)` for vectors.
+
+        Raises:
+            DataError: A sample has several inputs, or an axis that varies.
+        """
+        only = self.inputs.only
+        if only is None or only.varying:
+            raise DataError(f"samples are {self.inputs}, where one input of one shape is needed", where=self.source)
+        return only.at({})
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """Shape of the one input, where all samples have it; empty where there are several, or an axis varies."""
+        only = self.inputs.only
+        return () if only is None or only.varying else only.at({})
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether targets are numbers in a unit of their own."""
+        return VALUES in self.targets
 
     @property
     def one_class_each(self) -> bool:
-        """Whether a label is one class, rather than a set of them or a row of numbers."""
-        return not self.label_sets and self.targets is None
+        """Whether a target is one class, rather than a set of them, numbers, or something of each place."""
+        return self.targets.names == (LABEL,) and not self.targets[LABEL].shape
+
+    def example(self, count: int) -> dict[str, NDArray[Any]]:
+        """The first samples of the training set, as they are stored: what is tried on them is tried on real inputs."""
+        return self.train.fetch(np.arange(min(count, len(self.train)), dtype=np.int64))
 
     @property
     def target_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -199,23 +354,24 @@ class Dataset:
         Raises:
             DataError: Neither is known.
         """
-        assert self.targets is not None, "the labels are no numbers"
+        assert VALUES in self.targets, "the targets are no numbers"
         for samples in (self.train, self.val):
-            labels = np.zeros(0, np.int64) if samples is None else samples.labels[samples.labels >= 0]
-            if len(labels):
-                seen_MK = self.targets[labels].astype(np.float64)
+            known = np.zeros(0, np.int64) if samples is None else np.flatnonzero(samples.labelled)
+            if samples is not None and len(known):
+                seen_MK = samples.fetch_targets(known)[VALUES].astype(np.float64)
                 return seen_MK.mean(axis=0), seen_MK.std(axis=0)
         hint = "give some training samples a target, or a validation set"
         raise DataError("no sample for training or validation has a target", where=self.source, hint=hint)
 
     @property
     def is_image(self) -> bool:
-        """Whether samples are `(C, H, W)`."""
-        return len(self.sample_shape) == 3
+        """Whether a sample is one image `(C, H, W)`."""
+        return self.inputs.only is not None and len(self.inputs.only.shape) == 3
 
     def describe(self) -> dict[str, Any]:
         """What a manifest keeps under `data`; a split that is absent has size 0; `unlabelled` counts among `train`."""
-        unlabelled = int((self.train.labels < 0).sum())
+        unlabelled = int((~self.train.labelled).sum())
+        only = self.inputs.only
         return {
             "source": self.source,
             "fingerprint": self.fingerprint,
@@ -227,5 +383,7 @@ class Dataset:
                 "test": len(self.test),
             }
             | ({"unlabelled": unlabelled} if unlabelled else {}),
-            "sample_shape": list(self.sample_shape),
+            **({} if only is None or only.varying else {"sample_shape": list(only.shape)}),
+            "inputs": self.inputs.as_json(),
+            "targets": self.targets.as_json(),
         }

@@ -25,12 +25,14 @@ def channel_statistics(samples: Samples, *, max_samples: int = 5000) -> tuple[tu
         max_samples: How many are looked at, where samples are no vectors.
     """
     assert len(samples) > 0, "statistics of no samples"
-    number = len(samples) if len(samples.sample_shape) == 1 else min(max_samples, len(samples))
+    spec = samples.inputs.only
+    assert spec is not None, "statistics of several inputs"
+    number = len(samples) if len(spec.shape) == 1 else min(max_samples, len(samples))
     positions = np.unique(np.linspace(0, len(samples) - 1, number).round().astype(np.int64))
-    count, mean, squares = 0, np.zeros(samples.sample_shape[0]), np.zeros(samples.sample_shape[0])
-    chunk = _CHUNK_OF_VECTORS if len(samples.sample_shape) == 1 else _CHUNK
+    count, mean, squares = 0, np.zeros(spec.shape[0]), np.zeros(spec.shape[0])
+    chunk = _CHUNK_OF_VECTORS if len(spec.shape) == 1 else _CHUNK
     for start in range(0, len(positions), chunk):
-        inputs = samples.fetch(positions[start : start + chunk])
+        inputs = samples.fetch(positions[start : start + chunk])[spec.name]
         values = inputs.astype(np.float64) / (255.0 if inputs.dtype == np.uint8 else 1.0)
         axes = (0, *range(2, values.ndim))
         added = values.size // values.shape[1]

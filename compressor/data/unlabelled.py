@@ -1,11 +1,10 @@
 """Samples without labels beside those that have some: from a second source, or with labels that are hidden.
 
-A label of −1 means that a training sample has none. Validation and test always have labels.
+Validation and test samples always have targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from compressor import registry
 from compressor.artifact import Decision
 from compressor.data import source as sources
-from compressor.data.relabel import RelabelledSamples
+from compressor.data.relabel import WithoutTargets
 from compressor.data.samples import Dataset, JoinedSamples, Samples, Splits, SubsetSamples
 from compressor.errors import DataError
 from compressor.recipe import DataSettings, split_source
+from compressor.tensors import Schema
 
 _AS_LARGE = "image_size"
 
@@ -31,13 +31,13 @@ def append(train: Samples, settings: DataSettings) -> tuple[Samples, Splits, tup
         DataError: The source cannot be read, or its samples have another shape.
     """
     assert settings.unlabelled is not None
-    options, chosen = _options(settings, train.sample_shape)
+    options, chosen = _options(settings, train.inputs)
     read = sources.read(settings.unlabelled, options, where="data.unlabelled_options")
     others = read.train
-    if others.sample_shape != train.sample_shape:
+    if [(each.name, each.shape) for each in others.inputs] != [(each.name, each.shape) for each in train.inputs]:
         takes_size = _AS_LARGE in _takes(settings.unlabelled)
         raise DataError(
-            f"samples have the shape {others.sample_shape}, training samples {train.sample_shape}",
+            f"samples are {others.inputs}, training samples {train.inputs}",
             where=settings.unlabelled,
             hint=f"data.unlabelled_options.{_AS_LARGE} brings them to a size" if takes_size else "give some like them",
         )
@@ -47,7 +47,7 @@ def append(train: Samples, settings: DataSettings) -> tuple[Samples, Splits, tup
             "unlabelled samples", f"{len(others)} beside {len(train)}", f"data.unlabelled is {settings.unlabelled}"
         )
     )
-    num_labelled = int((others.labels >= 0).sum())
+    num_labelled = int(others.labelled.sum())
     if num_labelled:
         reason = "data.unlabelled names samples that teach without labels"
         decisions.append(Decision(f"labels of {settings.unlabelled}", f"{num_labelled} are ignored", reason))
@@ -60,7 +60,7 @@ def append(train: Samples, settings: DataSettings) -> tuple[Samples, Splits, tup
 
 def without_labels(samples: Samples) -> Samples:
     """The same samples, with every label hidden."""
-    return RelabelledSamples(samples, np.full(len(samples), -1, np.int64))
+    return WithoutTargets(samples)
 
 
 def labelled(samples: Samples, *, what_for: str, where: str) -> Samples:
@@ -69,7 +69,7 @@ def labelled(samples: Samples, *, what_for: str, where: str) -> Samples:
     Raises:
         DataError: None has.
     """
-    positions = np.flatnonzero(samples.labels >= 0)
+    positions = np.flatnonzero(samples.labelled)
     if not len(positions):
         raise DataError(f"no training sample has a label, which {what_for} needs", where=where)
     return samples if len(positions) == len(samples) else SubsetSamples(samples, positions)
@@ -103,17 +103,17 @@ def _of_unlabelled(what: str) -> str:
     return what.replace("data.options", "data.unlabelled_options", 1)
 
 
-def _options(settings: DataSettings, sample_shape: Sequence[int]) -> tuple[dict[str, object], tuple[Decision, ...]]:
+def _options(settings: DataSettings, inputs: Schema) -> tuple[dict[str, object], tuple[Decision, ...]]:
     """What is stated; without labels where the format can be told so, and in the size of the training images."""
     assert settings.unlabelled is not None
     options = dict(settings.unlabelled_options)
     takes = _takes(settings.unlabelled)
     if "labels" in takes:
         options.setdefault("labels", False)
-    if _AS_LARGE in takes and _AS_LARGE not in options and len(sample_shape) == 3:
-        options[_AS_LARGE] = sample_shape[-1]
+    if _AS_LARGE in takes and _AS_LARGE not in options and inputs.only and len(inputs.only.shape) == 3:
+        options[_AS_LARGE] = side = inputs.only.shape[-1]
         reason = "the training images have this size"
-        return options, (Decision(f"data.unlabelled_options.{_AS_LARGE}", str(sample_shape[-1]), reason),)
+        return options, (Decision(f"data.unlabelled_options.{_AS_LARGE}", str(side), reason),)
     return options, ()
 
 

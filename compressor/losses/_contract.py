@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 
 
 class Loss(Protocol):

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
 from compressor.losses._together import whole

@@ -8,16 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
+from compressor.tensors import LABEL, Batch, Outputs
 
 _DEVIATION_FLOOR = 0.001
 
 
 def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: bool) -> tuple[Tensor, Tensor]:
     """The decisions `[N, K]` of both, in float32 whatever the training precision; the teacher's carry no gradients."""
-    student_NK = batch.task.decisions(student.logits).float()
-    teacher_NK = batch.task.decisions(teacher.logits).float().detach()
+    student_NK = batch.task.rows(student.tensors, batch).values.float()
+    teacher_NK = batch.task.rows(teacher.tensors, batch).values.float().detach()
     return (standardised(student_NK), standardised(teacher_NK)) if standardise else (student_NK, teacher_NK)
 
 
@@ -40,7 +40,7 @@ def standardised(logits_NK: Tensor) -> Tensor:
 
 def with_labels(loss: Tensor, student: Outputs, batch: Batch, *, hard: float) -> Tensor:
     """`loss` plus `hard` times the task's own loss against the labels."""
-    return loss + hard * batch.hard_loss(student.logits.float()) if hard else loss
+    return loss + hard * batch.hard_loss(student) if hard else loss
 
 
 def target_of(batch: Batch, teacher_NK: Tensor, *, where: str) -> Tensor:
@@ -56,13 +56,15 @@ def target_of(batch: Batch, teacher_NK: Tensor, *, where: str) -> Tensor:
     Raises:
         InputError: The task has no single right class for each row.
     """
-    labels_N = batch.labels.reshape(-1)
-    if batch.mixed is not None:
-        own = (batch.mixed.share >= 0.5).reshape(-1, *[1] * (batch.labels.dim() - 1))
-        labels_N = batch.labels.where(own, batch.mixed.labels).reshape(-1)
-    if len(labels_N) != len(teacher_NK) or labels_N.is_floating_point():
+    labels_B = batch.targets.get(LABEL)
+    if labels_B is None or labels_B.dim() != 1 or len(labels_B) != len(teacher_NK):
         raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")
-    return torch.where(labels_N < 0, teacher_NK.argmax(dim=1), labels_N)
+    labelled_B = batch.labelled
+    if batch.mixed is not None:
+        own_B = batch.mixed.share >= 0.5
+        labels_B = labels_B.where(own_B, batch.mixed.targets[LABEL])
+        labelled_B = labelled_B.where(own_B, batch.mixed.labelled)
+    return torch.where(labelled_B, labels_B, teacher_NK.argmax(dim=1))
 
 
 def require(

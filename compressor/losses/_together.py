@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from compressor import processes
-from compressor.batch import Batch
+from compressor.tensors import Batch
 from compressor.errors import InputError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.losses._contract import Context
 from compressor.losses._discriminator import Design, Discriminator
 from compressor.losses._logits import require, with_labels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._features import FeatureLoss, require_same_places, to_size_of
 

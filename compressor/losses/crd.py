@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
 from compressor.losses._features import FeatureLoss, embedded, width_of

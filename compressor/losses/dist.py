@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.losses._logits import compared, require, with_labels
 from compressor.losses._together import whole
 
@@ -64,7 +64,7 @@ class DIST:
 
     def _across(self, mine_NK: Tensor, theirs_NK: Tensor, batch: Batch) -> Tensor:
         """How far each class is from the teacher's over the whole batch, all processes together."""
-        samples = len(batch.labels)
+        samples = len(batch)
         if mine_NK.shape[1] == 2 and len(mine_NK) != samples:  # several decisions of yes or no for each sample
             mine_NK, theirs_NK = (each[:, 1].reshape(samples, -1) for each in (mine_NK, theirs_NK))
         if batch.shared:

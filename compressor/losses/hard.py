@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 
 
 class Hard:
     """The task's own loss against the labels; no teacher is asked."""
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Mean over the batch of the task's loss of `student.logits` against `batch.labels`, mixed as the batch is."""
-        return batch.hard_loss(student.logits.float())
+        """Mean over the batch of the task's loss against the targets, mixed as the batch is."""
+        return batch.hard_loss(student)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._logits import compared
 
@@ -48,7 +48,7 @@ class KD:
         soft = self.soft_loss(student_NK, teacher_NK)
         if self.alpha == 1:
             return soft
-        return self.alpha * soft + (1 - self.alpha) * batch.hard_loss(student.logits.float())
+        return self.alpha * soft + (1 - self.alpha) * batch.hard_loss(student)
 
     def soft_loss(self, student_NK: Tensor, teacher_NK: Tensor) -> Tensor:
         """T² · KL(teacher_T ‖ student_T), mean over N."""

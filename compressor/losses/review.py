@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._features import FeatureLoss, width_of
 

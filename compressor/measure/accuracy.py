@@ -5,7 +5,7 @@ Shape letters: N samples, B batch, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,23 +26,30 @@ _SAME = 1e-9
 class Samples(Protocol):
     """The part of a data set that is needed here."""
 
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """`[N]` class numbers."""
-        ...
-
     def __len__(self) -> int:
         """Number of samples."""
         ...
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The samples at `positions`, `[B, ...]`."""
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The inputs at `positions`, each `[B, ...]`."""
         ...
 
 
 def points_below(before: float, after: float) -> float:
     """How many points a share in 0–1 fell; a fall of exactly one point is 1, which 100 · (0.95 − 0.94) is not."""
     return round(100 * (before - after), 9)
+
+
+def one_input(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The array of samples that are made of one.
+
+    Raises:
+        MeasurementError: They are made of several.
+    """
+    if len(inputs) != 1:
+        told = f"samples have {len(inputs)} inputs ({', '.join(inputs)})"
+        raise MeasurementError(told, hint="this runs models of one input")
+    return next(iter(inputs.values()))
 
 
 def predict(
@@ -61,7 +68,7 @@ def predict(
     found = []
     for first in range(0, len(samples), batch_size):
         positions = np.arange(first, min(first + batch_size, len(samples)), dtype=np.int64)
-        answer_BK = runtime(samples.fetch(positions))
+        answer_BK = runtime(one_input(samples.fetch(positions)))
         if answer_BK.ndim != 2 or len(answer_BK) != len(positions):
             raise MeasurementError(
                 f"the model answers a batch of {len(positions)} with shape {list(answer_BK.shape)}",
@@ -148,11 +155,11 @@ def _furthest(
 ) -> list[dict[str, Any]]:
     lost_N = np.flatnonzero(task.correct(base_NK, labels_N) & ~task.correct(other_NK, labels_N))
     order = lost_N[np.argsort(-np.nan_to_num(task.errors(other_NK, labels_N)[lost_N]), kind="stable")][:most]
-    targets_NK = task.targets(labels_N)
+    targets_NK = labels_N
     return [
         {
             "position": int(position),
-            "label": int(labels_N[position]),
+            "label": -1,
             "base": -1,
             "base_probability": 0.0,
             "answer": -1,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.artifact import Decision
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Dataset, Samples, SubsetSamples, all_targets
 from compressor.data.statistics import channel_statistics
 from compressor.data.unlabelled import labelled
 from compressor.errors import ModelError
@@ -41,7 +41,7 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
         ModelError: The stated one does not fit the data's channels.
     """
     decisions = _settle_inputs(loaded, settings, dataset=dataset, task=task)
-    if dataset.targets is None or loaded.trained:
+    if not dataset.of_numbers or loaded.trained:
         return decisions
     mean_K, std_K = (tuple(map(float, each)) for each in dataset.target_statistics)
     scale = (mean_K, tuple(each or 1.0 for each in std_K))
@@ -54,9 +54,11 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
 
 
 def _settle_inputs(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
-    channels = dataset.sample_shape[0]
-    statistics = channel_statistics(dataset.train)
     wanted = settings.normalise
+    if not dataset.fixed_shape or dataset.inputs.only is None or dataset.inputs.only.dtype == "int64":
+        return _settle_none(loaded, wanted, dataset)
+    channels = dataset.fixed_shape[0]
+    statistics = channel_statistics(dataset.train)
     if not isinstance(wanted, str):
         loaded.network.set_normalisation(normalisation.stated(wanted[0], wanted[1], channels=channels))
         return ()
@@ -75,22 +77,38 @@ def _settle_inputs(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset,
     return (_decided(chosen, "the statistics of the training set, since the network is trained here"),)
 
 
+def _settle_none(loaded: Loaded, wanted: str | Sequence[Sequence[float]], dataset: Dataset) -> tuple[Decision, ...]:
+    """Inputs that are no numbers of one fixed shape go to the network as they are."""
+    if wanted not in ("auto", "none"):
+        told = f"inputs are {dataset.inputs}, which no mean and deviation is subtracted from"
+        raise ModelError(told, where="normalise", hint="leave it out")
+    loaded.network.set_normalisation(Normalisation("none", (), ()))
+    return ()
+
+
 def _measured(
     loaded: Loaded, *, dataset: Dataset, task: Task, statistics: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> Decision:
-    judged = dataset.train if (dataset.train.labels >= 0).any() or dataset.val is None else dataset.val
+    judged = dataset.train if dataset.train.labelled.any() or dataset.val is None else dataset.val
     samples = judged_on(labelled(judged, what_for="measuring the normalisation", where=loaded.origin))
 
     def answers(tried: Normalisation) -> NDArray[Any]:
         loaded.network.set_normalisation(tried)
         return predict(TorchEager.from_network(loaded.network), samples)
 
-    def score(answers_NK: NDArray[Any], labels_N: NDArray[np.int64]) -> tuple[float, float]:
+    def score(answers_NK: NDArray[Any], labels_N: NDArray[Any]) -> tuple[float, float]:
         metrics = task.metrics(answers_NK, labels_N)
         return metrics[task.primary], -metrics.get("loss", 0.0)
 
     chosen, why = most_accurate(
-        answers, score, samples=samples, statistics=statistics, metric=task.primary, what="network", where=loaded.origin
+        answers,
+        score,
+        samples=samples,
+        labels=task.labels(all_targets(samples)),
+        statistics=statistics,
+        metric=task.primary,
+        what="network",
+        where=loaded.origin,
     )
     loaded.network.set_normalisation(chosen)
     return why
@@ -104,9 +122,10 @@ def judged_on(samples: Samples) -> Samples:
 
 def most_accurate(
     answers: Callable[[Normalisation], NDArray[Any]],
-    score: Callable[[NDArray[Any], NDArray[np.int64]], tuple[float, float]],
+    score: Callable[[NDArray[Any], NDArray[Any]], tuple[float, float]],
     *,
     samples: Samples,
+    labels: NDArray[Any],
     statistics: tuple[Sequence[float], Sequence[float]],
     metric: str,
     what: str,
@@ -121,7 +140,8 @@ def most_accurate(
     Args:
         answers: From a normalisation to what the model answers to `samples` with it.
         score: From answers and labels to how well they fit: a metric in 0–1, and what decides among equals.
-        samples: What it is judged on; labelled.
+        samples: What it is judged on.
+        labels: Of these, as the task judges by them.
         statistics: Mean and standard deviation of the training data, for `data`.
         metric: What `score` measures.
         what: What the model is, for the error text.
@@ -131,18 +151,20 @@ def most_accurate(
     Raises:
         ModelError: It knows nothing under any of them.
     """
-    shape = samples.sample_shape
+    only = samples.inputs.only
+    assert only is not None, "one input"
+    shape = only.at({})
     names = [name for name in order if name != "imagenet" or shape[0] == 3] if len(shape) == 3 else ["none", "data"]
     tried = {name: normalisation.named(name, channels=shape[0], statistics=statistics) for name in names}
     given = {name: answers(each) for name, each in tried.items()}
     if all(np.isnan(each).all() for each in given.values()):
         raise ModelError(f"the {what} answers NaN to everything: its weights hold NaN or infinity", where=where)
-    ranks = {name: score(each, samples.labels) for name, each in given.items()}
+    ranks = {name: score(each, labels) for name, each in given.items()}
     best = max(ranks, key=lambda name: ranks[name])
     scores = {name: metric_value for name, (metric_value, _) in ranks.items()}
     told = ", ".join(f"{name} {100 * scores[name]:.1f} %" for name in names)
     generator = np.random.default_rng(0)
-    shuffled = [score(given[best], generator.permutation(samples.labels))[0] for _ in range(_SHUFFLES)]
+    shuffled = [score(given[best], generator.permutation(labels))[0] for _ in range(_SHUFFLES)]
     chance = float(np.mean(shuffled))
     if scores[best] <= chance + max(3 * float(np.std(shuffled)), _ROUNDING):
         raise ModelError(

@@ -184,12 +184,12 @@ def _judged(
     told: Mapping[str, Any], files: Mapping[str, Path], samples: Mapping[str, NDArray[Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How good each model's answers are here, and how they differ from those where the pack was made."""
-    task, labels = _task(told, samples), samples["labels"]
+    task, labels = _task(told), samples["labels"]
     here = {}
     for role, file in files.items():
         runtime = OrtCpu()
         runtime.load(file)
-        here[role] = predict(runtime, _Packed(samples["inputs"], labels), batch_size=_BATCH)
+        here[role] = predict(runtime, _Packed(samples["inputs"]), batch_size=_BATCH)
         runtime.close()
     base = here.get(told["base"])
     accuracy, parity = {}, {}
@@ -242,7 +242,7 @@ def _timed(
     return timed, interference
 
 
-def _task(told: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Task:
+def _task(told: Mapping[str, Any]) -> Task:
     from compressor import registry
 
     scale = told.get("scale")
@@ -250,18 +250,17 @@ def _task(told: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Task:
     task: Task = made() if scale is None else made(tolerance=scale["tolerance"])
     if scale is None or not isinstance(task, NumberTask):
         return task
-    return task.for_targets(samples["targets"], np.asarray(scale["spread"]))
+    return task.for_spread(np.asarray(scale["spread"]))
 
 
 class _Packed:
     """The samples of a pack."""
 
-    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
+    def __init__(self, inputs: NDArray[Any]) -> None:
         self._inputs = inputs
-        self.labels: NDArray[np.int64] = labels
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._inputs)
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        return self._inputs[positions]
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        return {"input": self._inputs[positions]}

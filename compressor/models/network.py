@@ -37,23 +37,27 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation.std), persistent=False)
         self.register_buffer("outputs", torch.tensor(normalisation.outputs), persistent=False)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of a batch.
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The output of a batch.
 
         Args:
-            inputs: `[B, C, H, W]` pixels in 0–1, or `[B, F]`.
+            inputs: `[B, ...]`: pixels in 0–1, or other numbers; of several inputs each by its name.
 
         Returns:
-            `[B, K]` logits.
+            `[B, K]` logits, or what the task says.
         """
+        if not isinstance(inputs, Tensor):
+            if len(inputs) > 1:
+                return self.of_normalised(inputs)
+            (inputs,) = inputs.values()
         if self.normalisation.name != "none":
             shape = (1, -1) + (1,) * (inputs.dim() - 2)
             inputs = (inputs - self.mean.view(shape)) / self.std.view(shape)
         return self.of_normalised(inputs)
 
-    def of_normalised(self, inputs: Tensor) -> Tensor:
-        """Logits `[B, K]` of inputs that are normalised already."""
-        logits = logits_of(self.module(inputs))
+    def of_normalised(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Logits `[B, K]` of inputs that are normalised already; several go to the module by name."""
+        logits = logits_of(self.module(inputs) if isinstance(inputs, Tensor) else self.module(**inputs))
         if self.normalisation.outputs:
             logits = logits * self.outputs[1] + self.outputs[0]
         return logits

@@ -162,7 +162,7 @@ class Run:
             bytes_per_view=_cache.bytes_per_view(
                 num_samples=len(self.dataset.train),
                 num_classes=len(self.dataset.classes),
-                of_numbers=self.dataset.targets is not None,
+                of_numbers=self.dataset.of_numbers,
             ),
             budget_bytes=round(distill.cache_gb * 1e9),
         )

@@ -47,8 +47,8 @@ def _require_kind_for(dataset: Dataset, name: str) -> None:
         InputError: It cannot.
     """
     kind = registry.find("teachers", name).load()
-    tells_numbers = dataset.targets is not None
-    if (kind.one_class and (dataset.label_sets or tells_numbers)) or (kind.needs_labels and tells_numbers):
+    tells_numbers = dataset.of_numbers
+    if (kind.one_class and not dataset.one_class_each) or (kind.needs_labels and tells_numbers):
         label = "a row of numbers" if tells_numbers else "a set of classes"
         message = f"'{name}' is for samples of one class each, and a label here is {label}"
         hint = "use one PyTorch network (its checkpoint), or a kind that teaches itself"

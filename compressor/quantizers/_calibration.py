@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.measure.accuracy import one_input
+
 _BATCH = 32  # samples at a time, where the model takes any number
 
 
@@ -18,8 +20,8 @@ class Fetched(Protocol):
         """Number of samples."""
         ...
 
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The samples at `positions`, `[B, ...]`."""
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The inputs at `positions`, each `[B, ...]`."""
         ...
 
 
@@ -62,4 +64,4 @@ class TrainingSamples:
         """Batches `[B, ...]`, the same ones every time."""
         for first in range(0, len(self.positions), self._batch_size):
             chosen = self.positions[first : first + self._batch_size]
-            yield np.asarray(self._prepare(self._samples.fetch(chosen)))
+            yield np.asarray(self._prepare(one_input(self._samples.fetch(chosen))))

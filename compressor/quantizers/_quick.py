@@ -33,7 +33,7 @@ def make_int8(file: Path, *, pixels: NDArray[Any], cpu: Cpu) -> None:
     """
     runtime = OrtCpu()
     runtime.load(file)
-    samples = ArraySamples(pixels, np.zeros(len(pixels), np.int64))
+    samples = ArraySamples({"input": pixels}, np.zeros(len(pixels), np.int64))
     shown = TrainingSamples(samples, number=len(samples), seed=0, prepare=runtime.prepare, fixed_batch=runtime.batch)
     with tempfile.TemporaryDirectory(prefix="int8-", dir=file.parent) as scratch:
         made = Path(scratch) / "model.onnx"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Dataset, Samples
+from compressor.data.samples import Dataset, Samples, all_targets
 from compressor.errors import InputError, ModelError
 from compressor.measure import machine
 from compressor.measure.accuracy import evaluate, predict
@@ -138,7 +138,7 @@ def onnx_as_fed(
 
 def _tried(dataset: Dataset) -> Samples:
     """The samples that an ONNX model is tried on: training ones, unless validation alone has labels."""
-    has_labels = (dataset.train.labels >= 0).any()
+    has_labels = dataset.train.labelled.any()
     return dataset.train if has_labels or dataset.val is None else dataset.val
 
 
@@ -162,7 +162,9 @@ def adopt_onnx(
     started = time.perf_counter()
     teacher = OnnxFile(file, dataset.classes, _tried(dataset), **options)
     metrics = {
-        split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)
+        split: evaluate(
+            task, predict(teacher.logits, samples), task.labels(all_targets(samples)), classes=dataset.classes
+        )
         for split, samples in (("val", dataset.val), ("test", dataset.test))
         if samples is not None and judged
     }

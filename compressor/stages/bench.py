@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset
+from compressor.data.samples import Dataset, all_targets
 from compressor.errors import MeasurementError
 from compressor.measure import machine, timings
-from compressor.measure.accuracy import evaluate, points_below, predict, worst
+from compressor.measure.accuracy import evaluate, one_input, points_below, predict, worst
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
 from compressor.measure.statistics import paired_difference
 from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
 from compressor.tasks._contract import Task
+from compressor.tensors import MEMBERS
 from compressor.training.start import require_same_classes
 
 SCHEMA = 2
@@ -113,7 +114,8 @@ def bench(
     lost, pictures = _worst(answers, runtimes, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
         inputs = folder / "inputs.npy"
-        np.save(inputs, dataset.test.fetch(np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)))
+        few = np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)
+        np.save(inputs, one_input(dataset.test.fetch(few)))
         stored = folder / "stored"
         timing = _Timing(candidates, runtimes, settings, _timed_base(candidates, base), inputs, stored)
         for name in settings.profiles:
@@ -130,8 +132,8 @@ def bench(
             "task": type(task).__name__.lower(),
             "metric": task.primary,
             "classes": list(dataset.classes),
-            "label_sets": dataset.label_sets,
-            "of_numbers": dataset.targets is not None,
+            "label_sets": MEMBERS in dataset.targets,
+            "of_numbers": dataset.of_numbers,
             "base": base,
             "candidates": measured,
             "timings": timing.timings,
@@ -257,11 +259,12 @@ def _measure(candidate: Candidate, answers: _Answers, *, base: str, dataset: Dat
 
 def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
     """How well a candidate answers on one runtime, by itself, against the base and against the control."""
-    labels, logits_NK, classes = dataset.test.labels, answers[role, runtime], len(dataset.classes)
+    labels = task.labels(all_targets(dataset.test))
+    logits_NK, classes = answers[role, runtime], len(dataset.classes)
     reference = answers.get((base, runtime))
     shown = classes <= _MOST_CLASSES_IN_A_MATRIX
     against_base, sets = None, []
-    if reference is not None and role != base and task.label_sets:
+    if reference is not None and role != base and MEMBERS in dataset.targets:
         sets = _sets_with_base(reference > 0, logits_NK > 0)
     elif reference is not None and role != base and shown:
         decided, _ = task.answers(reference)
@@ -305,9 +308,10 @@ def _worst(
     if not shared:
         return None, None
     runtime = next((name for name in shared if not name.startswith("torch")), shared[0])
-    found = worst(task, answers[base, runtime], answers[role, runtime], dataset.test.labels)
+    found = worst(task, answers[base, runtime], answers[role, runtime], task.labels(all_targets(dataset.test)))
     told = {"role": role, "against": base, "runtime": runtime, "samples": found}
-    pixels = dataset.test.fetch(np.array([each["position"] for each in found], dtype=np.int64)) if found else None
+    positions = np.array([each["position"] for each in found], dtype=np.int64)
+    pixels = one_input(dataset.test.fetch(positions)) if found else None
     if pixels is None or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         return told, None
     if pixels.dtype != np.uint8:
@@ -318,7 +322,7 @@ def _worst(
 def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int | None]:
     if candidate.torch is not None:
         network = checkpoint.load(candidate.torch).network
-        return inspection.count_parameters(network), inspection.count_macs(network, dataset.sample_shape)
+        return inspection.count_parameters(network), inspection.count_macs(network, dataset.fixed_shape)
     if candidate.onnx is not None:
         facts = inspection.inspect_onnx(_onnx_file(candidate.onnx))
         return facts.parameters, facts.macs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compressor.artifact import Artifact, Decision, Target
+from compressor.data.samples import all_targets
 from compressor.recipe import DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
 from compressor.training import sweep
@@ -74,4 +75,4 @@ def _on_the_test_split(teacher: Teacher, material: Material) -> dict[str, Any]:
     """`test`: the metrics of a teacher that nobody can measure, where it has answers to the test split on record."""
     test = material.dataset.test
     said_NK = teacher.on_record(test)
-    return {} if said_NK is None else {"test": material.task.metrics(said_NK, test.labels)}
+    return {} if said_NK is None else {"test": material.task.metrics(said_NK, material.task.labels(all_targets(test)))}

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from compressor import artifact
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Dataset, Samples, SubsetSamples, all_targets
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
-from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.accuracy import evaluate, one_input, predict
 from compressor.models import checkpoint, onnx_file
 from compressor.models.network import Network
 from compressor.recipe import ExportSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.runtimes.torch import TorchEager
 from compressor.tasks._contract import Task
+from compressor.tensors import MEMBERS
 from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
@@ -75,7 +76,7 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
     }
     scaled = "" if settings.normalise else ", then minus mean, over std"
     if not dataset.is_image:
-        shape: list[int | str] = ["batch", *dataset.sample_shape]
+        shape: list[int | str] = ["batch", *dataset.fixed_shape]
         return {
             "layout": "NF",
             "dtype": "float32",
@@ -83,7 +84,7 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
             "shape": shape,
             "normalisation": normalisation,
         }
-    channels, height, width = dataset.sample_shape
+    channels, height, width = dataset.fixed_shape
     if settings.input == "uint8-nhwc":
         shape = ["batch", height, width, channels]
         return {"layout": "NHWC", "dtype": "uint8", "range": "0-255", "shape": shape, "normalisation": normalisation}
@@ -97,7 +98,7 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
 
 
 def _two_of(dataset: Dataset) -> NDArray[Any]:
-    return dataset.train.fetch(np.arange(2, dtype=np.int64))
+    return one_input(dataset.example(2))
 
 
 def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset) -> None:
@@ -132,9 +133,9 @@ def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset
 
 def _applied(dataset: Dataset) -> str:
     """What turns the output into an answer."""
-    if dataset.targets is not None:
+    if dataset.of_numbers:
         return "nothing: numbers in the unit of the training data"
-    return "sigmoid for the probability of each class" if dataset.label_sets else "softmax for probabilities"
+    return "sigmoid for the probability of each class" if MEMBERS in dataset.targets else "softmax for probabilities"
 
 
 def _gate(
@@ -150,9 +151,9 @@ def _gate(
     runtime = OrtCpu()
     try:
         runtime.load(file)
-        labels = samples.labels if (samples.labels >= 0).all() else None
+        labels = task.labels(all_targets(samples)) if samples.labelled.all() else None
         report = parity.compare(predict(reference, samples), predict(runtime, samples), task=task, labels=labels)
-        single = runtime(samples.fetch(np.zeros(1, dtype=np.int64)))
+        single = runtime(one_input(samples.fetch(np.zeros(1, dtype=np.int64))))
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
     finally:
@@ -179,7 +180,7 @@ def _gate_samples(dataset: Dataset, wanted: int) -> tuple[Samples, str]:
     if dataset.val is not None:
         samples, name = dataset.val, "validation"
     else:
-        with_label = np.flatnonzero(dataset.train.labels >= 0)
+        with_label = np.flatnonzero(dataset.train.labelled)
         some = 0 < len(with_label) < len(dataset.train)
         samples, name = SubsetSamples(dataset.train, with_label) if some else dataset.train, "training"
     spaced = np.linspace(0, len(samples) - 1, min(wanted, len(samples))).astype(np.int64)
@@ -193,4 +194,4 @@ def _scores(file: Path, *, dataset: Dataset, task: Task) -> dict[str, Any]:
         logits_NK: NDArray[np.float32] = predict(runtime, dataset.test)
     finally:
         runtime.close()
-    return {"test": evaluate(task, logits_NK, dataset.test.labels, classes=dataset.classes)}
+    return {"test": evaluate(task, logits_NK, task.labels(all_targets(dataset.test)), classes=dataset.classes)}

@@ -21,7 +21,7 @@ from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import InputError
 from compressor.measure import machine
-from compressor.measure.accuracy import predict
+from compressor.measure.accuracy import one_input, predict
 from compressor.recipe import BenchSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask, Task
@@ -33,6 +33,7 @@ CARRIED = (
     "errors.py",
     "files.py",
     "label_sets.py",
+    "tensors.py",
     "plain_json.py",
     "registry.py",
     "trust.py",
@@ -110,7 +111,7 @@ def pack(
             f"the task '{task_name}' cannot be carried", where="task.name", hint="use one of compress list tasks"
         )
     positions = _spread(len(dataset.test), samples)
-    inputs, labels = dataset.test.fetch(positions), dataset.test.labels[positions]
+    inputs, labels = one_input(dataset.test.fetch(positions)), task.labels(dataset.test.fetch_targets(positions))
     with artifact.folder_for(target.folder) as folder:
         (folder / "models").mkdir()
         answers: dict[str, NDArray[Any]] = {}
@@ -121,8 +122,6 @@ def pack(
             _require_alone(model)
             answers[f"answers.{role}"] = _answers(file, dataset, positions)
             carried[role] = {"title": role.capitalize(), "sha256": artifact.sha256(file), "bytes": file.stat().st_size}
-        if isinstance(task, NumberTask):
-            answers["targets"], labels = task.targets(labels), np.arange(len(labels))
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, inputs=inputs, labels=labels, **answers)
         (folder / "pack.json").write_text(
             json.dumps(

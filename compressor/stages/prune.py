@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import Loader, to_float
-from compressor.data.samples import Samples, SubsetSamples
+from compressor.data.loader import Loader, as_seen, to_float
+from compressor.data.samples import Samples, SubsetSamples, all_targets
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
 from compressor.measure import accuracy
+from compressor.measure.accuracy import one_input
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
@@ -112,7 +113,7 @@ class _Pruning(OnMaterial):
         self.started = time.perf_counter()
         self.what, self.wanted = self.settings.target
         few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
-        pixels = self.dataset.train.fetch(few)
+        pixels = one_input(self.dataset.train.fetch(few))
         self.rounds = Rounds(self.target.state, key=self.target.key)
         whole = self.rounds.find("whole")
         self.known: dict[str, Any] | None = whole[1] if whole else None
@@ -269,7 +270,7 @@ class _Pruning(OnMaterial):
         )
 
     def _prunable(self, network: Network) -> Prunable:
-        two = to_float(torch.from_numpy(self.dataset.train.fetch(np.arange(2, dtype=np.int64))))
+        two = to_float(torch.from_numpy(one_input(self.dataset.example(2))))
         return Prunable(network.module, two, ignore=self.settings.ignore)
 
     def _scores(self, prunable: Prunable, network: Network) -> dict[str, Any]:
@@ -279,12 +280,12 @@ class _Pruning(OnMaterial):
         network.zero_grad(set_to_none=True)
         return scores
 
-    def _some_training_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _some_training_batches(self) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
         known = labelled(self.dataset.train, what_for="this criterion", where="prune.criterion")
         chosen = np.random.default_rng([self.target.seed, 0x6D]).permutation(len(known))
         few = SubsetSamples(known, np.sort(chosen[:_SAMPLES_FOR_GRADIENTS]))
         for loaded in Loader(few, batch_size=64, seed=self.target.seed, shuffle=False, drop_last=False).batches(0):
-            yield to_float(loaded.inputs), loaded.labels
+            yield as_seen(loaded.inputs), loaded.targets
 
     def _latency_table(self, prunable: Prunable, *, now_ms: float) -> LatencyTable:
         """Measured once, and kept for whoever goes on after an interruption; what later rounds cut has the same names."""
@@ -307,7 +308,7 @@ class _Pruning(OnMaterial):
         if judged is None:
             return None
         logits_NK = accuracy.predict(TorchEager.from_network(network), judged)
-        return self.task.metrics(logits_NK, judged.labels)[self.task.primary]
+        return self.task.metrics(logits_NK, self.task.labels(all_targets(judged)))[self.task.primary]
 
     def _scan(self, loaded: Loaded, *, start: float) -> dict[str, Any]:
         """How far each group can be cut alone, on a part of validation and for two minutes at most; and what is spared."""
@@ -362,7 +363,7 @@ class _Pruning(OnMaterial):
                 "widths": inspection.widths(self.loaded.network.module, best.network.module),
                 **scanned,
                 "macs": [
-                    inspection.count_macs(each.network.module, self.dataset.sample_shape)
+                    inspection.count_macs(each.network.module, self.dataset.fixed_shape)
                     for each in (self.loaded, best)
                 ],
                 "params": [inspection.count_parameters(each.network.module) for each in (self.loaded, best)],

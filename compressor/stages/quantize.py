@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Samples, SubsetSamples
+from compressor.data.samples import Samples, SubsetSamples, all_targets
 from compressor.errors import InputError
 from compressor.measure import machine, parity
-from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.accuracy import evaluate, predict, one_input
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import Interval, paired_speedup
 from compressor.models import onnx_copy
@@ -262,7 +262,7 @@ class _Quantizing(OnMaterial):
         order = np.random.default_rng([self.target.seed, 0xCA]).permutation(len(self.dataset.train))
         number = self.settings.calibration
         others = order[number:]
-        others = others[self.dataset.train.labels[others] >= 0][:_CHECKED_WITHOUT_VALIDATION]
+        others = others[self.dataset.train.labelled[others]][:_CHECKED_WITHOUT_VALIDATION]
         if not len(others):
             raise InputError(
                 f"calibration = {number} leaves no sample to check with", where="quantize", hint="keep a val_share"
@@ -329,7 +329,7 @@ class _Quantizing(OnMaterial):
         file = self.scratch / "inputs.npy"
         np.save(
             file,
-            self.dataset.train.fetch(np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)),
+            one_input(self.dataset.example(_INPUTS_KEPT)),
         )
         return file
 
@@ -406,13 +406,15 @@ class _Quantizing(OnMaterial):
             found, expected = predict(runtime, self.checked), predict(self.runtime, self.checked)
         finally:
             runtime.close()
-        return parity.compare(expected, found, task=self.task, labels=self.checked.labels)
+        return parity.compare(expected, found, task=self.task, labels=self.task.labels(all_targets(self.checked)))
 
     def _metric_of(self, file: Path) -> float:
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            return self.task.metrics(predict(runtime, self.checked), self.checked.labels)[self.task.primary]
+            return self.task.metrics(
+                predict(runtime, self.checked), self.task.labels(all_targets(self.checked))
+            )[self.task.primary]
         finally:
             runtime.close()
 
@@ -420,7 +422,12 @@ class _Quantizing(OnMaterial):
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            return evaluate(self.task, predict(runtime, samples), samples.labels, classes=self.dataset.classes)
+            return evaluate(
+                self.task,
+                predict(runtime, samples),
+                self.task.labels(all_targets(samples)),
+                classes=self.dataset.classes,
+            )
         finally:
             runtime.close()
 

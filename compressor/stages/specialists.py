@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from compressor import artifact, trust
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import to_float
+from compressor.data.loader import tried
 from compressor.data.open import open_dataset
 from compressor.data.relabel import with_dustbin
 from compressor.data.samples import Dataset
@@ -179,8 +179,8 @@ def train_one(
     target = wanted.target
     own, oversampled = with_dustbin(dataset or open_dataset(data), wanted.classes, seed=target.seed)
     loaded = checkpoint.load(generalist)
-    some = to_float(torch.from_numpy(own.train.fetch(np.arange(min(_COMPARED, len(own.train)), dtype=np.int64))))
-    specialist = head.with_dustbin(loaded, wanted.classes, oversampled=oversampled, inputs=some)
+    inputs = tried(own.example(_COMPARED))
+    specialist = head.with_dustbin(loaded, wanted.classes, oversampled=oversampled, inputs=inputs)
     named = ", ".join(own.classes[:-1])
     decisions = (
         Decision("weights", loaded.title, "a specialist begins with its generalist's, its dustbin with their mean"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from compressor.tensors import Batch, Rows, Schema
 
 
 class Task(Protocol):
@@ -23,21 +25,28 @@ class Task(Protocol):
         """The metric that budgets and reports are about; a key of `metrics`, in 0–1, larger is better."""
         ...
 
-    @property
-    def label_sets(self) -> bool:
-        """Whether a label is a set of classes (`compressor.label_sets`); a user's task without this takes one class."""
+    def targets(self, classes: Sequence[str]) -> Schema:
+        """What data must know of a sample that it is trained on or judged by."""
         ...
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss against the labels alone; a scalar, mean over the batch."""
+    def outputs(self, classes: Sequence[str], inputs: Schema) -> Schema:
+        """What a network must return for a sample with these inputs."""
         ...
 
-    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Loss against the targets alone; a scalar, mean over the batch."""
+        ...
+
+    def hard_losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """The same for each sample, `[B]`, linear in a one-hot label so that views can mix samples."""
         ...
 
-    def decisions(self, logits: Tensor) -> Tensor:
-        """Rows of decisions `[N, K]` that logit losses compare."""
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """What logit losses compare."""
+        ...
+
+    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """What outputs are judged by, `[N]` or `[N, ...]`; what the methods below call labels."""
         ...
 
     def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
@@ -77,7 +86,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class NumberTask(Task, Protocol):
-    """A task of which the outputs are K numbers and no classes: a label is the row of a sample in a table of targets.
+    """A task of which the outputs are K numbers and no classes.
 
     Its class says `of_numbers = True`, so that a recipe can be checked without running it.
     """
@@ -89,12 +98,8 @@ class NumberTask(Task, Protocol):
     spreads: NDArray[np.float64] | None
     """Standard deviation of the training targets, once the task is fitted."""
 
-    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> NumberTask:
-        """The task on data with these targets, and with this standard deviation of each output in training."""
-        ...
-
-    def targets(self, labels_N: NDArray[Any]) -> NDArray[np.float32]:
-        """The targets `[N, K]` that labels stand for."""
+    def for_spread(self, spread_K: NDArray[Any]) -> NumberTask:
+        """The task on data with this standard deviation of each target in training."""
         ...
 
     def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:

@@ -15,9 +15,15 @@ import numpy as np
 from compressor.errors import DataError, ModelError
 from compressor.tasks import _calibration, _smoothing
 
+from compressor.tensors import LABEL, LOGITS, Rows, Schema, TensorSpec
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from compressor.tensors import Batch
 
 _ROWS_AT_ONCE = 8192  # float64 copies of the outputs stay below 100 MB at 1 000 classes
 
@@ -26,7 +32,6 @@ class Classification:
     """One class for each sample; judged by accuracy."""
 
     primary = "accuracy"
-    label_sets = False
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.
@@ -39,32 +44,36 @@ class Classification:
         """
         self.label_smoothing = _smoothing.checked(label_smoothing)
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with the labels.
+    def targets(self, classes: Sequence[str]) -> Schema:
+        """A class number for each sample."""
+        return Schema.of(TensorSpec(LABEL, "int64", ()))
 
-        Args:
-            logits: `[B, K]`, or `[B, K, ...]` with a decision at each place.
-            labels: `[B]`, or `[B, ...]`; class numbers.
+    def outputs(self, classes: Sequence[str], inputs: Schema) -> Schema:
+        """One row of logits for each sample."""
+        return Schema.of(TensorSpec(LOGITS, "float32", (len(classes),)))
 
-        Returns:
-            A scalar, mean over all decisions.
-        """
+    def hard_loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy with the labels, a scalar: mean over samples."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(outputs[LOGITS], targets[LABEL], label_smoothing=self.label_smoothing)
 
-    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of each sample `[B]`, mean over its decisions; arguments as for `hard_loss`."""
+    def hard_losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of each sample `[B]`."""
         from torch.nn import functional as F
 
-        each = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
-        return each.flatten(1).mean(1) if each.dim() > 1 else each
+        return F.cross_entropy(
+            outputs[LOGITS], targets[LABEL], label_smoothing=self.label_smoothing, reduction="none"
+        )
 
-    def decisions(self, logits: Tensor) -> Tensor:
-        """`[B, K]` as it is; `[B, K, ...]` as rows `[B × places, K]`."""
-        if logits.dim() == 2:
-            return logits
-        return logits.movedim(1, -1).reshape(-1, logits.shape[1])
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
+        """A row `[B, K]` for each sample, as it is."""
+        return Rows(outputs[LOGITS])
+
+    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """What outputs are judged by: class numbers `[N]`."""
+        numbers_N: NDArray[np.int64] = targets[LABEL]
+        return numbers_N
 
     def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
         """Accuracy, loss and calibration of one set of outputs.

@@ -1,6 +1,6 @@
 """Several classes for one sample: each of K classes is there or not, by itself.
 
-A label is a set of classes, written as one number (`label_sets`). Each class is decided by the sign of its logit. A row
+Each class is decided by the sign of its logit. Outputs are judged by sets of classes written as one number (`label_sets`). A row
 that holds a NaN decides nothing: it is counted wrong and agrees with no other row.
 
 Shape letters: N samples, B batch, K classes.
@@ -16,16 +16,22 @@ from compressor import label_sets
 from compressor.errors import DataError, ModelError
 from compressor.tasks import _calibration, _smoothing
 
+from compressor.tensors import LOGITS, MEMBERS, Rows, Schema, TensorSpec
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from compressor.tensors import Batch
 
 
 class Multilabel:
     """Any number of the classes for each sample; judged by the share of samples of which all classes are told right."""
 
     primary = "subset_accuracy"
-    label_sets = True
+    label_sets = True  # read from the source, so that a recipe can be checked without running it
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.
@@ -38,34 +44,42 @@ class Multilabel:
         """
         self.label_smoothing = _smoothing.checked(label_smoothing)
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross-entropy with the labels, a scalar: mean over samples and classes.
+    def targets(self, classes: Sequence[str]) -> Schema:
+        """For each sample, whether each class is there."""
+        return Schema.of(TensorSpec(MEMBERS, "bool", (len(classes),)))
 
-        Args:
-            logits: `[B, K]`.
-            labels: `[B]`, sets of classes.
-        """
-        return self.hard_losses(logits, labels).mean()
+    def outputs(self, classes: Sequence[str], inputs: Schema) -> Schema:
+        """One logit for each class."""
+        return Schema.of(TensorSpec(LOGITS, "float32", (len(classes),)))
 
-    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross-entropy of each sample `[B]`, mean over its classes; arguments as for `hard_loss`."""
-        import torch
+    def hard_loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Binary cross-entropy with the labels, a scalar: mean over samples and classes."""
+        return self.hard_losses(outputs, targets).mean()
+
+    def hard_losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Binary cross-entropy of each sample `[B]`, mean over its classes."""
         from torch.nn import functional as F
 
-        bits_K = torch.arange(logits.shape[1], device=labels.device)
-        there_BK = ((labels[:, None] >> bits_K) & 1).to(logits.dtype)
+        logits_BK = outputs[LOGITS]
+        there_BK = targets[MEMBERS].to(logits_BK.dtype)
         wanted_BK = there_BK * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-        return F.binary_cross_entropy_with_logits(logits, wanted_BK, reduction="none").mean(dim=1)
+        return F.binary_cross_entropy_with_logits(logits_BK, wanted_BK, reduction="none").mean(dim=1)
 
-    def decisions(self, logits: Tensor) -> Tensor:
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """`[B × K, 2]`: for each class the logits of its absence, 0, and of its presence.
 
-        Their softmax is the sigmoid of the logit, so that a loss over rows of decisions compares what is decided.
+        Their softmax is the sigmoid of the logit, so that a loss over rows compares what is decided.
         """
         import torch
 
-        present = logits.reshape(-1, 1)
-        return torch.cat([torch.zeros_like(present), present], dim=1)
+        logits_BK = outputs[LOGITS]
+        present = logits_BK.reshape(-1, 1)
+        both = torch.cat([torch.zeros_like(present), present], dim=1)
+        return Rows(both, kind="sigmoid", per_sample=logits_BK.shape[1])
+
+    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """What outputs are judged by: sets of classes, each as one number (`label_sets`), `[N]`."""
+        return label_sets.encode(targets[MEMBERS])
 
     def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
         """How well sets of classes are told.

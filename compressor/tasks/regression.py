@@ -1,9 +1,8 @@
 """Numbers for each sample: an age, an angle, the places of landmarks.
 
-A label is the row of a sample in the table of targets, which comes with the data (docs/decisions/025). A row of outputs that
-holds a NaN is wrong and agrees with no other row.
+A row of outputs that holds a NaN is wrong and agrees with no other row.
 
-Shape letters: N samples, B batch, M rows of the table, K outputs.
+Shape letters: N samples, B batch, K outputs.
 """
 
 from __future__ import annotations
@@ -16,11 +15,15 @@ import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
 
+from compressor.tensors import LOGITS, VALUES, Rows, Schema, TensorSpec
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from compressor.tensors import Batch
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -32,12 +35,11 @@ class Regression:
     """One number or several for each sample; judged by the share of samples told within a tolerance.
 
     Attributes:
-        tolerances: How far each output may lie from its target, in the data's units, `[K]`; None before `for_targets`.
+        tolerances: How far each output may lie from its target, in the data's units, `[K]`; None before `for_spread`.
         spreads: Standard deviation of the training targets, 1 where they are all alike, `[K]`; None likewise.
     """
 
     primary = "within_tolerance"
-    label_sets = False
     of_numbers = True
 
     def __init__(self, *, tolerance: float | Sequence[float] = 0.0) -> None:
@@ -59,21 +61,19 @@ class Regression:
         self.tolerance = tolerance
         self.tolerances: NDArray[np.float64] | None = None
         self.spreads: NDArray[np.float64] | None = None
-        self._targets_MK: NDArray[np.float32] | None = None
         self._kept: dict[str, Tensor] = {}
 
-    def for_targets(self, targets_MK: NDArray[np.float32], spread_K: NDArray[Any]) -> Regression:
-        """The same task on data with these targets.
+    def for_spread(self, spread_K: NDArray[Any]) -> Regression:
+        """The same task on data whose targets are spread like this.
 
         Args:
-            targets_MK: The table that labels are rows of.
             spread_K: Standard deviation of the training targets, of each output.
 
         Raises:
             InputError: The list of tolerances is not as long as there are outputs.
         """
         fitted = copy.copy(self)
-        fitted._targets_MK, fitted._kept = targets_MK, {}
+        fitted._kept = {}
         wide_K = np.asarray(spread_K, np.float64)
         fitted.spreads = np.where(wide_K > 0, wide_K, 1.0)
         stated_K = np.asarray(self.tolerance, np.float64)
@@ -83,23 +83,34 @@ class Regression:
         fitted.tolerances = np.where(stated_K > 0, stated_K, _SHARE_OF_SPREAD * fitted.spreads)
         return fitted
 
-    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean squared error in units of the spread of the training targets, a scalar: mean over samples and outputs.
+    def targets(self, classes: Sequence[str]) -> Schema:
+        """As many numbers for each sample as have names."""
+        return Schema.of(TensorSpec(VALUES, "float32", (len(classes),)))
 
-        Args:
-            logits: Outputs `[B, K]`.
-            labels: `[B]`, rows of the table.
-        """
-        return self.hard_losses(logits, labels).mean()
+    def outputs(self, classes: Sequence[str], inputs: Schema) -> Schema:
+        """Likewise, in the unit of the targets."""
+        return Schema.of(TensorSpec(LOGITS, "float32", (len(classes),)))
 
-    def hard_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def hard_loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared error in units of the spread of the training targets, a scalar: mean over samples and outputs."""
+        return self.hard_losses(outputs, targets).mean()
+
+    def hard_losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """The same for each sample, `[B]`."""
-        wanted_BK = self._beside(logits, "targets", self._table())[labels]
-        return ((self.decisions(logits) - self.decisions(wanted_BK)) ** 2).mean(dim=1)
+        found_BK, wanted_BK = outputs[LOGITS], targets[VALUES]
+        return ((self._scaled(found_BK) - self._scaled(wanted_BK.to(found_BK.dtype))) ** 2).mean(dim=1)
 
-    def decisions(self, logits: Tensor) -> Tensor:
+    def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """The outputs `[B, K]` in units of the spread of the training targets, so that each counts alike."""
-        return logits / self._beside(logits, "spread", self._fitted(self.spreads))
+        return Rows(self._scaled(outputs[LOGITS]), kind="values")
+
+    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """What outputs are judged by: the targets themselves, `[N, K]`."""
+        values_NK: NDArray[np.float32] = targets[VALUES]
+        return values_NK
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        return values / self._beside(values, "spread", self._fitted(self.spreads))
 
     def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
         """How near outputs come to their targets.
@@ -163,18 +174,6 @@ class Regression:
         found_N: NDArray[np.float64] = apart_NK.max(axis=1)
         return found_N
 
-    def targets(self, labels_N: NDArray[Any]) -> NDArray[np.float32]:
-        """The targets `[N, K]` that labels stand for.
-
-        Raises:
-            DataError: The task is not fitted to data, or a label is none of its rows.
-        """
-        table_MK = self._table()
-        if labels_N.size and (labels_N.min() < 0 or labels_N.max() >= len(table_MK)):
-            raise DataError(f"a label is none of the {len(table_MK)} rows of targets")
-        found: NDArray[np.float32] = table_MK[labels_N]
-        return found
-
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network that does not give `num_classes` numbers for each sample.
 
@@ -190,7 +189,7 @@ class Regression:
     def _of(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
         if not len(labels_N):
             raise DataError("there is no sample to judge", hint="give a split with at least one sample")
-        targets_NK = self.targets(labels_N).astype(np.float64)
+        targets_NK: NDArray[np.float64] = labels_N.astype(np.float64)
         if logits_NK.shape != targets_NK.shape:
             raise DataError(f"outputs {list(logits_NK.shape)} do not fit targets {list(targets_NK.shape)}")
         return targets_NK
@@ -199,9 +198,6 @@ class Regression:
         with np.errstate(invalid="ignore"):
             apart_NK = np.abs(one_NK.astype(np.float64) - other_NK)
         return np.asarray(apart_NK <= self._fitted(self.tolerances))
-
-    def _table(self) -> NDArray[np.float32]:
-        return self._fitted(self._targets_MK)
 
     def _beside(self, logits: Tensor, name: str, values: NDArray[Any]) -> Tensor:
         """Numbers as a tensor where outputs are, and of their type."""

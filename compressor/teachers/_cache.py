@@ -16,7 +16,7 @@ from torch import Tensor
 
 from compressor import console
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import ArtifactError
 from compressor.models.eager import as_written
 from compressor.models.network import Network
@@ -59,18 +59,18 @@ class CachedTeacher(Teacher):
         known_BK, there_B = self.store.read(batch.view, sample_ids_B)
         if there_B.all():
             self.kept += len(there_B)
-            return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+            return Outputs.of(torch.from_numpy(known_BK).to(batch.device, non_blocking=True))
         missing_B = ~there_B
         if missing_B.all():
             answer = self._asked(batch)
         else:
             with as_written(self.network):
-                rows = torch.from_numpy(np.flatnonzero(missing_B)).to(batch.inputs.device)
+                rows = torch.from_numpy(np.flatnonzero(missing_B)).to(batch.device)
                 answer = self._asked(batch.rows(rows))
         logits_BK = answer.logits.detach().float().cpu().numpy()
         known_BK[missing_B] = self._keep(self.store, batch.view, sample_ids_B[missing_B], logits_BK)
         self.kept += int(there_B.sum())
-        return Outputs(torch.from_numpy(known_BK).to(batch.inputs.device, non_blocking=True))
+        return Outputs.of(torch.from_numpy(known_BK).to(batch.device, non_blocking=True))
 
     def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
         """Find where answers to this student's run are kept; what the teacher behind has to say of itself comes first."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.data.samples import Samples
 from compressor.models.network import Network
 
@@ -150,8 +150,3 @@ class Teacher:
     def after_epoch(self, *, epoch: int) -> None:
         """The student has finished epoch `epoch` (from 0)."""
 
-
-def of_no_gradient(outputs: Outputs) -> Outputs:
-    """The same answer as a target: cut off from whoever gave it."""
-    features: Mapping[str, Tensor] = {path: feature.detach() for path, feature in outputs.features.items()}
-    return Outputs(outputs.logits.detach(), features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.models.taps import tapped
 from compressor.teachers._contract import Teacher
 
@@ -26,10 +26,10 @@ class Frozen(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The network's logits and tapped features, without gradients."""
         with torch.inference_mode(), tapped(self.network, self.taps) as features:
-            logits_BK = self.network(batch.inputs)
-        self.asked += len(batch.inputs)
+            output = self.network(batch.inputs)
+        self.asked += len(batch)
         # a copy, since autograd may not keep a tensor of inference mode for the backward pass
-        return Outputs(logits_BK.clone(), features)
+        return Outputs({name: tensor.clone() for name, tensor in Outputs.of(output).tensors.items()}, features)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network to where the batches are."""

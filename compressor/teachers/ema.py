@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.models.averaged import AveragedWeights
 from compressor.models.network import Network
@@ -54,9 +54,9 @@ class MeanTeacher(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The logits of the averaged network."""
         with torch.no_grad():
-            logits_BK = self.parts(batch.inputs)
-        self.asked += len(batch.inputs)
-        return Outputs(logits_BK.detach())
+            output = self.parts(batch.inputs)
+        self.asked += len(batch)
+        return Outputs.of(output).detached()
 
     def after_step(self, *, step: int) -> None:
         """Take the new weights in."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor import processes
 from compressor.artifact import Decision
-from compressor.batch import Batch, Mixed, Outputs
+from compressor.tensors import Batch, Mixed, Outputs
 from compressor.losses._together import gathered
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Showing, Teacher
@@ -39,21 +39,23 @@ class LastBatch(Teacher):
         """The samples of the step before, then the new ones."""
         new, old = showing.batch, self.parts
         self._new = new
-        if not len(old.labels):
+        if not old.holds_some:
             return new
         return old.as_batch(new).joined(new)
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """The old samples learn from what was said of them, the new ones from the labels."""
-        seen = len(batch.labels) - len(self._new.labels)
-        taught = Lesson(Outputs(student.logits[seen:]), None, self._new, "new", 0.5 if seen else 1.0)
+        seen = len(batch) - len(self._new)
+        said = student.rows(slice(seen, None))
+        taught = Lesson(said, None, self._new, "new", 0.5 if seen else 1.0)
         found = [taught]
         if seen:
-            before = Outputs(self.parts.logits.to(student.logits.dtype))
-            found.append(
-                Lesson(Outputs(student.logits[:seen]), before, batch.rows(slice(0, seen), shared=True), "", 0.5)
+            before = Outputs(
+                {name: tensor.to(student.tensors[name].dtype) for name, tensor in self.parts.part(_SAID).items()}
             )
-        self._said = student.logits[seen:].detach()
+            old = slice(0, seen)
+            found.append(Lesson(student.rows(old), before, batch.rows(old, shared=True), "", 0.5))
+        self._said = said.detached()
         return found
 
     def after_step(self, *, step: int) -> None:
@@ -71,31 +73,45 @@ class _Memory(nn.Module):
     Each process has its share; what is written is the whole batch, of which each takes its share again.
     """
 
-    inputs: Tensor
-    labels: Tensor
-    sample_ids: Tensor
-    logits: Tensor
-    mixed_labels: Tensor
-    mixed_share: Tensor
-
     def __init__(self) -> None:
         super().__init__()
-        for name in ("inputs", "logits", "mixed_share"):
-            self.register_buffer(name, torch.empty(0))
-        for name in ("labels", "sample_ids", "mixed_labels"):
-            self.register_buffer(name, torch.empty(0, dtype=torch.int64))
         self.together: dict[str, Tensor] = {}
 
-    def keep(self, batch: Batch, logits: Tensor) -> None:
-        self.inputs, self.labels, self.sample_ids = batch.inputs, batch.labels, batch.sample_ids
-        self.logits = logits.float()
-        if batch.mixed is not None:
-            self.mixed_labels, self.mixed_share = batch.mixed.labels, batch.mixed.share
+    @property
+    def holds_some(self) -> bool:
+        return bool(self._buffers)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors of one mapping, by their own names."""
+        return {
+            name.removeprefix(prefix): rows
+            for name, rows in self.named_buffers(recurse=False)
+            if name.startswith(prefix)
+        }
+
+    def keep(self, batch: Batch, said: Outputs) -> None:
+        mixed = batch.mixed
+        rows = {"labelled": batch.labelled, "sample_ids": batch.sample_ids}
+        rows |= _prefixed(_INPUTS, batch.inputs) | _prefixed(_TARGETS, batch.targets)
+        rows |= {name: tensor.float() for name, tensor in _prefixed(_SAID, said.tensors).items()}
+        if mixed is not None:
+            rows |= _prefixed(_MIXED, mixed.targets) | {"mixed_labelled": mixed.labelled, "mixed_share": mixed.share}
+        for name, tensor in rows.items():
+            self.register_buffer(name, tensor)
 
     def as_batch(self, like: Batch) -> Batch:
         """The last batch again, in view and task of another."""
-        mixed = None if like.mixed is None else Mixed(self.mixed_labels, self.mixed_share)
-        return replace(like, inputs=self.inputs, labels=self.labels, sample_ids=self.sample_ids, mixed=mixed)
+        mixed = None
+        if like.mixed is not None:
+            mixed = Mixed(self.part(_MIXED), self.get_buffer("mixed_labelled"), self.get_buffer("mixed_share"))
+        return replace(
+            like,
+            inputs=self.part(_INPUTS),
+            targets=self.part(_TARGETS),
+            labelled=self.get_buffer("labelled"),
+            sample_ids=self.get_buffer("sample_ids"),
+            mixed=mixed,
+        )
 
     def bring_together(self) -> None:
         self.together = {name: gathered(rows) for name, rows in self.named_buffers(recurse=False) if len(rows)}
@@ -105,9 +121,15 @@ class _Memory(nn.Module):
         destination |= {prefix + name: rows for name, rows in self.together.items()}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name, buffer in list(self.named_buffers(recurse=False)):
-            given = state_dict.get(prefix + name)
-            if given is not None:
-                state_dict[prefix + name] = own = given[processes.rank() :: processes.world_size()]
-                setattr(self, name, torch.empty_like(own, device=buffer.device))
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            state_dict[key] = own = state_dict[key][processes.rank() :: processes.world_size()]
+            device = next((rows.device for rows in self.buffers()), own.device)
+            self.register_buffer(key.removeprefix(prefix), torch.empty_like(own, device=device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+_INPUTS, _TARGETS, _SAID, _MIXED = "inputs/", "targets/", "said/", "mixed targets/"
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}

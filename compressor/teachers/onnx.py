@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
-from compressor.data.samples import Samples, SubsetSamples
+from compressor.tensors import Batch, Outputs
+from compressor.data.samples import Samples, SubsetSamples, class_numbers
 from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation as measured
@@ -91,9 +91,10 @@ class OnnxFile(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """The model's logits, computed on the CPU and brought to where the batch is."""
-        pixels = batch.inputs.detach().to("cpu", torch.float32).contiguous().numpy()
+        (inputs,) = batch.inputs.values()
+        pixels = inputs.detach().to("cpu", torch.float32).contiguous().numpy()
         self.asked += len(pixels)
-        return Outputs(torch.from_numpy(self.logits(pixels)).to(batch.inputs.device))
+        return Outputs.of(torch.from_numpy(self.logits(pixels)).to(batch.device))
 
     def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Logits `[B, K]` for samples as the data gives them; not counted as an answer to a lesson."""
@@ -116,9 +117,10 @@ class OnnxFile(Teacher):
                 hint="teacher and data need the same classes in the same order",
             )
         try:
-            answer = self.logits(samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64)))
+            (some,) = samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64)).values()
+            answer = self.logits(some)
         except MeasurementError as fault:
-            message = f"the model does not take samples of the shape {list(samples.sample_shape)}: {fault.message}"
+            message = f"the model does not take samples of {samples.inputs}: {fault.message}"
             hint = "give data of the size that it was made for, and export it with a dynamic batch"
             raise ModelError(message, where=str(self._file), hint=hint) from fault
         if answer.ndim != 2 or len(answer) != min(2, len(samples)):
@@ -132,7 +134,9 @@ class OnnxFile(Teacher):
             )
 
     def _settle_normalisation(self, wanted: str | Sequence[Sequence[float]], samples: Samples) -> list[Decision]:
-        channels = samples.sample_shape[0]
+        only = samples.inputs.only
+        assert only is not None, "an ONNX model with one input"
+        channels = only.at({})[0]
         inside = "compress.input" in self._runtime.metadata or self._runtime.takes_bytes
         if inside:
             if wanted not in ("auto", "none"):
@@ -151,7 +155,7 @@ class OnnxFile(Teacher):
         if wanted != "auto":
             self.normalisation = normalisation.named(wanted, channels=channels, statistics=statistics)
             return []
-        labelled = np.flatnonzero(samples.labels >= 0)
+        labelled = np.flatnonzero(samples.labelled)
         if not len(labelled):
             hint = 'state it: teacher.normalise = "imagenet" ("half", "none" for pixels in 0-1, or [means, stds])'
             raise ModelError(
@@ -169,6 +173,7 @@ class OnnxFile(Teacher):
             answers,
             _accuracy_and_likelihood,
             samples=judged,
+            labels=class_numbers(judged),
             statistics=statistics,
             metric="accuracy",
             what="model",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.data.keys import KEY_BYTES, content_keys, source_places
 from compressor.data.samples import Samples
 from compressor.errors import DataError
@@ -63,7 +63,7 @@ class StoredOutputs(Teacher):
         if missing_M.all():
             hint = "were they made from this data, stored the same way (8-bit or float, same size)? " + _HINT
             raise DataError(f"it holds no prediction for any of {len(missing_M)} samples", where=str(file), hint=hint)
-        nothing = int((missing_M & (samples.labels < 0)).sum())
+        nothing = int((missing_M & ~samples.labelled).sum())
         if nothing:
             message = f"{nothing} of {len(missing_M)} training samples have neither a prediction in it nor a label"
             raise DataError(message, where=str(file), hint=_HINT)
@@ -85,7 +85,7 @@ class StoredOutputs(Teacher):
             share_B1 = batch.mixed.share.cpu().float()[:, None]
             partner_BK = self._stored(batch.mixed.sample_ids).softmax(dim=1)
             logits_BK = (share_B1 * logits_BK.softmax(dim=1) + (1 - share_B1) * partner_BK + _SMALLEST).log()
-        return Outputs(logits_BK.to(batch.inputs.device))
+        return Outputs.of(logits_BK.to(batch.device))
 
     def on_record(self, samples: Samples) -> NDArray[np.floating[Any]] | None:
         """What the file predicts for them, where it has keys and a row for each."""
@@ -104,10 +104,10 @@ class StoredOutputs(Teacher):
         found, share = [], float(known_B.mean())
         for wanted_B, weight in ((known_B, share), (~known_B, 1 - share)):
             if wanted_B.any():
-                rows = torch.from_numpy(np.flatnonzero(wanted_B)).to(batch.inputs.device)
+                rows = torch.from_numpy(np.flatnonzero(wanted_B)).to(batch.device)
                 part = batch.rows(rows)
                 told = self.answer(part) if wanted_B is known_B else None
-                found.append(Lesson(Outputs(student.logits[rows]), told, part, weight=weight))
+                found.append(Lesson(student.rows(rows), told, part, weight=weight))
         return found
 
     def _known(self, batch: Batch) -> NDArray[np.bool_]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.errors import ModelError
 from compressor.losses._features import stage_ends
 from compressor.models.network import Network
 from compressor.models.taps import feature_shapes
-from compressor.teachers._contract import Lesson, Teacher, of_no_gradient
+from compressor.teachers._contract import Lesson, Teacher
 
 
 class OwnDepth(Teacher):
@@ -67,13 +67,13 @@ class OwnDepth(Teacher):
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """The whole network from the labels; each head from the whole network; features from deeper ones."""
-        target = Outputs(student.logits.detach())
-        found = [Lesson(Outputs(student.logits), None, batch)]
+        target = Outputs.of(student.logits.detach())
+        found = [Lesson(Outputs(student.tensors), None, batch)]
         for path, key in self.heads.items():
-            said = Outputs(self.parts[key](student.features[path]))
+            said = Outputs.of(self.parts[key](student.features[path]))
             found.append(Lesson(said, target, batch, path, self.share))
         if self.taps:
-            own = of_no_gradient(student)
+            own = student.detached()
             found.append(Lesson(student, own, batch, "features", answers=False))
         return found
 

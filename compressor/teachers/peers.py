@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.models.network import Network
-from compressor.teachers._contract import Lesson, Teacher, of_no_gradient
+from compressor.teachers._contract import Lesson, Teacher
 
 
 class Peers(Teacher):
@@ -41,16 +41,16 @@ class Peers(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """What the first peer says now."""
-        return of_no_gradient(Outputs(self.parts[0](batch.inputs)))
+        return Outputs.of(self.parts[0](batch.inputs)).detached()
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """Everybody learns from everybody else."""
-        all_of_them = [student, *(Outputs(peer(batch.inputs)) for peer in self.parts)]
-        self.asked += len(batch.inputs) * len(self.parts)
+        all_of_them = [student, *(Outputs.of(peer(batch.inputs)) for peer in self.parts)]
+        self.asked += len(batch) * len(self.parts)
         names = ["", *(f"peer{number}" for number in range(1, len(all_of_them)))]
         share = 1 / len(self.parts)
         return [
-            Lesson(learner, of_no_gradient(other), batch, name, share)
+            Lesson(learner(other), batch, name, share)
             for name, learner in zip(names, all_of_them, strict=True)
             for other in all_of_them
             if other is not learner

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Teacher
 
@@ -42,9 +42,9 @@ class PreviousEpoch(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The logits of the student as it was."""
         with torch.no_grad():
-            logits_BK = self.parts.network(batch.inputs)
-        self.asked += len(batch.inputs)
-        return Outputs(logits_BK.detach())
+            output = self.parts.network(batch.inputs)
+        self.asked += len(batch)
+        return Outputs.of(output).detached()
 
     def after_epoch(self, *, epoch: int) -> None:
         """The student of now is what the next epoch learns from."""

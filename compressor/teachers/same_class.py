@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
-from compressor.data.samples import Samples
+from compressor.tensors import Batch, Outputs
+from compressor.data.samples import Samples, class_groups
 from compressor.models.network import Network
 from compressor.teachers._contract import Pairing, Showing, Teacher
 
@@ -34,7 +34,7 @@ class SameClass(Teacher):
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 4.0, "alpha": 0.5}
 
     def __init__(self, samples: Samples, *, seed: int = 0) -> None:
-        self.labels: NDArray[np.int64] = np.asarray(samples.labels)
+        self.labels: NDArray[np.int64] = class_groups(samples)
         self.seed = seed
         order = np.argsort(self.labels, kind="stable")
         self._of_label = {
@@ -72,6 +72,6 @@ class SameClass(Teacher):
         """What the student says now of the partner of each sample."""
         assert self._others is not None
         with torch.no_grad():
-            logits_BK = self.student(self._others.inputs)
-        self.asked += len(logits_BK)
-        return Outputs(logits_BK.detach())
+            output = self.student(self._others.inputs)
+        self.asked += len(batch)
+        return Outputs.of(output).detached()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from compressor.batch import Batch, Outputs
+from compressor.tensors import Batch, Outputs
 from compressor.teachers._contract import Lesson, Showing, Teacher
 
 _ANOTHER = 1 << 20  # further views than any run has epochs
@@ -36,5 +36,6 @@ class SecondView(Teacher):
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """Each half learns from the other."""
-        swapped = student.logits.detach().roll(len(batch.inputs) // 2, dims=0)
-        return (Lesson(student, Outputs(swapped), batch),)
+        half = len(batch) // 2
+        swapped = student.changed(lambda tensor: tensor.detach().roll(half, dims=0))
+        return (Lesson(student, swapped, batch),)

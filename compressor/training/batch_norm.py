@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compressor.data.loader import Loader, to_float
+from compressor.data.loader import Loader, as_seen
 from compressor.data.samples import Samples, SubsetSamples
 
 _BATCH = 128
@@ -43,7 +43,7 @@ def re_estimate(network: nn.Module, samples: Samples, *, number: int, seed: int)
     try:
         with torch.no_grad():
             for loaded in loader.batches(0):
-                network(to_float(loaded.inputs))
+                network(as_seen(loaded.inputs))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from compressor import console, processes
 from compressor.artifact import Decision
-from compressor.batch import Batch, Outputs
-from compressor.data.loader import LoadedBatch, Loader, to_float
+from compressor.tensors import Batch, Outputs
+from compressor.data.loader import LoadedBatch, Loader, as_seen
 from compressor.data.samples import Dataset, Samples
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
@@ -156,13 +156,12 @@ class _Run:
         self.job = job
         settings = job.settings
         together.require_shares(settings.batch_size, num_samples=len(job.dataset.train))
-        sample_shape = job.dataset.train.sample_shape
         self.conditions = precision.choose(
             settings,
             job.network,
-            sample_shape=sample_shape,
+            sample_shape=job.dataset.fixed_shape,
             teacher=job.teacher.network,
-            of_numbers=job.dataset.targets is not None,
+            of_numbers=job.dataset.of_numbers,
         )
         self.fabric = together.fabric_for(self.conditions)
         lr, why_lr = optimizers.peak_lr(settings)
@@ -344,7 +343,7 @@ class _Run:
         for lesson in lessons:
             after = f":{lesson.name}" if lesson.name else ""
             if lesson.teacher is None:
-                values = {"labels": lesson.weight * lesson.batch.hard_loss(lesson.student.logits.float())}
+                values = {"labels": lesson.weight * lesson.batch.hard_loss(lesson.student)}
             else:
                 values = {
                     part.name: lesson.weight * weight * part.loss(lesson.student, lesson.teacher, lesson.batch)
@@ -361,10 +360,10 @@ class _Run:
     def _student(self, batch: Batch) -> Outputs:
         """The network's answer, with the features that losses read."""
         if not self.job.taps:
-            return Outputs(self.model(batch.inputs))
+            return Outputs.of(self.model(batch.inputs))
         with tapped(self.job.network, self.job.taps) as features:
-            logits = self.model(batch.inputs)
-        return Outputs(logits, dict(features))
+            output = self.model(batch.inputs)
+        return Outputs.of(output, dict(features))
 
     def _checked(
         self, weighted: Mapping[str, Tensor], lessons: Sequence[Lesson], batch: Batch, lr: float
@@ -377,11 +376,11 @@ class _Run:
         suspects: dict[str, bool] = {}
         if not all(math.isfinite(value) for value in parts.values()):
             suspects = {
-                "the inputs": not bool(torch.isfinite(batch.inputs).all()),
+                "the inputs": not _finite(batch.inputs),
                 "the teacher's logits": any(
-                    not bool(torch.isfinite(each.teacher.logits).all()) for each in lessons if each.teacher is not None
+                    not _finite(each.teacher.tensors) for each in lessons if each.teacher is not None
                 ),
-                "the student's logits": any(not bool(torch.isfinite(each.student.logits).all()) for each in lessons),
+                "the student's logits": any(not _finite(each.student.tensors) for each in lessons),
             }
         changing = any(part.is_changing(step / self.total_steps) for part in self.job.losses)
         self.health.check(parts, step=step, lr=lr, suspects=suspects, changing=changing)
@@ -402,11 +401,12 @@ class _Run:
         plan = self.job.plan
         with self.watch.phase("views") if view >= 0 else nullcontext():
             loaded = loaded.to(self.fabric.device)
-            inputs, mixed = plan.views.show(loaded, view=view, seed=plan.seed)
-            inputs = to_float(inputs)
-            if inputs.dim() == 4:
-                inputs = inputs.contiguous(memory_format=self.conditions.memory_format)
-            return Batch(inputs, loaded.labels, loaded.sample_ids, view, self.job.task, mixed)
+            shown, mixed = plan.views.show(loaded, view=view, seed=plan.seed)
+            inputs = {name: self._laid_out(tensor) for name, tensor in as_seen(shown).items()}
+            return Batch(inputs, loaded.targets, loaded.labelled, loaded.sample_ids, view, self.job.task, mixed)
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=self.conditions.memory_format) if tensor.dim() == 4 else tensor
 
     def _wait_while_deciding(self) -> None:
         """Wait for the GPU for as long as what a step takes there decides whether to compile."""
@@ -439,7 +439,8 @@ class _Run:
         )
 
     def _trial(self, batch: Batch) -> None:
-        self.fabric.backward(self.model(batch.inputs).float().square().mean())
+        outputs = Outputs.of(self.model(batch.inputs)).tensors.values()
+        self.fabric.backward(torch.stack([each.float().square().mean() for each in outputs]).sum())
 
     def _teacher_trial(self, network: nn.Module, batch: Batch) -> None:
         with torch.inference_mode(), self.fabric.autocast():
@@ -497,12 +498,15 @@ class _Run:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )
-        answers, labels = [], []
+        answers: list[Any] = []
+        labels: list[Any] = []
         with torch.no_grad(), self.fabric.autocast(), as_written(network):
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
-                answers.append(network(batch.inputs).float().cpu().numpy() if len(batch.inputs) else np.empty(0))
-                labels.append(loaded.labels.numpy())
+                there = len(batch) > 0  # the last batch may have fewer rows than there are processes
+                answers.append(network(batch.inputs).float().cpu().numpy() if there else np.empty(0))
+                targets = {name: tensor.numpy() for name, tensor in loaded.targets.items()}
+                labels.append(self.job.task.labels(targets))
         answers_NK, labels_N = together.in_order(self.fabric, answers), together.in_order(self.fabric, labels)
         return self.job.task.metrics(answers_NK, labels_N)
 
@@ -589,6 +593,10 @@ class _Run:
         if why_not is not None:
             console.note(f"{job.title}: {why_not}")
         return resume.Position(job.key)
+
+
+def _finite(tensors: Mapping[str, Tensor]) -> bool:
+    return all(bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point())
 
 
 def _seed_of_step(seed: int, step: int) -> int:

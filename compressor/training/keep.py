@@ -11,7 +11,7 @@ import torch
 
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import to_float
+from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.measure import accuracy, machine
 from compressor.models import checkpoint
@@ -43,11 +43,11 @@ def keep(
     for split, samples in (("val", dataset.val), ("test", dataset.test)):
         if samples is not None:
             logits_NK = accuracy.predict(runtime, samples)
-            metrics[split] = accuracy.evaluate(task, logits_NK, samples.labels, classes=dataset.classes)
-    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
+            metrics[split] = accuracy.evaluate(task, logits_NK, task.labels(all_targets(samples)), classes=dataset.classes)
+    some = tried(dataset.example(_COMPARED))
     with artifact.folder_for(target.folder) as folder:
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))
-        checkpoint.compare_read_back(folder, network, network=loaded.network, inputs=to_float(torch.from_numpy(some)))
+        checkpoint.compare_read_back(folder, network, network=loaded.network, inputs=some)
         manifest = replace(
             target.manifest("torch"),
             data=dataset.describe(),

@@ -29,7 +29,7 @@ class Material:
     def views(self) -> tuple[Views, tuple[Decision, ...]]:
         """The views that are shown, and what was chosen of them; see `data.views.views.resolve`."""
         return views.resolve(
-            self.data.views, sample_shape=self.dataset.sample_shape, of_numbers=self.dataset.targets is not None
+            self.data.views, inputs=self.dataset.inputs, of_numbers=self.dataset.of_numbers
         )
 
 

@@ -13,8 +13,8 @@ import torch
 
 from compressor import artifact, console, processes
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import to_float
-from compressor.data.samples import Dataset
+from compressor.data.loader import tried
+from compressor.data.samples import Dataset, class_groups
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
@@ -131,8 +131,8 @@ def job_for(
         losses,
         student=loaded.network,
         teacher=teacher,
-        sample_shape=material.dataset.sample_shape,
-        labels=material.dataset.train.labels,
+        example=tried(material.dataset.example(2)),
+        labels=class_groups(material.dataset.train),
         seed=target.seed,
     )
     count = 0 if material.data.views.count == "auto" else material.data.views.count
@@ -164,10 +164,10 @@ def _require_something_to_learn(teacher: Teacher, losses: tuple[engine.WeightedL
     Raises:
         InputError: A network would learn from nothing.
     """
-    if len(dataset.classes) < 2 and dataset.targets is None and not dataset.label_sets:
+    if len(dataset.classes) < 2 and dataset.one_class_each:
         told = f"all samples are of one class, '{dataset.classes[0]}', so there is nothing to tell apart"
         raise InputError(told, where=dataset.source, hint="give samples of two classes, or another [task]")
-    if (dataset.train.labels >= 0).any():
+    if dataset.train.labelled.any():
         return
     hint = "give some labels, or a trained teacher with a loss that compares answers (kd)"
     if all(isinstance(part.loss, Hard) for part in losses):
@@ -198,5 +198,5 @@ def require_keepable(loaded: Loaded, dataset: Dataset) -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         details = checkpoint.write(Path(folder), loaded, fit=fit_of(dataset))
-        some = to_float(torch.from_numpy(dataset.train.fetch(np.arange(2, dtype=np.int64))))
-        checkpoint.compare_read_back(Path(folder), details, network=loaded.network, inputs=some)
+        inputs = tried(dataset.example(2))
+        checkpoint.compare_read_back(Path(folder), details, network=loaded.network, inputs=inputs)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import to_float
+from compressor.data.loader import tried
 from compressor.errors import ModelError
 from compressor.losses.hard import Hard
 from compressor.models import checkpoint, folding, onnx_file
@@ -78,8 +78,7 @@ def train_quantized(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded = checkpoint.load(source)
-    some = material.dataset.train.fetch(np.arange(min(_COMPARED, len(material.dataset.train)), dtype=np.int64))
-    folded, why = folding.fold_batch_norm(loaded.network, to_float(torch.from_numpy(some)))
+    folded, why = folding.fold_batch_norm(loaded.network, tried(material.dataset.example(_COMPARED)))
     network = copy.deepcopy(folded).requires_grad_(True)
     if not method.attach(network, cpu=cpu):
         raise ModelError("has no convolution or fully connected layer to quantize", where=str(source.path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -67,7 +69,7 @@ def settle(
     *,
     student: Network,
     teacher: Teacher,
-    sample_shape: tuple[int, ...],
+    example: Mapping[str, Tensor],
     labels: NDArray[np.int64],
     seed: int,
 ) -> tuple[tuple[str, ...], tuple[Decision, ...]]:
@@ -77,8 +79,8 @@ def settle(
         losses: Of the run.
         student: As it begins.
         teacher: Of the run.
-        sample_shape: Of one sample.
-        labels: Of the training samples.
+        example: Two samples, as a network sees them.
+        labels: A number for each training sample that those with equal targets share; below 0: it has none.
         seed: Of what teacher and losses build.
 
     Returns:
@@ -87,7 +89,7 @@ def settle(
     Raises:
         ModelError: There is nothing to compare, or the teacher gives no features.
     """
-    some = torch.zeros(2, *sample_shape)
+    some = example
     torch.manual_seed(seed)  # what teacher and losses build begins the same for the same seed
     met = teacher.meet(student, some)
     preparing = [part.loss for part in losses if isinstance(part.loss, Prepared)]
@@ -117,7 +119,7 @@ def settle(
     return tuple(dict.fromkeys((*teacher.reads, *own))), (*met, *decisions)
 
 
-def _context(student: Network, teacher: Teacher, some: Tensor, *, labels: Tensor) -> Context:
+def _context(student: Network, teacher: Teacher, some: Mapping[str, Tensor], *, labels: Tensor) -> Context:
     was_training = student.training
     with torch.no_grad():
         outputs = student.eval()(some)[0].numel()

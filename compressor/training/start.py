@@ -14,7 +14,9 @@ from compressor.models import load
 from compressor.models.build import Fit, Loaded
 from compressor.recipe import ModelSettings, TaskSettings
 from compressor.tasks._contract import NumberTask, Task
+from compressor.tensors import LABEL, MEMBERS, VALUES, Schema
 
+_WORDS = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers"}
 _TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression"}
 _LABELS = {
     "one class": "whole numbers [N] (of rows: y.argmax(axis=1))",
@@ -25,7 +27,7 @@ _LABELS = {
 
 def fit_of(dataset: Dataset) -> Fit:
     """What a network must take and give to fit a data set."""
-    return Fit(num_classes=len(dataset.classes), sample_shape=dataset.sample_shape)
+    return Fit(num_classes=len(dataset.classes), sample_shape=dataset.fixed_shape or None)
 
 
 def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
@@ -49,28 +51,28 @@ def require_labels_of(task: Task, dataset: Dataset) -> None:
     Raises:
         InputError: They do not fit.
     """
-    takes = (
-        "numbers"
-        if isinstance(task, NumberTask)
-        else "a set of classes"
-        if getattr(task, "label_sets", False)
-        else "one class"
-    )
-    given = "numbers" if dataset.targets is not None else "a set of classes" if dataset.label_sets else "one class"
-    if takes == given:
+    wanted, given = task.targets(dataset.classes), dataset.targets
+    if all(spec.name in given and given[spec.name] == spec for spec in wanted):
         return
+    takes, has = _in_words(wanted), _in_words(given)
+    others = f'write name = "{_TASKS[has]}" in [task], or ' if has in _TASKS else ""
     raise InputError(
-        f"this task takes {takes} for each sample, and the data has {given}",
+        f"this task takes {takes} for each sample, and the data has {has}",
         where=dataset.source,
-        hint=f'write name = "{_TASKS[given]}" in [task], or give labels as {_LABELS[takes]}',
+        hint=f"{others}give labels as {_LABELS.get(takes, str(wanted))}",
     )
+
+
+def _in_words(targets: Schema) -> str:
+    """What targets are, in words where they are of a usual kind."""
+    return _WORDS.get(targets.names, str(targets))
 
 
 def for_data(task: Task, dataset: Dataset) -> tuple[Task, tuple[Decision, ...]]:
     """The task with what it must know of the data: for numbers, the targets and how they are spread."""
-    if dataset.targets is None or not isinstance(task, NumberTask):
+    if not dataset.of_numbers or not isinstance(task, NumberTask):
         return task, ()
-    fitted = task.for_targets(dataset.targets, dataset.target_statistics[1])
+    fitted = task.for_spread(dataset.target_statistics[1])
     assert fitted.tolerances is not None
     told = ", ".join(f"{name} {value:.4g}" for name, value in zip(dataset.classes, fitted.tolerances, strict=True))
     by_data = "a quarter of the standard deviation of the training targets; task.options.tolerance states another"
@@ -107,7 +109,7 @@ def network_for(
         settings.model,
         arch=settings.arch,
         num_classes=len(dataset.classes),
-        sample_shape=dataset.sample_shape,
+        sample_shape=dataset.fixed_shape or None,
         options=settings.options,
     )
     decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)

@@ -12,7 +12,7 @@ import torch
 
 from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
-from compressor.data.loader import to_float
+from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.data.views import views
 from compressor.models import checkpoint, combined, folding
@@ -93,8 +93,7 @@ def teacher_of(
 
 def folded(network: Network, *, dataset: Dataset) -> tuple[Network, Decision]:
     """A network that no longer changes, with BatchNorm folded in where that changes no answer."""
-    some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
-    faster, why = folding.fold_batch_norm(network, to_float(torch.from_numpy(some)))
+    faster, why = folding.fold_batch_norm(network, tried(dataset.example(_COMPARED)))
     return faster, Decision("teacher's BatchNorm folded", "no" if faster is network else "yes", why)
 
 
@@ -157,7 +156,7 @@ def _kept(
         num_classes=len(material.dataset.classes),
         num_views=count,
         budget_bytes=round(settings.cache_gb * 1e9),
-        of_numbers=material.dataset.targets is not None,
+        of_numbers=material.dataset.of_numbers,
     )
     shown, _ = material.views()
     identity, in_torch = _identity(teaching), network is not None or _is_outside(teaching.kind)
@@ -166,7 +165,7 @@ def _kept(
     def find(student: Network) -> tuple[AnswerStore, Decision]:
         computed = "32-true"
         if in_torch:  # it answers under the precision of the run, which is chosen for the network that is trained
-            shape, of_numbers = material.dataset.sample_shape, material.dataset.targets is not None
+            shape, of_numbers = material.dataset.fixed_shape, material.dataset.of_numbers
             computed = precision.choose(asked_of_run, student, sample_shape=shape, of_numbers=of_numbers).precision
         key = artifact.key_of(
             teacher=identity,

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from compressor.data.samples import InTable, TargetTable
 from compressor.errors import DataError
+from compressor.tensors import Schema, TensorSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
@@ -97,7 +99,7 @@ def readable_among(files: Sequence[Path], *, side: int) -> list[tuple[str, bool]
         return list(pool.map(look, files))
 
 
-class FileSamples:
+class FileSamples(InTable):
     """Image files, decoded by threads each time they are fetched.
 
     Args:
@@ -108,20 +110,18 @@ class FileSamples:
 
     def __init__(self, path: Callable[[int], Path], labels: NDArray[np.int64], *, side: int) -> None:
         self._path = path
-        self.labels = labels
-        self.sample_shape: tuple[int, ...] = (3, side, side)
+        self._side = side
+        self.table = TargetTable.of_labels(labels)
+        self.inputs = Schema.of(TensorSpec("image", "uint8", (3, side, side)))
         self._pool: ThreadPoolExecutor | None = None
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The images at `positions`, decoded.
 
         Raises:
             DataError: A file cannot be read.
         """
-        pixels = np.empty((len(positions), *self.sample_shape), np.uint8)
+        pixels = np.empty((len(positions), 3, self._side, self._side), np.uint8)
 
         def read(row: int) -> None:
             pixels[row] = self._decode(self._path(int(positions[row])))
@@ -136,11 +136,11 @@ class FileSamples:
                 read(row)
 
         list(self._pool.map(read_some, rows[::share]))
-        return pixels
+        return {"image": pixels}
 
     def _decode(self, file: Path) -> NDArray[np.uint8]:
         try:
-            return decode(file.read_bytes(), side=self.sample_shape[1])
+            return decode(file.read_bytes(), side=self._side)
         except UNREADABLE as fault:
             hint = (
                 "remove or mend the file, or decode the set once (data.options.decode = 'once'), which leaves such out"

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.data.formats._image_files import UNREADABLE, decode, num_threads
+from compressor.data.samples import InTable, TargetTable
 from compressor.errors import DataError
+from compressor.tensors import Schema, TensorSpec
 
 _PIXELS, _META = "pixels.bin", "meta.npz"
 
@@ -78,7 +80,7 @@ class StoredPictures:
         return pixels
 
 
-class StoredSamples:
+class StoredSamples(InTable):
     """Some of the pictures of a store with their labels.
 
     Args:
@@ -89,15 +91,12 @@ class StoredSamples:
 
     def __init__(self, pictures: StoredPictures, *, first: int, labels: NDArray[np.int64]) -> None:
         self._pictures, self._first = pictures, first
-        self.labels = labels
-        self.sample_shape: tuple[int, ...] = pictures._shape
+        self.table = TargetTable.of_labels(labels)
+        self.inputs = Schema.of(TensorSpec("image", "uint8", pictures._shape))
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+    def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The pictures at `positions`."""
-        return self._pictures.read(self._first + np.asarray(positions, np.int64))
+        return {"image": self._pictures.read(self._first + np.asarray(positions, np.int64))}
 
 
 def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) -> tuple[StoredPictures, bool]:

@@ -77,9 +77,9 @@ def cifar(path: Path) -> Splits:
     read = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     return Splits(
         classes=classes,
-        train=ArraySamples(x_train, y_train),
+        train=ArraySamples({"image": x_train}, y_train),
         val=None,
-        test=ArraySamples(x_test, y_test),
+        test=ArraySamples({"image": x_test}, y_test),
         fingerprint=arrays.fingerprint(read, classes=classes),
     )
 

@@ -22,7 +22,7 @@ def digits() -> Splits:
     classes = tuple(str(name) for name in bunch.target_names)
     return Splits(
         classes=classes,
-        train=ArraySamples(pixels, labels),
+        train=ArraySamples({"image": pixels}, labels),
         val=None,
         test=None,
         fingerprint=arrays.fingerprint({"x": pixels, "y": labels}, classes=classes),

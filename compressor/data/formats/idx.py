@@ -46,9 +46,9 @@ def idx(path: Path, *, classes: str = "") -> Splits:
         )
     return Splits(
         classes=names,
-        train=ArraySamples(read["train images"], read["train labels"]),
+        train=ArraySamples({"image": read["train images"]}, read["train labels"]),
         val=None,
-        test=ArraySamples(read["t10k images"], read["t10k labels"]) if "t10k images" in read else None,
+        test=ArraySamples({"image": read["t10k images"]}, read["t10k labels"]) if "t10k images" in read else None,
         fingerprint=arrays.fingerprint(read, classes=names),
     )
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.batch import Mixed
 from compressor.data.loader import LoadedBatch, to_float
 from compressor.data.views import colour, erasing, geometry, mixing
 from compressor.data.views.stream import Draw
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
+from compressor.tensors import Mixed, Schema
 
 _MOVES = "a label is numbers, which may be places that this would move; state it if they are not"
 
@@ -95,41 +95,52 @@ class Views:
             images_BCHW = erasing.erased(images_BCHW, draw, chance=self.erasing)
         return images_BCHW
 
-    def show(self, loaded: LoadedBatch, *, view: int, seed: int) -> tuple[Tensor, Mixed | None]:
+    @property
+    def change_nothing(self) -> bool:
+        """Whether every view of a sample is the plain sample."""
+        return self == Views(magnitude=self.magnitude)
+
+    def show(self, loaded: LoadedBatch, *, view: int, seed: int) -> tuple[dict[str, Tensor], Mixed | None]:
         """A batch as the view shows it, and what each sample was mixed with.
 
         The partner shows the same view of its own, and is then mixed in.
         """
-        inputs = self(loaded.inputs, loaded.sample_ids, view=view, seed=seed)
-        if view < 0 or not self.mixes:
-            return inputs, None
-        assert loaded.partners is not None, "views that mix need a loader with partners"
-        others = self(loaded.partners.inputs, loaded.partners.sample_ids, view=view, seed=seed)
-        inputs, share_B = mixing.mixed(
-            to_float(inputs),
+        if view < 0 or self.change_nothing:
+            return dict(loaded.inputs), None
+        ((name, stored),) = loaded.inputs.items()
+        shown = self(stored, loaded.sample_ids, view=view, seed=seed)
+        if not self.mixes:
+            return {name: shown}, None
+        partners = loaded.partners
+        assert partners is not None, "views that mix need a loader with partners"
+        others = self(partners.inputs[name], partners.sample_ids, view=view, seed=seed)
+        shown, share_B = mixing.mixed(
+            to_float(shown),
             to_float(others),
-            Draw(loaded.sample_ids.to(inputs.device), view, seed),
+            Draw(loaded.sample_ids.to(shown.device), view, seed),
             mixup=self.mixup,
             cutmix=self.cutmix,
         )
-        return inputs, Mixed(loaded.partners.labels, share_B, loaded.partners.sample_ids)
+        return {name: shown}, Mixed(partners.targets, partners.labelled, share_B, partners.sample_ids)
 
 
 def resolve(
-    settings: ViewSettings, *, sample_shape: tuple[int, ...], of_numbers: bool = False
+    settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False
 ) -> tuple[Views, tuple[Decision, ...]]:
-    """The views that settings ask for, every `auto` decided for samples of this shape.
+    """The views that settings ask for, every `auto` decided for samples with these inputs.
 
     Args:
         settings: What is asked for.
-        sample_shape: Of one sample.
+        inputs: What a sample is made of.
         of_numbers: Whether labels are numbers, which may be places: nothing is moved then that was not asked for.
 
     Raises:
         DataError: Vectors cannot be cropped, flipped, ..., or a crop is negative or as wide as the image.
     """
-    if len(sample_shape) != 3:
-        return _resolve_vectors(settings, sample_shape)
+    image = inputs.only
+    if image is None or len(image.shape) != 3 or image.varying:
+        return _resolve_others(settings, inputs)
+    sample_shape = image.at({})
     side = min(sample_shape[1:])
     decisions = []
     pad, flip = settings.crop, settings.flip
@@ -156,18 +167,24 @@ def resolve(
     return Views(pad=pad, flip=flip, **same), tuple(decisions)
 
 
-def _resolve_vectors(settings: ViewSettings, sample_shape: tuple[int, ...]) -> tuple[Views, tuple[Decision, ...]]:
+def _resolve_others(settings: ViewSettings, inputs: Schema) -> tuple[Views, tuple[Decision, ...]]:
     for name in ("crop", "flip", "resized_crop", "colour_jitter", "rand_augment", "erasing", "cutmix"):
         value = getattr(settings, name)
         if value not in ("auto", 0):
             raise DataError(
-                f"{value} asks for an image, samples have the shape {sample_shape}",
+                f"{value} asks for an image, samples are {inputs}",
                 where=f"data.views.{name}",
                 hint=f"leave out data.views.{name}",
             )
     if settings.mixup:
+        if inputs.only is None or inputs.only.dtype != "float32":
+            raise DataError(
+                f"only numbers of one input can be mixed, samples are {inputs}",
+                where="data.views.mixup",
+                hint="leave out data.views.mixup",
+            )
         return Views(mixup=settings.mixup), ()
-    return Views(), (Decision("data.views", "none", f"samples are vectors {sample_shape}"),)
+    return Views(), (Decision("data.views", "none", f"samples are {inputs}"),)
 
 
 def _auto_pad(side: int) -> tuple[int, str]:
