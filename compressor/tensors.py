@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from compressor.errors import DataError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from torch import Tensor
+
+    Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
+    """What a network is called with: inputs by name, or the one that it has."""
 
 LABEL = "label"
 """The target of a task that tells one class of several: a class number, int64 `[]`."""
@@ -147,7 +152,9 @@ class Schema:
             for axis, size in zip(spec.shape, shape) if fits else ():
                 fits = fits and (not isinstance(axis, str) or sizes.setdefault(axis, size) == size)
             if not fits:
-                raise DataError(f"'{spec.name}' of {what} has the shape {list(shape)}", where=where, hint=f"give {spec}")
+                raise DataError(
+                    f"'{spec.name}' of {what} has the shape {list(shape)}", where=where, hint=f"give {spec}"
+                )
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.specs))
@@ -362,7 +369,7 @@ def taken(tensors: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tens
 
 
 def appended(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows of one and then those of another, tensor by tensor; an axis that varies is padded with zeros to the longer."""
+    """The rows of one and then those of another, tensor by tensor; where sizes differ the shorter is padded with zeros."""
     from torch import cat
 
     found = {}

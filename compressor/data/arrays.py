@@ -247,7 +247,7 @@ def _values(given: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, Targe
     tables = {}
     for split, array in arrays.items():
         values_NK = array.astype(np.float32)
-        known_N = ~np.isnan(values_NK).any(axis=1)
+        known_N = np.asarray(np.isfinite(values_NK).all(axis=1))
         values_NK[~known_N] = 0.0
         tables[split] = TargetTable({VALUES: values_NK}, labelled=known_N)
     return tables

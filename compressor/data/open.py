@@ -173,7 +173,8 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
         if len(samples) == 0:
             raise DataError(f"the {name} split holds no samples", where=settings.source)
         if [each.shape for each in samples.inputs] != [each.shape for each in splits.train.inputs]:
-            raise DataError(f"{name} samples are {samples.inputs}, train samples {splits.train.inputs}", where=settings.source)
+            told = f"{name} samples are {samples.inputs}, train samples {splits.train.inputs}"
+            raise DataError(told, where=settings.source)
         if not _is_one_class(samples):
             if name != "train" and not samples.labelled.all():
                 message = f"{name} has samples without a target"

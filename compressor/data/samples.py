@@ -201,7 +201,9 @@ class JoinedSamples:
             for rows, samples, start in ((~later, self.first, 0), (later, self.second, len(self.first)))
             if rows.any()
         ]
-        return {spec.name: _interleaved(spec, [(rows, part[spec.name]) for rows, part in parts]) for spec in self.inputs}
+        return {
+            spec.name: _interleaved(spec, [(rows, part[spec.name]) for rows, part in parts]) for spec in self.inputs
+        }
 
     def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Their targets; zeros for what the second set does not know."""
@@ -223,7 +225,8 @@ def _interleaved(spec: TensorSpec, parts: Sequence[tuple[NDArray[np.bool_], NDAr
     whole = np.zeros((len(parts[0][0]), *sizes), np.dtype(spec.dtype))
     for rows, part in parts:
         scaled = part / np.float32(255) if part.dtype == np.uint8 and whole.dtype == np.float32 else part
-        whole[(np.flatnonzero(rows), *(slice(0, size) for size in part.shape[1:]))] = scaled
+        places: tuple[Any, ...] = (np.flatnonzero(rows), *(slice(0, size) for size in part.shape[1:]))
+        whole[places] = scaled
     return whole
 
 
@@ -243,7 +246,7 @@ def class_numbers(samples: Samples) -> NDArray[np.int64]:
 
 
 def class_groups(samples: Samples) -> NDArray[np.int64]:
-    """A number `[N]` that samples with equal targets share, −1 for one that has none; each its own where they are no classes."""
+    """A number `[N]` that samples with equal targets share (their own where targets are no classes), −1 for one without."""
     if MEMBERS in samples.targets:
         return np.where(samples.labelled, label_sets.encode(all_targets(samples)[MEMBERS]), -1)
     if LABEL in samples.targets and not samples.targets[LABEL].shape:

@@ -27,9 +27,10 @@ def channel_statistics(samples: Samples, *, max_samples: int = 5000) -> tuple[tu
     assert len(samples) > 0, "statistics of no samples"
     spec = samples.inputs.only
     assert spec is not None, "statistics of several inputs"
+    channels = spec.at({})[0]
     number = len(samples) if len(spec.shape) == 1 else min(max_samples, len(samples))
     positions = np.unique(np.linspace(0, len(samples) - 1, number).round().astype(np.int64))
-    count, mean, squares = 0, np.zeros(spec.shape[0]), np.zeros(spec.shape[0])
+    count, mean, squares = 0, np.zeros(channels), np.zeros(channels)
     chunk = _CHUNK_OF_VECTORS if len(spec.shape) == 1 else _CHUNK
     for start in range(0, len(positions), chunk):
         inputs = samples.fetch(positions[start : start + chunk])[spec.name]

@@ -15,10 +15,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
 from compressor.losses._together import whole
+from compressor.tensors import Batch, Outputs
 
 Shapes = Mapping[str, tuple[int, ...]]
 Pair = tuple[str, str]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from compressor import processes
-from compressor.tensors import Batch
 from compressor.errors import InputError
+from compressor.tensors import Batch
 
 
 def averaged(tensor: Tensor) -> Tensor:

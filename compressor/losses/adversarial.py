@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.losses._contract import Context
 from compressor.losses._discriminator import Design, Discriminator
 from compressor.losses._logits import require, with_labels
 from compressor.losses._together import require_whole_batches
+from compressor.tensors import Batch, Outputs
 
 
 class Adversarial(nn.Module):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.losses._attention import AttentionLoss, block_of, products, split
 from compressor.losses._features import Pair, Shapes, projector
 from compressor.losses._logits import require
+from compressor.tensors import Batch, Outputs
 
 
 class AttentionMaps(AttentionLoss):

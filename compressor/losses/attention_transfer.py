@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._features import FeatureLoss, require_same_places, to_size_of
+from compressor.tensors import Batch, Outputs
 
 
 class AttentionTransfer(FeatureLoss):

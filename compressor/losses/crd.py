@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
 from compressor.losses._features import FeatureLoss, embedded, width_of
 from compressor.losses._logits import require
 from compressor.losses._together import averaged, gathered
+from compressor.tensors import Batch, Outputs
 
 _FLOOR = 1e-7
 _TIMES_AS_MANY = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressor.tensors import Batch, Outputs
 from compressor.losses._logits import compared, require, with_labels
 from compressor.losses._together import whole
+from compressor.tensors import Batch, Outputs
 
 _FLOOR = 1e-8
 _LEAST_SHARE = 0.01

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.tensors import Batch, Outputs
 from compressor.losses._logits import compared, require, target_of, with_labels
+from compressor.tensors import Batch, Outputs
 
 
 class DKD:

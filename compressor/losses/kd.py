@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._logits import compared
+from compressor.tensors import Batch, Outputs
 
 
 class KD:

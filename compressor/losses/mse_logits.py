@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.tensors import Batch, Outputs
 from compressor.losses._logits import compared, require, with_labels
+from compressor.tensors import Batch, Outputs
 
 
 class MseLogits:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._features import FeatureLoss, width_of
+from compressor.tensors import Batch, Outputs
 
 _WIDEST = 512
 _LEVELS = (4, 2, 1)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +29,9 @@ from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec
 from compressor.surgery.record import Surgery
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 WEIGHTS = "weights.safetensors"
 SURGERY = "surgery.json"
@@ -120,7 +123,7 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
 
 
-def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Tensor) -> None:
+def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Inputs) -> None:
     """Read what `write` has just written and compare its answers on real inputs, bit for bit.
 
     Raises:

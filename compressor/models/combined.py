@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor, nn
 
@@ -17,6 +17,9 @@ from compressor.errors import ModelError
 from compressor.models.build import Builder, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 FORM: Final = "combined"
 _SHOWN = 12
@@ -35,7 +38,7 @@ class Combined(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.rule = rule
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """One answer, `logits_BK`."""
         answer: Tensor = self.rule([network(inputs) for network in self.networks])
         return answer

@@ -7,9 +7,10 @@ convolution can do with other weights (Jacob et al. 2018, arXiv 1712.05877, equa
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.experimental import optimization
 from torch.nn import functional
 
@@ -17,11 +18,14 @@ from compressor.errors import FOREIGN_FAULTS
 from compressor.models.combined import Combined
 from compressor.models.network import Network
 
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
+
 _LARGEST_DIFFERENCE = 1e-3
 _CALLS = (functional.batch_norm, torch.batch_norm)
 
 
-def fold_batch_norm(network: Network, inputs: Tensor) -> tuple[Network, str]:
+def fold_batch_norm(network: Network, inputs: Inputs) -> tuple[Network, str]:
     """A copy with BatchNorm folded in, if it answers as the network does; otherwise the network itself.
 
     Args:
@@ -64,7 +68,7 @@ def _norms_left(folded: nn.Module) -> int:
     return called + sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in folded.modules())
 
 
-def _fold_members(network: Network, inputs: Tensor) -> tuple[Network, str]:
+def _fold_members(network: Network, inputs: Inputs) -> tuple[Network, str]:
     """A combination whose members are each folded where that changes no answer."""
     whole = network.module
     assert isinstance(whole, Combined)

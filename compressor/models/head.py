@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,13 @@ from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.surgery.record import Surgery
 
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
+
 _TOLERANCE = 1e-3
 
 
-def with_dustbin(loaded: Loaded, classes: Sequence[int], *, oversampled: float, inputs: Tensor) -> Loaded:
+def with_dustbin(loaded: Loaded, classes: Sequence[int], *, oversampled: float, inputs: Inputs) -> Loaded:
     """The same network for some of its classes, with one output more for all others.
 
     The rows of its classes are copied from the old last layer. The dustbin's row is the mean of the other classes' rows, its
@@ -41,7 +45,8 @@ def with_dustbin(loaded: Loaded, classes: Sequence[int], *, oversampled: float, 
     """
     with torch.no_grad():
         old_BK = loaded.network(inputs)
-    num_classes, shape = old_BK.shape[1], tuple(inputs.shape[1:])
+    only = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    num_classes, shape = old_BK.shape[1], tuple(only.shape[1:])
     head = _head_of(loaded, num_classes, shape)
     builder, module = _rebuilt(loaded, len(classes) + 1, shape)
     surgery = _resized(loaded.surgery, head, len(classes) + 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from compressor.errors import ModelError
 from compressor.models.network import Network, logits_of
 from compressor.registry import nearest
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 _QKV = ".qkv"
 
@@ -50,7 +53,7 @@ def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tenso
             handle.remove()
 
 
-def feature_shapes(network: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
+def feature_shapes(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """The shape of what each module gives for `inputs`, by dotted path, in the order they finish.
 
     Modules that give no tensor are left out; of one that runs several times the last output counts.

@@ -363,8 +363,7 @@ class _Pruning(OnMaterial):
                 "widths": inspection.widths(self.loaded.network.module, best.network.module),
                 **scanned,
                 "macs": [
-                    inspection.count_macs(each.network.module, self.dataset.fixed_shape)
-                    for each in (self.loaded, best)
+                    inspection.count_macs(each.network.module, self.dataset.fixed_shape) for each in (self.loaded, best)
                 ],
                 "params": [inspection.count_parameters(each.network.module) for each in (self.loaded, best)],
             },

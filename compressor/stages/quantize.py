@@ -25,7 +25,7 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Samples, SubsetSamples, all_targets
 from compressor.errors import InputError
 from compressor.measure import machine, parity
-from compressor.measure.accuracy import evaluate, predict, one_input
+from compressor.measure.accuracy import evaluate, one_input, predict
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import Interval, paired_speedup
 from compressor.models import onnx_copy
@@ -412,9 +412,9 @@ class _Quantizing(OnMaterial):
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            return self.task.metrics(
-                predict(runtime, self.checked), self.task.labels(all_targets(self.checked))
-            )[self.task.primary]
+            return self.task.metrics(predict(runtime, self.checked), self.task.labels(all_targets(self.checked)))[
+                self.task.primary
+            ]
         finally:
             runtime.close()
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from compressor.surgery.criteria._contract import Criterion
+from compressor.tensors import Outputs, taken
+
+_Named = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
+_Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
 
 
 def accumulate(
     network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[_Named],
+    loss: _Loss,
     *,
     criterion: Criterion,
 ) -> None:
@@ -24,8 +28,8 @@ def accumulate(
 
     Args:
         network: Takes the inputs.
-        batches: Inputs `[B, ...]` and labels `[B]`.
-        loss: Outputs and labels -> a scalar, mean over the batch.
+        batches: Inputs and targets by name, each `[B, ...]`.
+        loss: Outputs and targets by name -> a scalar, mean over the batch.
         criterion: What it is for.
     """
     network.zero_grad(set_to_none=True)
@@ -45,8 +49,8 @@ def accumulate(
 
 def _means(
     network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[_Named],
+    loss: _Loss,
     *,
     squared: bool,
 ) -> list[Tensor]:
@@ -54,18 +58,20 @@ def _means(
     parameters = list(network.parameters())
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     samples = 0
-    for inputs, labels in _single(batches) if squared else batches:
+    for inputs, targets in _single(batches) if squared else batches:
+        count = len(next(iter(inputs.values())))
         network.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            loss(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+            loss(Outputs.of(network(inputs)).tensors, targets).backward()  # type: ignore[no-untyped-call]
         for total, parameter in zip(sums, parameters, strict=True):
             if parameter.grad is not None:
-                total += parameter.grad.square() if squared else len(inputs) * parameter.grad
-        samples += len(inputs)
+                total += parameter.grad.square() if squared else count * parameter.grad
+        samples += count
     return [total / max(1, samples) for total in sums]
 
 
-def _single(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    for inputs, labels in batches:
-        for row in range(len(inputs)):
-            yield inputs[row : row + 1], labels[row : row + 1]
+def _single(batches: Iterable[_Named]) -> Iterator[_Named]:
+    for inputs, targets in batches:
+        for row in range(len(next(iter(inputs.values())))):
+            one = slice(row, row + 1)
+            yield taken(inputs, one), taken(targets, one)

@@ -14,7 +14,6 @@ import numpy as np
 
 from compressor.errors import DataError, ModelError
 from compressor.tasks import _calibration, _smoothing
-
 from compressor.tensors import LABEL, LOGITS, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
@@ -62,9 +61,7 @@ class Classification:
         """Cross-entropy of each sample `[B]`."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(
-            outputs[LOGITS], targets[LABEL], label_smoothing=self.label_smoothing, reduction="none"
-        )
+        return F.cross_entropy(outputs[LOGITS], targets[LABEL], label_smoothing=self.label_smoothing, reduction="none")
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """A row `[B, K]` for each sample, as it is."""

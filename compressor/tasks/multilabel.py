@@ -1,7 +1,7 @@
 """Several classes for one sample: each of K classes is there or not, by itself.
 
-Each class is decided by the sign of its logit. Outputs are judged by sets of classes written as one number (`label_sets`). A row
-that holds a NaN decides nothing: it is counted wrong and agrees with no other row.
+Each class is decided by the sign of its logit. Outputs are judged by sets of classes written as one number (`label_sets`).
+A row that holds a NaN decides nothing: it is counted wrong and agrees with no other row.
 
 Shape letters: N samples, B batch, K classes.
 """
@@ -15,7 +15,6 @@ import numpy as np
 from compressor import label_sets
 from compressor.errors import DataError, ModelError
 from compressor.tasks import _calibration, _smoothing
-
 from compressor.tensors import LOGITS, MEMBERS, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:

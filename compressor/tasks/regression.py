@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
-
 from compressor.tensors import LOGITS, VALUES, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:

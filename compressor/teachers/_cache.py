@@ -8,20 +8,23 @@ temperature, student or seed, the teacher costs nothing, and student and teacher
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from compressor import console
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.errors import ArtifactError
 from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 _FEW_CLASSES = 256
 _TOPS = (64, 32, 16)
@@ -72,7 +75,7 @@ class CachedTeacher(Teacher):
         self.kept += int(there_B.sum())
         return Outputs.of(torch.from_numpy(known_BK).to(batch.device, non_blocking=True))
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Find where answers to this student's run are kept; what the teacher behind has to say of itself comes first."""
         told = self.teacher.meet(student, inputs)
         if self._find is None:

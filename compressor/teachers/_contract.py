@@ -15,17 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.data.samples import Samples
 from compressor.models.network import Network
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 Pairing = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
 """(positions `[B]`, epoch) → positions `[B]` of the sample that goes with each one."""
@@ -112,7 +115,7 @@ class Teacher:
         if self.parts is not None:
             self.parts.to(device=device)
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Get to know the student before training, on the CPU.
 
         Args:
@@ -149,4 +152,3 @@ class Teacher:
 
     def after_epoch(self, *, epoch: int) -> None:
         """The student has finished epoch `epoch` (from 0)."""
-

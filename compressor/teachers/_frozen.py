@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from compressor.tensors import Batch, Outputs
 from compressor.models.taps import tapped
 from compressor.teachers._contract import Teacher
+from compressor.tensors import Batch, Outputs
 
 
 class Frozen(Teacher):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.errors import InputError
 from compressor.models.averaged import AveragedWeights
 from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class MeanTeacher(Teacher):
@@ -44,7 +47,7 @@ class MeanTeacher(Teacher):
             raise InputError(f"decay = {decay} must lie between 0 and 1", where="ema.decay")
         self.decay = decay
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Begin the average with the student as it is."""
         self.student = student
         self.average = AveragedWeights(student, decay=self.decay)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from compressor import processes
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Mixed, Outputs
 from compressor.losses._together import gathered
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Showing, Teacher
+from compressor.tensors import Batch, Mixed, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class LastBatch(Teacher):
@@ -30,7 +33,7 @@ class LastBatch(Teacher):
     # With the half that old samples count, ½ CE + T² · KL beside the ½ CE of the new ones, as in the authors' code.
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 2 / 3, "weight": 3.0}
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Begin with nothing to remember."""
         self.parts = _Memory()
         return (Decision("teacher", "the student one step ago", "no other network was given"),)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from compressor.tensors import Batch, Outputs
 from compressor.teachers._contract import Teacher
+from compressor.tensors import Batch, Outputs
 
 
 class NoTeacher(Teacher):

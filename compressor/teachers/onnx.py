@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.data.samples import Samples, SubsetSamples, class_numbers
 from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
@@ -27,6 +25,10 @@ from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.teachers._contract import Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 _NAMES = ("auto", "data", "imagenet", "half", "none")
 _OUTPUTS = ("auto", "logits", "probabilities")
@@ -84,7 +86,7 @@ class OnnxFile(Teacher):
         self._require_fit(classes, samples)
         self.decisions = (*self._settle_outputs(outputs, samples), *self._settle_normalisation(normalise, samples))
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """What was found out about the model."""
         told = Decision("teacher", f"{self._file.name}, through ONNX Runtime on the CPU", "it is an ONNX model")
         return (told, *self.decisions)

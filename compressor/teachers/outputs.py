@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.data.keys import KEY_BYTES, content_keys, source_places
 from compressor.data.samples import Samples
 from compressor.errors import DataError
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 _SMALLEST = 1e-12
 _HINT = "compress evaluate MODEL --data D --save-outputs answers.npz writes such a file"
@@ -72,7 +75,7 @@ class StoredOutputs(Teacher):
         told = f"for {found} of {len(missing_M)} training samples, found by {by}{rest}"
         self._decisions = (Decision("teacher", f"stored predictions, {file.name}", told), *why_columns)
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """How many samples it knows."""
         return self._decisions
 

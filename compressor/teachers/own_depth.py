@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.errors import ModelError
 from compressor.losses._features import stage_ends
 from compressor.models.network import Network
 from compressor.models.taps import feature_shapes
 from compressor.teachers._contract import Lesson, Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class OwnDepth(Teacher):
@@ -42,7 +45,7 @@ class OwnDepth(Teacher):
         self.stages = tuple(stages)
         self.share = share
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Find the stages, and put heads on all but the last.
 
         Raises:

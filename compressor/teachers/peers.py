@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class Peers(Teacher):
@@ -31,7 +34,7 @@ class Peers(Teacher):
     def __init__(self, peers: Sequence[Network]) -> None:
         self.parts = nn.ModuleList(peer.requires_grad_(True) for peer in peers)
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Peers begin with the student."""
         self.parts.train()
         count = len(self.parts)
@@ -50,7 +53,7 @@ class Peers(Teacher):
         names = ["", *(f"peer{number}" for number in range(1, len(all_of_them)))]
         share = 1 / len(self.parts)
         return [
-            Lesson(learner(other), batch, name, share)
+            Lesson(learner, other.detached(), batch, name, share)
             for name, learner in zip(names, all_of_them, strict=True)
             for other in all_of_them
             if other is not learner

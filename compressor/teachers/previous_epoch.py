@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.models.network import Network
 from compressor.teachers._contract import Lesson, Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class PreviousEpoch(Teacher):
@@ -27,7 +30,7 @@ class PreviousEpoch(Teacher):
     parts: _Snapshot
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": {"start": 0.0, "end": 0.8}}
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Take the first picture of the student, which is not shown before it has learnt for an epoch."""
         self.student = student
         self.parts = _Snapshot(student)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.data.samples import Samples, class_groups
 from compressor.models.network import Network
 from compressor.teachers._contract import Pairing, Showing, Teacher
+from compressor.tensors import Batch, Outputs
+
+if TYPE_CHECKING:
+    from compressor.tensors import Inputs
 
 
 class SameClass(Teacher):
@@ -42,7 +44,7 @@ class SameClass(Teacher):
         }
         self._others: Batch | None = None
 
-    def meet(self, student: Network, inputs: Tensor) -> tuple[Decision, ...]:
+    def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Remember whom to ask."""
         self.student = student
         return (Decision("teacher", "the student, of another sample of the class", "no other network was given"),)

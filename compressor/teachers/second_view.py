@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from compressor.tensors import Batch, Outputs
 from compressor.teachers._contract import Lesson, Showing, Teacher
+from compressor.tensors import Batch, Outputs
 
 _ANOTHER = 1 << 20  # further views than any run has epochs
 

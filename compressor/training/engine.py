@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from compressor import console, processes
 from compressor.artifact import Decision
-from compressor.tensors import Batch, Outputs
 from compressor.data.loader import LoadedBatch, Loader, as_seen
 from compressor.data.samples import Dataset, Samples
 from compressor.data.views.plan import ViewPlan
@@ -39,6 +38,7 @@ from compressor.models.taps import tapped
 from compressor.recipe import RampSettings, TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Lesson, Showing, Teacher
+from compressor.tensors import Batch, Outputs
 from compressor.training import compiling, events, optimizers, precision, resume, schedules, together
 from compressor.training.faults import foreign_code
 from compressor.training.health import Health

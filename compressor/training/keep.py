@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
-from compressor.data.samples import Dataset
+from compressor.data.samples import Dataset, all_targets
 from compressor.measure import accuracy, machine
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
@@ -43,7 +40,9 @@ def keep(
     for split, samples in (("val", dataset.val), ("test", dataset.test)):
         if samples is not None:
             logits_NK = accuracy.predict(runtime, samples)
-            metrics[split] = accuracy.evaluate(task, logits_NK, task.labels(all_targets(samples)), classes=dataset.classes)
+            metrics[split] = accuracy.evaluate(
+                task, logits_NK, task.labels(all_targets(samples)), classes=dataset.classes
+            )
     some = tried(dataset.example(_COMPARED))
     with artifact.folder_for(target.folder) as folder:
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))

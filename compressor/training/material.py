@@ -28,9 +28,7 @@ class Material:
 
     def views(self) -> tuple[Views, tuple[Decision, ...]]:
         """The views that are shown, and what was chosen of them; see `data.views.views.resolve`."""
-        return views.resolve(
-            self.data.views, inputs=self.dataset.inputs, of_numbers=self.dataset.of_numbers
-        )
+        return views.resolve(self.data.views, inputs=self.dataset.inputs, of_numbers=self.dataset.of_numbers)
 
 
 class OnMaterial:

@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from compressor import artifact, console, processes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried

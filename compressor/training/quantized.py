@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
 from compressor.errors import ModelError
 from compressor.losses.hard import Hard
+from compressor.measure.accuracy import one_input
 from compressor.models import checkpoint, folding, onnx_file
 from compressor.quantizers._contract import Cpu
 from compressor.quantizers.qat import Qat
@@ -104,7 +102,7 @@ def train_quantized(
     )
     trained = engine.fit(job)
     method.detach(trained.network)
-    onnx_file.write(trained.network.eval(), destination, settings=export, pixels=some[:2])
+    onnx_file.write(trained.network.eval(), destination, settings=export, pixels=one_input(material.dataset.example(2)))
     chosen = (
         Decision("BatchNorm folded before training", "no" if folded is loaded.network else "yes", why),
         Decision("compile", "off", "rounding is simulated in hooks, which torch.compile would break the graph at"),

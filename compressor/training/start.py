@@ -16,7 +16,7 @@ from compressor.recipe import ModelSettings, TaskSettings
 from compressor.tasks._contract import NumberTask, Task
 from compressor.tensors import LABEL, MEMBERS, VALUES, Schema
 
-_WORDS = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers"}
+_WORDS: dict[tuple[str, ...], str] = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers"}
 _TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression"}
 _LABELS = {
     "one class": "whole numbers [N] (of rows: y.argmax(axis=1))",

@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.loader import tried

@@ -124,9 +124,7 @@ class Views:
         return {name: shown}, Mixed(partners.targets, partners.labelled, share_B, partners.sample_ids)
 
 
-def resolve(
-    settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False
-) -> tuple[Views, tuple[Decision, ...]]:
+def resolve(settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False) -> tuple[Views, tuple[Decision, ...]]:
     """The views that settings ask for, every `auto` decided for samples with these inputs.
 
     Args:
