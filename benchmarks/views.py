@@ -21,7 +21,9 @@ from benchmarks import result
 from benchmarks.result import Claim
 from compressor import api
 from compressor.data.open import open_dataset
+from compressor.data.samples import class_numbers
 from compressor.files import replacing
+from compressor.measure.accuracy import one_input
 from compressor.recipe import DataSettings
 
 
@@ -81,10 +83,10 @@ def subset(folder: Path, source: str, number: int) -> str:
     with replacing(folder / "subset.npz") as written, written.open("wb") as stream:
         np.savez(
             stream,
-            x_train=whole.train.fetch(train),
-            y_train=whole.train.labels[train],
-            x_test=whole.test.fetch(test),
-            y_test=whole.test.labels[test],
+            x_train=one_input(whole.train.fetch(train)),
+            y_train=class_numbers(whole.train)[train],
+            x_test=one_input(whole.test.fetch(test)),
+            y_test=class_numbers(whole.test)[test],
             classes=np.array(whole.classes),
         )
     return f"npz:{folder / 'subset.npz'}"

@@ -26,7 +26,9 @@ import numpy as np
 
 from compressor import api, registry
 from compressor.artifact import Artifact
+from compressor.data.samples import class_numbers
 from compressor.losses._features import FeatureLoss
+from compressor.measure.accuracy import one_input
 
 _TRAINING: Mapping[str, Any] = {"epochs": 2, "batch_size": 32, "lr": 0.02, "compile": False}
 _PLAIN = ("data.views.crop=1", "data.views.flip=false")
@@ -290,10 +292,10 @@ def _cifar(folder: Path, checkpoints: Path) -> Witness:
     some, few = np.arange(2048, dtype=np.int64), np.arange(1000, dtype=np.int64)
     np.savez(
         "cifar.npz",
-        x_train=splits.train.fetch(some),
-        y_train=splits.train.labels[some],
-        x_test=splits.test.fetch(few),
-        y_test=splits.test.labels[few],
+        x_train=one_input(splits.train.fetch(some)),
+        y_train=class_numbers(splits.train)[some],
+        x_test=one_input(splits.test.fetch(few)),
+        y_test=class_numbers(splits.test)[few],
     )
     weights = next(iter(sorted(checkpoints.glob("resnet56-*.th"))))
     named: dict[str, Any] = {"data": "npz:cifar.npz", "assignments": ("teacher.normalise=imagenet",)}

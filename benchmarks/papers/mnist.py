@@ -121,7 +121,7 @@ class Section3:
             words += [f"teacher.model={self.given.runs / 'mnist-teacher' / 'train'}"]
             words += [f"distill.losses.0.temperature={temperature}"]
         if by_the_teacher_alone:
-            words += ["distill.losses.0.alpha=1.0", "data.labels=false"]
+            words += ["distill.losses.0.alpha=1.0", "labels_of(data)=false"]
         return made("mnist_student", self.given.runs / name, "distill", words)
 
     def _moved(self, source: str, classes: Sequence[int], sign: float, seed: int) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from benchmarks import result
 from compressor import artifact
 from compressor.artifact import Artifact
 from compressor.data.open import open_dataset
+from compressor.data.samples import class_numbers
 from compressor.files import replacing
-from compressor.measure.accuracy import predict
+from compressor.measure.accuracy import one_input, predict
 from compressor.models import checkpoint
 from compressor.recipe import DataSettings
 from compressor.runtimes.torch import TorchEager
@@ -95,7 +96,7 @@ def answers(
     """Logits `[N, K]` of a network for a split of a source, and the labels `[N]`."""
     whole = open_dataset(DataSettings(source=source, val_share=0.0))
     samples = {"train": whole.train, "test": whole.test}[split]
-    return predict(TorchEager.from_network(checkpoint.load(made).network.eval()), samples), samples.labels
+    return predict(TorchEager.from_network(checkpoint.load(made).network.eval()), samples), class_numbers(samples)
 
 
 def report_of(folder: Path) -> str:
@@ -120,10 +121,10 @@ def arrays(source: str) -> Arrays:
     """The training and test images of a source, their labels and the names of the classes."""
     whole = open_dataset(DataSettings(source=source, val_share=0.0))
     return {
-        "x_train": whole.train.fetch(np.arange(len(whole.train))),
-        "y_train": whole.train.labels,
-        "x_test": whole.test.fetch(np.arange(len(whole.test))),
-        "y_test": whole.test.labels,
+        "x_train": one_input(whole.train.fetch(np.arange(len(whole.train)))),
+        "y_train": class_numbers(whole.train),
+        "x_test": one_input(whole.test.fetch(np.arange(len(whole.test)))),
+        "y_test": class_numbers(whole.test),
         "classes": np.array(whole.classes),
     }
 

@@ -41,7 +41,7 @@ def main() -> None:
         print(f"teacher of {known}: {percent(teachers[-1]):.2f} %", flush=True)
     first, second = (each.path for each in teachers)
     taught = [f"teacher.model={first}", f'teacher.members=[{{model="{second}"}}]']
-    alone = ['teacher={kind="none"}', 'distill.losses=[{name="hard"}]', "data.labels=true"]
+    alone = ['teacher={kind="none"}', 'distill.losses=[{name="hard"}]', "labels_of(data)=true"]
     students, controls = [], []
     for seed in range(given.seeds):
         words = [f"data.source={all_classes}", f"seed={seed}", f"distill.epochs={given.epochs}"]

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 from compressor.data.open import open_dataset
-from compressor.data.samples import Samples
+from compressor.data.samples import Samples, class_numbers
+from compressor.measure.accuracy import one_input
 from compressor.models import load
 from compressor.recipe import DataSettings
 from compressor.training import schedules
@@ -112,8 +113,8 @@ class Pictures(Dataset[Any]):
     """
 
     def __init__(self, samples: Samples, transform: Callable[[Any], Any]) -> None:
-        self.images_NHWC = np.ascontiguousarray(samples.fetch(np.arange(len(samples))).transpose(0, 2, 3, 1))
-        self.labels = samples.labels.tolist()
+        self.images_NHWC = np.ascontiguousarray(one_input(samples.fetch(np.arange(len(samples)))).transpose(0, 2, 3, 1))
+        self.labels = class_numbers(samples).tolist()
         self.transform = transform
 
     def __len__(self) -> int:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from compressor import api
 from compressor.artifact import Artifact
-from compressor.data.samples import Dataset
+from compressor.data.samples import Dataset, class_numbers
 from compressor.errors import CompressError
-from compressor.measure.accuracy import predict
+from compressor.measure.accuracy import one_input, predict
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import paired_speedup, summarise
 from compressor.quantizers._calibration import TrainingSamples
@@ -99,9 +99,9 @@ def measure(files: Mapping[str, Path], dataset: Dataset, *, seconds: float, fold
         of paired blocks, 95 % interval), `size_bytes`.
     """
     inputs = folder / "inputs.npy"
-    np.save(inputs, dataset.test.fetch(np.arange(min(_INPUTS, len(dataset.test)), dtype=np.int64)))
+    np.save(inputs, one_input(dataset.test.fetch(np.arange(min(_INPUTS, len(dataset.test)), dtype=np.int64))))
     answers_N = {name: _answers(file, dataset) for name, file in files.items()}
-    right_N = {name: answers == dataset.test.labels for name, answers in answers_N.items()}
+    right_N = {name: answers == class_numbers(dataset.test) for name, answers in answers_N.items()}
     taken = time_models(
         files,
         profile=DEFAULT_PROFILES["edge"],

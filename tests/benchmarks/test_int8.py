@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peers import int8, int8_files
 from compressor import recipe
-from compressor.data.samples import ArraySamples, Dataset
+from compressor.data.samples import Dataset
 from compressor.models import load
+from tests.named import class_samples, inputs_of
 
 ROOT = Path(__file__).parents[2]
 COUNT = 1001
@@ -120,7 +121,7 @@ def _convolution(file, *, channels=16, size=8):
 def _dataset(*, size=8):
     pixels = np.random.default_rng(1).integers(0, 256, (120, 3, size, size), dtype=np.uint8)
     labels = np.arange(120) % 16
-    train, test = (ArraySamples(pixels[half], labels[half]) for half in (slice(0, 80), slice(80, 120)))
+    train, test = (class_samples(pixels[half], labels[half]) for half in (slice(0, 80), slice(80, 120)))
     classes = tuple(map(str, range(16)))
     return Dataset("made up", classes, train, None, test, fingerprint="", decisions=())
 
@@ -136,7 +137,7 @@ def pictures(tmp_path):
 def test_the_peers_get_training_pictures_as_the_model_takes_them(pictures):
     found = np.load(pictures)
     train = _dataset().train
-    known = {picture.tobytes() for picture in train.fetch(np.arange(len(train)))}
+    known = {picture.tobytes() for picture in inputs_of(train, np.arange(len(train)))}
     assert found.shape == (40, 3, 8, 8)
     assert found.dtype == np.float32
     assert {np.rint(255 * picture).astype(np.uint8).tobytes() for picture in found} <= known

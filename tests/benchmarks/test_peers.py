@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from benchmarks.peers import contender, training, usual_loop
-from compressor.batch import Batch, Outputs
 from compressor.losses.kd import KD
 from compressor.models import load
 from compressor.tasks.classification import Classification
+from compressor.tensors import Outputs
+from tests.named import named_batch
 
 ROOT = Path(__file__).parents[2]
 EPOCH = 44_928
@@ -171,9 +172,9 @@ def _answers():
 def test_the_usual_loop_and_ours_have_one_loss():
     student_BK, teacher_BK, labels_B = _answers()
     task = Classification()
-    batch = Batch(torch.zeros(16, 1), labels_B, torch.arange(16), -1, task)
+    batch = named_batch(torch.zeros(16, 1), labels_B, torch.arange(16), -1, task)
     loss = KD(temperature=contender.TEMPERATURE, alpha=contender.ALPHA)
-    ours = loss(Outputs(student_BK), Outputs(teacher_BK), batch)
+    ours = loss(Outputs.of(student_BK), Outputs.of(teacher_BK), batch)
     torch.testing.assert_close(usual_loop.distillation_loss(student_BK, teacher_BK, labels_B), ours)
 
 

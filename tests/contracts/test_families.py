@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from compressor import registry
-from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._contract import Context, Prepared
 from compressor.recipe import DistillSettings, LossSettings
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers.network import FrozenNetwork
+from compressor.tensors import Batch, Outputs
 from compressor.training.sources import losses_of
+from tests.named import named_batch
 
 MEMBERS = [member for family in registry.FAMILIES for member in registry.members(family)]
 LOSSES, TASKS = (registry.members(family) for family in ("losses", "tasks"))
@@ -90,7 +91,7 @@ def fitted(task: registry.Member) -> Task:
 
 def small_batch(task: Task) -> Batch:
     torch.manual_seed(2)
-    return Batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task)
+    return named_batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task)
 
 
 def reads_features(loss: registry.Member) -> bool:
@@ -121,9 +122,9 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
         with pytest.raises(InputError, match="one right class"):
             losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
         with pytest.raises(InputError, match="one right class"):
-            made(Outputs(student(batch.inputs)), answer, batch)
+            made(Outputs.of(student(batch.inputs)), answer, batch)
         return
-    value = made(Outputs(student(batch.inputs)), answer, batch)
+    value = made(Outputs.of(student(batch.inputs)), answer, batch)
     value.backward()
 
     assert value.shape == ()

@@ -12,12 +12,13 @@ from safetensors.torch import save as safetensors_save
 from torch import Tensor, nn
 
 from compressor import registry
-from compressor.batch import Batch, Mixed, Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._attention import AttentionLoss
 from compressor.losses._contract import Context, Prepared
 from compressor.losses._features import FeatureLoss
 from compressor.tasks.classification import Classification
+from compressor.tensors import Batch, Mixed, Outputs
+from tests.named import mixed_with, named_batch
 
 MEMBERS = registry.members("losses")
 NAMES = [member.name for member in MEMBERS]
@@ -97,11 +98,11 @@ def answer(who: str, *, seed: int, dtype: torch.dtype = torch.float32, scale: fl
         path: tensor(B, *shape[1:], seed=seed + number, scale=scale).to(dtype)
         for number, (path, shape) in enumerate(shapes.items(), start=1)
     }
-    return Outputs(tensor(B, K, seed=seed, scale=scale).to(dtype), features)
+    return Outputs.of(tensor(B, K, seed=seed, scale=scale).to(dtype), features)
 
 
 def batch(*, mixed: Mixed | None = None) -> Batch:
-    return Batch(torch.zeros(B, 1), torch.arange(B) % K, torch.arange(B), -1, Classification(), mixed)
+    return named_batch(torch.zeros(B, 1), torch.arange(B) % K, torch.arange(B), -1, Classification(), mixed)
 
 
 def requires_grad(outputs: Outputs) -> list[Tensor]:
@@ -188,7 +189,7 @@ def test_very_large_answers_stay_finite(loss, world: World) -> None:  # type: ig
 
 def test_answers_that_are_all_alike_stay_finite(loss, world: World) -> None:  # type: ignore[no-untyped-def]
     """What a network gives whose last layer begins with zeros."""
-    flat = Outputs(torch.zeros(B, K), {path: torch.zeros(B, *s[1:]) for path, s in world.student.items()})
+    flat = Outputs.of(torch.zeros(B, K), {path: torch.zeros(B, *s[1:]) for path, s in world.student.items()})
     leaves = requires_grad(flat)
 
     loss(flat, answer("teacher", seed=10, world=world), batch()).backward()
@@ -197,7 +198,7 @@ def test_answers_that_are_all_alike_stay_finite(loss, world: World) -> None:  # 
 
 
 def test_mixed_samples_are_taken(loss, world: World) -> None:  # type: ignore[no-untyped-def]
-    mixed = batch(mixed=Mixed(torch.arange(B).roll(1) % K, torch.full((B,), 0.7)))
+    mixed = batch(mixed=mixed_with(torch.arange(B).roll(1) % K, torch.full((B,), 0.7)))
 
     found = loss(answer("student", seed=0, world=world), answer("teacher", seed=10, world=world), mixed)
 

@@ -14,9 +14,8 @@ import torch
 from torch import nn
 
 from compressor import registry
-from compressor.batch import Batch, Outputs
 from compressor.data.keys import content_keys
-from compressor.data.samples import ArraySamples, SubsetSamples
+from compressor.data.samples import SubsetSamples
 from compressor.losses.kd import KD
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -26,6 +25,8 @@ from compressor.models.taps import tapped
 from compressor.recipe import ExportSettings, takes_of
 from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Lesson, Showing, Teacher
+from compressor.tensors import Batch, Outputs
+from tests.named import class_samples, inputs_of, labels_of, named_batch
 
 MEMBERS = registry.members("teachers")
 NAMES = [member.name for member in MEMBERS]
@@ -43,15 +44,15 @@ def network(seed: int, *, outputs: int = K) -> Network:
     return Network(nn.Sequential(body, head, end), Normalisation("none", (), ()))
 
 
-SAMPLES = ArraySamples(
+SAMPLES = class_samples(
     np.random.default_rng(0).random((N, 1, 8, 8), dtype=np.float32), np.arange(N, dtype=np.int64) % K
 )
 
 
 def batch_of(positions: Sequence[int], *, view: int = 0) -> Batch:
     ids = np.asarray(positions, dtype=np.int64)
-    inputs = torch.from_numpy(SAMPLES.fetch(ids)) * (1 - 0.1 * (view > 0))
-    return Batch(inputs, torch.from_numpy(SAMPLES.labels[ids]), torch.from_numpy(ids), view, Classification())
+    inputs = torch.from_numpy(inputs_of(SAMPLES, ids)) * (1 - 0.1 * (view > 0))
+    return named_batch(inputs, torch.from_numpy(labels_of(SAMPLES)[ids]), torch.from_numpy(ids), view, Classification())
 
 
 def made(member: registry.Member, folder: Path) -> Teacher:
@@ -76,7 +77,7 @@ def onnx_file(folder: Path) -> Path:
     """A network as a file of another framework's would be; what it takes is written in it."""
     file = folder / "teacher.onnx"
     if not file.is_file():
-        write(network(1).eval(), file, settings=ExportSettings(), pixels=SAMPLES.fetch(np.arange(2)))
+        write(network(1).eval(), file, settings=ExportSettings(), pixels=inputs_of(SAMPLES, np.arange(2)))
         plain = Normalisation("none", (), ())
         write_copy(file, file, normalisation=plain, gives_probabilities=False, smallest=0.0)
     return file
@@ -87,7 +88,7 @@ def stored_outputs(folder: Path) -> Path:
     file = folder / "answers.npz"
     rows = np.random.default_rng(1).permutation(N * 3 // 4)
     with torch.no_grad():
-        logits = network(1).eval()(torch.from_numpy(SAMPLES.fetch(rows))).numpy()
+        logits = network(1).eval()(torch.from_numpy(inputs_of(SAMPLES, rows))).numpy()
     np.savez(file, logits=logits, keys=content_keys(SubsetSamples(SAMPLES, rows)), classes=np.array(CLASSES))
     return file
 
@@ -122,7 +123,7 @@ class Course:
         batch = self.teacher.shown(showing)
         with tapped(self.student, self.teacher.reads) as features:
             logits = self.student(batch.inputs)
-        return self.teacher.lessons(batch, Outputs(logits, dict(features)))
+        return self.teacher.lessons(batch, Outputs.of(logits, dict(features)))
 
     def learn(self, lessons: Sequence[Lesson]) -> None:
         total = torch.stack([lesson.weight * value(lesson) for lesson in lessons if lesson.answers]).sum()

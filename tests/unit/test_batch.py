@@ -6,14 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compressor.batch import Batch, Mixed
 from compressor.tasks.classification import Classification
+from compressor.tensors import Batch, Mixed
+from tests.named import labels_of, mixed_with, named_batch
 
 LOGITS = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 
 
 def batch(labels: list[int], mixed: Mixed | None = None, *, smoothing: float = 0.0) -> Batch:
-    return Batch(
+    return named_batch(
         torch.zeros(4, 1), torch.tensor(labels), torch.arange(4), 0, Classification(label_smoothing=smoothing), mixed
     )
 
@@ -33,7 +34,7 @@ def test_with_every_label_it_is_the_loss_of_the_task_to_the_last_bit() -> None:
     assert torch.equal(batch(labels).hard_loss(LOGITS), F.cross_entropy(LOGITS, torch.tensor(labels)))
 
 
-@pytest.mark.parametrize("mixed", [None, Mixed(torch.full((4,), -1), torch.rand(4))])
+@pytest.mark.parametrize("mixed", [None, mixed_with(torch.full((4,), -1), torch.rand(4))])
 def test_without_any_label_it_is_zero_and_so_is_its_gradient(mixed: Mixed | None) -> None:
     logits = LOGITS.clone().requires_grad_(True)
 
@@ -56,7 +57,7 @@ def test_unlabelled_samples_get_no_gradient() -> None:
 
 def test_where_samples_are_mixed_each_label_counts_by_its_share() -> None:
     share = torch.tensor([0.25, 0.5, 0.75, 1.0])
-    mixed = Mixed(torch.tensor([2, 0, -1, -1]), share)
+    mixed = mixed_with(torch.tensor([2, 0, -1, -1]), share)
     each = [(0, 1, 0.25), (0, 2, 0.75), (1, 0, 0.5), (2, 2, 0.75)]  # row, label, weight
     losses = sum(weight * F.cross_entropy(LOGITS[row : row + 1], torch.tensor([label])) for row, label, weight in each)
 
@@ -66,7 +67,7 @@ def test_where_samples_are_mixed_each_label_counts_by_its_share() -> None:
 
 
 def test_rows_are_taken_with_all_that_belongs_to_them() -> None:
-    mixed = Mixed(torch.tensor([2, 0, 1, 1]), torch.rand(4), torch.tensor([7, 8, 9, 6]))
+    mixed = mixed_with(torch.tensor([2, 0, 1, 1]), torch.rand(4), torch.tensor([7, 8, 9, 6]))
 
     part = batch([1, -1, 2, -1], mixed).rows(torch.tensor([2, 0]))
 
@@ -79,8 +80,8 @@ def test_rows_are_taken_with_all_that_belongs_to_them() -> None:
 def test_joined_batches_come_apart_again_partners_too() -> None:
     def made(first: int) -> Batch:
         ids = torch.arange(first, first + 3)
-        mixed = Mixed(ids % 2, torch.full((3,), 0.25 + first / 10), ids + 5)
-        return Batch(torch.rand(3, 1), ids % 3, ids, 4, Classification(), mixed)
+        mixed = mixed_with(ids % 2, torch.full((3,), 0.25 + first / 10), ids + 5)
+        return named_batch(torch.rand(3, 1), ids % 3, ids, 4, Classification(), mixed)
 
     old, new = made(0), made(3)
     both = old.joined(new)
@@ -90,7 +91,7 @@ def test_joined_batches_come_apart_again_partners_too() -> None:
     assert both.mixed.sample_ids.tolist() == [5, 6, 7, 8, 9, 10]
     for part, whole in ((both.rows(slice(0, 3)), old), (both.rows(slice(3, 6)), new)):
         assert torch.equal(part.inputs, whole.inputs)
-        assert torch.equal(part.labels, whole.labels)
+        assert torch.equal(part.labels, labels_of(whole))
         assert part.mixed is not None
         assert whole.mixed is not None
         assert torch.equal(part.mixed.share, whole.mixed.share)

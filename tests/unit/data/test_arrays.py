@@ -5,6 +5,7 @@ import pytest
 
 from compressor.data.arrays import fingerprint, splits_from_arrays
 from compressor.errors import DataError
+from tests.named import inputs_of, labels_of
 
 LABELS = np.array([0, 1, 2, 1])
 
@@ -32,7 +33,7 @@ def test_a_stated_layout_is_followed_and_pixels_stay_in_place():
 
     splits = _splits(images_NHWC, layout="nhwc")
 
-    assert np.array_equal(splits.train.fetch(np.array([1]))[0, 2], images_NHWC[1, :, :, 2])
+    assert np.array_equal(inputs_of(splits.train, np.array([1]))[0, 2], images_NHWC[1, :, :, 2])
 
 
 def test_an_unknown_layout_names_those_that_are_known():
@@ -47,8 +48,8 @@ def test_grey_images_without_an_axis_of_channels_get_one():
 def test_vectors_of_any_number_type_become_float32_as_they_are():
     splits = _splits(np.array([[1, 300], [2, 0], [3, -7], [4, 9]]))
 
-    assert splits.train.fetch(np.array([0])).tolist() == [[1.0, 300.0]]
-    assert splits.train.fetch(np.array([0])).dtype == np.float32
+    assert inputs_of(splits.train, np.array([0])).tolist() == [[1.0, 300.0]]
+    assert inputs_of(splits.train, np.array([0])).dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_rows_of_zeros_and_ones_are_sets_of_classes():
     )
 
     assert splits.label_sets
-    assert splits.train.labels.tolist() == [5, 0, 2, 7]
+    assert labels_of(splits.train).tolist() == [5, 0, 2, 7]
     assert splits.classes == ("a", "b", "c")
 
 
@@ -90,7 +91,7 @@ def test_floats_are_numbers_to_be_told_and_a_label_is_the_row_of_a_sample(shape)
 
     assert splits.targets is not None
     assert splits.targets.tolist() == [[0.0], [1.0], [2.0], [3.0], [0.5], [2.0]]
-    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert (labels_of(splits.train).tolist(), labels_of(splits.test).tolist()) == ([0, 1, 2, 3], [4, 5])
     assert splits.classes == ("0",)
 
 
@@ -99,7 +100,7 @@ def test_a_sample_with_a_nan_has_no_target():
         np.zeros((3, 5)), np.array([[np.nan, 1.0], [2.0, 3.0], [4.0, np.nan]]), classes=np.array(["row", "column"])
     )
 
-    assert splits.train.labels.tolist() == [-1, 1, -1]
+    assert labels_of(splits.train).tolist() == [-1, 1, -1]
     assert splits.targets is not None
     assert np.isfinite(splits.targets).all()
     assert splits.classes == ("row", "column")
@@ -131,7 +132,7 @@ def test_splits_whose_sets_are_of_different_classes_are_refused():
 
 
 def test_labels_in_a_column_are_taken():
-    assert _splits(np.zeros((4, 5)), LABELS[:, None]).train.labels.tolist() == LABELS.tolist()
+    assert labels_of(_splits(np.zeros((4, 5)), LABELS[:, None]).train).tolist() == LABELS.tolist()
 
 
 def test_missing_names_are_told_with_those_that_are_there():
@@ -173,7 +174,7 @@ def test_x_and_y_beside_a_test_set_are_the_training_samples():
 
     assert (len(splits.train), splits.val) == (4, None)
     assert splits.test is not None
-    assert splits.test.labels.tolist() == [0, 1]
+    assert labels_of(splits.test).tolist() == [0, 1]
     assert splits.decisions == ()
     with pytest.raises(DataError, match="lacks y_test"):
         splits_from_arrays({name: given[name] for name in ("x", "y", "x_test")}, layout="auto", where="a.npz")

@@ -6,12 +6,13 @@ import numpy as np
 
 from compressor.data.keys import content_keys, source_places
 from compressor.data.relabel import RelabelledSamples
-from compressor.data.samples import ArraySamples, JoinedSamples, SubsetSamples
+from compressor.data.samples import JoinedSamples, SubsetSamples
+from tests.named import class_samples, inputs_of
 
 
 def pictures(count, *, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (count, 1, 3, 3), dtype=np.uint8)
-    return ArraySamples(pixels, np.zeros(count, np.int64))
+    return class_samples(pixels, np.zeros(count, np.int64))
 
 
 def test_a_key_is_the_hash_of_the_stored_bytes():
@@ -20,7 +21,7 @@ def test_a_key_is_the_hash_of_the_stored_bytes():
     keys = content_keys(samples)
 
     assert keys.shape == (600, 16)
-    of_one = samples.fetch(np.array([513]))[0].tobytes()
+    of_one = inputs_of(samples, np.array([513]))[0].tobytes()
     assert keys[513].tobytes() == hashlib.blake2b(of_one, digest_size=16).digest()
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from compressor.data.loader import Loader, to_float
-from compressor.data.samples import ArraySamples
 from compressor.errors import DataError
+from tests.named import class_samples, inputs_of, labels_of
 
 
 def _samples(number):
     pixels = (np.arange(number, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2), np.uint8)).astype(np.uint8)
-    return ArraySamples(pixels, np.arange(number) % 3)
+    return class_samples(pixels, np.arange(number) % 3)
 
 
 def _loader(samples, *, batch_size=4, seed=0, shuffle=True, drop_last=False):
@@ -29,7 +29,7 @@ class _Recording:
 
     def __init__(self, number, *, broken=-1):
         self._inner = _samples(number)
-        self.labels, self.sample_shape = self._inner.labels, self._inner.sample_shape
+        self.labels, self.sample_shape = labels_of(self._inner), self._inner.sample_shape
         self.read: list[list[int]] = []
         self._broken = broken
 
@@ -40,7 +40,7 @@ class _Recording:
         self.read.append(positions.tolist())
         if self._broken in positions:
             raise DataError(f"sample {self._broken} is gone")
-        return self._inner.fetch(positions)
+        return inputs_of(self._inner, positions)
 
 
 def test_an_epoch_shows_every_sample_once_with_its_own_label():

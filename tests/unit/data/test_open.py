@@ -10,6 +10,7 @@ from compressor.data.open import open_dataset, stratified_positions
 from compressor.data.samples import SubsetSamples
 from compressor.errors import DataError, RecipeError, UnknownNameError
 from compressor.recipe import DataSettings
+from tests.named import inputs_of, labels_of
 
 
 def _archive(folder, *, counts=(40, 20, 20), **others):
@@ -21,7 +22,7 @@ def _archive(folder, *, counts=(40, 20, 20), **others):
 
 def _values(samples):
     """What tells samples apart: the single feature of each."""
-    return samples.fetch(np.arange(len(samples))).ravel().astype(int).tolist()
+    return inputs_of(samples, np.arange(len(samples))).ravel().astype(int).tolist()
 
 
 def test_splits_are_disjoint_and_lose_nothing(tmp_path):
@@ -35,8 +36,8 @@ def test_splits_are_disjoint_and_lose_nothing(tmp_path):
 def test_splits_hold_each_class_in_proportion(tmp_path):
     dataset = open_dataset(DataSettings(source=_archive(tmp_path), test_share=0.2, val_share=0.25))
 
-    assert np.bincount(dataset.test.labels).tolist() == [8, 4, 4]
-    assert np.bincount(dataset.val.labels).tolist() == [8, 4, 4]
+    assert np.bincount(labels_of(dataset.test)).tolist() == [8, 4, 4]
+    assert np.bincount(labels_of(dataset.val)).tolist() == [8, 4, 4]
 
 
 def test_the_split_follows_its_seed_and_the_fingerprint_follows_the_split(tmp_path):
@@ -114,7 +115,7 @@ def test_sets_of_classes_are_drawn_at_random_and_each_class_stays_in_training(tm
     assert first.describe()["sizes"] == {"train": 153, "val": 17, "test": 30}
     assert sorted(_values(first.train) + _values(first.val) + _values(first.test)) == list(range(200))
     assert _values(first.test) != _values(other.test)
-    assert all(label_sets.decode(each.train.labels, 40).any(axis=0).all() for each in (first, other))
+    assert all(label_sets.decode(labels_of(each.train), 40).any(axis=0).all() for each in (first, other))
     assert [decision.reason.split(", ")[1] for decision in first.decisions] == ["at random", "at random"]
 
 

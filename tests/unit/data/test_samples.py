@@ -5,15 +5,16 @@ import pytest
 
 from compressor.data.samples import ArraySamples, Dataset, SubsetSamples
 from compressor.errors import DataError
+from tests.named import class_samples, inputs_of, labels_of
 
 
 def _samples(number: int = 6) -> ArraySamples:
     pixels = np.arange(number * 12, dtype=np.uint8).reshape(number, 3, 2, 2)
-    return ArraySamples(pixels, np.arange(number, dtype=np.uint8) % 2)
+    return class_samples(pixels, np.arange(number, dtype=np.uint8) % 2)
 
 
 def test_samples_come_in_the_order_of_the_positions_asked_for():
-    fetched = _samples().fetch(np.array([4, 0, 4]))
+    fetched = inputs_of(_samples(), np.array([4, 0, 4]))
 
     assert fetched.shape == (3, 3, 2, 2)
     assert fetched[:, 0, 0, 0].tolist() == [48, 0, 48]
@@ -22,13 +23,13 @@ def test_samples_come_in_the_order_of_the_positions_asked_for():
 def test_fetched_samples_can_be_changed_without_changing_the_set():
     samples = _samples()
 
-    samples.fetch(np.array([0]))[:] = 255
+    inputs_of(samples, np.array([0]))[:] = 255
 
-    assert samples.fetch(np.array([0])).max() == 11
+    assert inputs_of(samples, np.array([0])).max() == 11
 
 
 def test_labels_of_any_integer_type_become_int64():
-    assert _samples().labels.dtype == np.int64
+    assert labels_of(_samples()).dtype == np.int64
 
 
 def test_a_subset_of_a_subset_reads_from_the_first():
@@ -39,8 +40,8 @@ def test_a_subset_of_a_subset_reads_from_the_first():
     assert inner.samples is base
     assert inner.positions.tolist() == [1, 5]
     assert len(inner) == 2
-    assert inner.labels.tolist() == [1, 1]
-    assert np.array_equal(inner.fetch(np.array([1])), base.fetch(np.array([5])))
+    assert labels_of(inner).tolist() == [1, 1]
+    assert np.array_equal(inputs_of(inner, np.array([1])), inputs_of(base, np.array([5])))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_subset_of_a_subset_reads_from_the_first():
 )
 def test_arrays_that_do_not_fit_are_refused_with_the_value(inputs, labels, message):
     with pytest.raises(DataError, match=message):
-        ArraySamples(inputs, labels)
+        class_samples(inputs, labels)
 
 
 def test_a_data_set_describes_itself_for_the_manifest():

@@ -8,6 +8,7 @@ from compressor.data.open import open_dataset
 from compressor.data.unlabelled import for_labels_alone, labelled
 from compressor.errors import DataError
 from compressor.recipe import DataSettings
+from tests.named import inputs_of, labels_of
 
 
 def archive(folder, name="a", *, y=None, width=1, start=0, **others):
@@ -24,7 +25,7 @@ def more(folder, name="more", *, count=30, **others):
 
 
 def values(samples):
-    return samples.fetch(np.arange(len(samples))).ravel().astype(int).tolist()
+    return inputs_of(samples, np.arange(len(samples))).ravel().astype(int).tolist()
 
 
 def choices(dataset):
@@ -36,7 +37,7 @@ def test_samples_of_a_second_source_stand_behind_the_others_without_a_label(tmp_
     dataset = open_dataset(DataSettings(source=archive(tmp_path), unlabelled=more(tmp_path)))
 
     assert values(dataset.train) == [*values(alone.train), *range(1000, 1030)]
-    assert dataset.train.labels.tolist() == [*alone.train.labels.tolist(), *[-1] * 30]
+    assert labels_of(dataset.train).tolist() == [*labels_of(alone.train).tolist(), *[-1] * 30]
     assert values(dataset.val) == values(alone.val)
     assert values(dataset.test) == values(alone.test)
     assert dataset.describe()["sizes"] == {"train": 91, "val": 7, "test": 12, "unlabelled": 30}
@@ -64,7 +65,7 @@ def test_labels_of_the_second_source_are_ignored_and_its_test_set_left_out(tmp_p
         DataSettings(source=archive(tmp_path), unlabelled=second, unlabelled_options={"labels": True})
     )
 
-    assert dataset.train.labels[-5:].tolist() == [-1] * 5
+    assert labels_of(dataset.train)[-5:].tolist() == [-1] * 5
     assert choices(dataset)[f"labels of {second}"] == "5 are ignored"
     assert choices(dataset)[f"val and test of {second}"] == "4 are left out"
 
@@ -96,7 +97,7 @@ def test_a_folder_of_images_needs_no_class_folders_to_be_shown_without_labels(ph
 
     dataset = open_dataset(DataSettings(source=photos, unlabelled=second))
 
-    assert dataset.train.labels[-2:].tolist() == [-1, -1]
+    assert labels_of(dataset.train)[-2:].tolist() == [-1, -1]
     assert dataset.sample_shape == (3, 12, 12)
     assert choices(dataset)["data.unlabelled_options.image_size"] == "12"
 
@@ -154,9 +155,9 @@ def test_hidden_labels_are_hidden_from_training_alone(tmp_path):
 
     dataset = open_dataset(DataSettings(source=archive(tmp_path), labels=False))
 
-    assert set(dataset.train.labels.tolist()) == {-1}
-    assert dataset.val.labels.tolist() == alone.val.labels.tolist()
-    assert dataset.test.labels.tolist() == alone.test.labels.tolist()
+    assert set(labels_of(dataset.train).tolist()) == {-1}
+    assert labels_of(dataset.val).tolist() == labels_of(alone.val).tolist()
+    assert labels_of(dataset.test).tolist() == labels_of(alone.test).tolist()
 
 
 def test_a_label_of_minus_one_is_none_and_only_labelled_samples_are_set_apart(tmp_path):
@@ -164,8 +165,8 @@ def test_a_label_of_minus_one_is_none_and_only_labelled_samples_are_set_apart(tm
 
     dataset = open_dataset(DataSettings(source=archive(tmp_path, y=y)))
 
-    assert min(dataset.test.labels) >= 0
-    assert min(dataset.val.labels) >= 0
+    assert min(labels_of(dataset.test)) >= 0
+    assert min(labels_of(dataset.val)) >= 0
     assert dataset.describe()["sizes"]["unlabelled"] == 60
 
 
@@ -189,7 +190,7 @@ def test_those_who_need_labels_get_the_samples_that_have_one(tmp_path):
     few = labelled(dataset.train, what_for="this", where="here")
 
     assert len(few) == len(dataset.train) - 60
-    assert min(few.labels) >= 0
+    assert min(labels_of(few)) >= 0
 
 
 def test_a_control_gets_as_many_steps_as_the_student_and_a_teacher_does_not(tmp_path):

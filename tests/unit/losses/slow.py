@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
 from compressor.tasks.classification import Classification
+from compressor.tensors import Batch, Outputs
+from tests.named import named_batch
 
 Array = NDArray[np.float64]
 
@@ -25,12 +26,12 @@ def leaf(array: Array) -> Tensor:
 
 
 def outputs(features: dict[str, Tensor], rows: int) -> Outputs:
-    return Outputs(torch.zeros(rows, 3), features)
+    return Outputs.of(torch.zeros(rows, 3), features)
 
 
 def batch(rows: int, *, ids: Sequence[int] | None = None, labels: Sequence[int] | None = None) -> Batch:
     numbers = torch.arange(rows) if ids is None else torch.tensor(ids)
-    return Batch(torch.zeros(rows, 1), torch.tensor(labels or [0] * rows), numbers, -1, Classification())
+    return named_batch(torch.zeros(rows, 1), torch.tensor(labels or [0] * rows), numbers, -1, Classification())
 
 
 def assert_gradient(found: Tensor, by_hand: Callable[[Array], float], at: Array, *, seed: int = 99) -> None:

@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor import processes
-from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses._contract import Context
 from compressor.losses._discriminator import Discriminator
 from compressor.losses.adversarial import Adversarial
 from compressor.losses.adversarial_features import AdversarialFeatures
 from compressor.tasks.classification import Classification
+from compressor.tensors import Outputs
+from tests.named import named_batch
 from tests.unit.losses.slow import Array, assert_gradient, batch, leaf, outputs, random
 
 B, K = 6, 3
@@ -155,7 +156,7 @@ def test_the_loss_on_answers_is_three_parts() -> None:
     expected = 0.5 * fresh.discriminator(student, teacher) + 2 * (student - teacher).abs().mean()
     expected = expected + 3 * F.cross_entropy(student, torch.zeros(B, dtype=torch.int64))
 
-    found = loss(Outputs(student), Outputs(teacher), batch(B))
+    found = loss(Outputs.of(student), Outputs.of(teacher), batch(B))
 
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -180,7 +181,7 @@ def test_answers_come_to_look_like_the_teachers_and_the_game_stays_calm() -> Non
     optimizer = torch.optim.Adam([student], lr=0.03)
     for _ in range(400):
         optimizer.zero_grad()
-        loss(Outputs(student), Outputs(teacher[torch.randperm(64)]), batch(64)).backward()
+        loss(Outputs.of(student), Outputs.of(teacher[torch.randperm(64)]), batch(64)).backward()
         optimizer.step()
 
     assert torch.allclose(student.detach().mean(0), teacher.mean(0), atol=0.35)
@@ -209,7 +210,7 @@ def test_samples_without_labels_are_taken_where_labels_weigh_nothing() -> None:
     loss = ready(Adversarial(hard=0.0))
     unlabelled = replace(batch(B), labels=torch.full((B,), -1))
 
-    found: Tensor = loss(Outputs(leaf(STUDENT)), Outputs(torch.from_numpy(TEACHER).float()), unlabelled)
+    found: Tensor = loss(Outputs.of(leaf(STUDENT)), Outputs.of(torch.from_numpy(TEACHER).float()), unlabelled)
 
     assert torch.isfinite(found)
 
@@ -223,10 +224,10 @@ def test_options_out_of_range_are_refused(loss: type[nn.Module], option: dict[st
 
 def test_several_processes_cannot_keep_step_over_a_part_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "world_size", lambda: 2)
-    batch = Batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Classification())
+    batch = named_batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Classification())
     loss = Adversarial()
     loss.prepare(Context(torch.zeros(4, dtype=torch.int64), 3))
-    some = Outputs(torch.zeros(2, 3))
+    some = Outputs.of(torch.zeros(2, 3))
 
     with pytest.raises(InputError, match="the teacher has no answer for some samples"):
         loss(some, some, batch.rows(slice(0, 2)))

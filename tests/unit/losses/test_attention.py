@@ -11,13 +11,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from compressor.batch import Outputs
 from compressor.errors import InputError, ModelError
 from compressor.losses._attention import AttentionLoss, block_of, products, split
 from compressor.losses._contract import Context
 from compressor.losses.attention_maps import AttentionMaps
 from compressor.losses.minilm import MiniLM
 from compressor.models.taps import attention_heads, feature_shapes, tapped
+from compressor.tensors import Outputs
 from tests.unit.losses.slow import Array, assert_gradient, batch, leaf, outputs, random
 
 B, L = 2, 3
@@ -292,7 +292,7 @@ def test_torchvisions_transformer_learns_from_timms(loss: AttentionLoss) -> None
         teacher(inputs)
     with tapped(student, [path for path, _ in loss.reads]) as mine:
         logits = student(inputs)
-    loss(Outputs(logits, dict(mine)), Outputs(logits, dict(theirs)), batch(4)).backward()
+    loss(Outputs.of(logits, dict(mine)), Outputs.of(logits, dict(theirs)), batch(4)).backward()
 
     last = "encoder.layers.encoder_layer_1.self_attention"
     assert loss.pairs[-1] == (f"{last}.qkv", "blocks.3.attn.qkv")
@@ -320,7 +320,7 @@ def test_a_small_transformer_learns_to_attend_like_a_larger_one(loss: AttentionL
     for _ in range(20):
         with tapped(student, [path for path, _ in loss.reads]) as mine:
             logits = student(inputs)
-        found = loss(Outputs(logits, dict(mine)), Outputs(logits, dict(theirs)), batch(4))
+        found = loss(Outputs.of(logits, dict(mine)), Outputs.of(logits, dict(theirs)), batch(4))
         optimizer.zero_grad()
         found.backward()
         optimizer.step()

@@ -8,10 +8,10 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from compressor.batch import Outputs
 from compressor.errors import InputError
 from compressor.losses import emd
 from compressor.losses.emd import EMD
+from compressor.tensors import Outputs
 from tests.unit.losses.slow import Array, assert_gradient, batch, leaf, outputs, random
 
 B = 3
@@ -134,7 +134,7 @@ def test_a_network_can_teach_its_own_shallow_layers() -> None:
     shapes = {"shallow": (2, 4, 8, 8), "deep": (2, 6, 4, 4)}
     loss.settle(shapes, shapes)
     shallow, deep = torch.randn(B, 4, 8, 8, requires_grad=True), torch.randn(B, 6, 4, 4, requires_grad=True)
-    own = Outputs(torch.zeros(B, 3), {"shallow": shallow, "deep": deep})
+    own = Outputs.of(torch.zeros(B, 3), {"shallow": shallow, "deep": deep})
 
     loss(own, own, batch(B)).backward()
 

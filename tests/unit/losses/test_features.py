@@ -9,7 +9,6 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from compressor.batch import Batch, Outputs
 from compressor.errors import ModelError
 from compressor.losses._features import FeatureLoss, matching_stages, stage_ends
 from compressor.losses.attention_transfer import AttentionTransfer
@@ -19,6 +18,8 @@ from compressor.losses.rkd import RKD
 from compressor.losses.similarity_preserving import SimilarityPreserving
 from compressor.models.taps import feature_shapes
 from compressor.tasks.classification import Classification
+from compressor.tensors import Outputs
+from tests.named import named_batch
 
 B = 5
 
@@ -213,8 +214,8 @@ def test_attention_of_several_stages_adds_up() -> None:
     one, other = AttentionTransfer(pairs=[["a", "b"]]), AttentionTransfer(pairs=[["c", "d"]])
     both = AttentionTransfer(pairs=[["a", "b"], ["c", "d"]])
     shapes = {path: tuple(each.shape) for path, each in features.items()}
-    answer = Outputs(torch.zeros(B, 2), features)
-    batch = Batch(torch.zeros(B, 1), torch.zeros(B, dtype=torch.int64), torch.arange(B), -1, Classification())
+    answer = Outputs.of(torch.zeros(B, 2), features)
+    batch = named_batch(torch.zeros(B, 1), torch.zeros(B, dtype=torch.int64), torch.arange(B), -1, Classification())
     for loss in (one, other, both):
         loss.settle(shapes, shapes)
 

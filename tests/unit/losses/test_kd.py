@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
 from compressor.errors import InputError
 from compressor.losses.kd import KD
 from compressor.tasks.classification import Classification
+from compressor.tensors import Batch, Outputs
+from tests.named import named_batch
 
 B, K = 7, 5
 LABELS = torch.arange(B) % K
@@ -21,11 +22,11 @@ def logits(seed: int, *, scale: float = 3.0, dtype: torch.dtype = torch.float32)
 
 
 def batch() -> Batch:
-    return Batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, Classification())
+    return named_batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, Classification())
 
 
 def loss(student: Tensor, teacher: Tensor, **options: float) -> Tensor:
-    return KD(**options)(Outputs(student), Outputs(teacher), batch())  # type: ignore[arg-type]
+    return KD(**options)(Outputs.of(student), Outputs.of(teacher), batch())  # type: ignore[arg-type]
 
 
 def by_hand(student: Tensor, teacher: Tensor, temperature: float) -> float:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from compressor.batch import Batch, Mixed, Outputs
 from compressor.errors import InputError
 from compressor.losses.dist import DIST
 from compressor.losses.dkd import DKD
@@ -19,6 +18,8 @@ from compressor.losses.nkd import NKD
 from compressor.losses.wttm import WTTM
 from compressor.tasks.classification import Classification
 from compressor.tasks.multilabel import Multilabel
+from compressor.tensors import Batch, Outputs
+from tests.named import mixed_with, named_batch
 
 B, K = 6, 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -32,11 +33,11 @@ STUDENT, TEACHER = logits(0), logits(1)
 
 
 def batch() -> Batch:
-    return Batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, Classification())
+    return named_batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, Classification())
 
 
 def value(loss: object, student: Tensor = STUDENT, teacher: Tensor = TEACHER) -> float:
-    return float(loss(Outputs(student.float()), Outputs(teacher.float()), batch()))  # type: ignore[operator]
+    return float(loss(Outputs.of(student.float()), Outputs.of(teacher.float()), batch()))  # type: ignore[operator]
 
 
 def softmax(row: list[float], temperature: float = 1.0) -> list[float]:
@@ -57,7 +58,7 @@ def cross_entropy() -> float:
 
 def gradient(loss: object, student: Tensor, teacher: Tensor) -> Tensor:
     leaf = student.float().clone().requires_grad_()
-    loss(Outputs(leaf), Outputs(teacher.float()), batch()).backward()  # type: ignore[operator]
+    loss(Outputs.of(leaf), Outputs.of(teacher.float()), batch()).backward()  # type: ignore[operator]
     assert leaf.grad is not None
     return leaf.grad
 
@@ -106,8 +107,8 @@ def test_kd_is_dkd_with_the_others_weighted_by_the_teachers_doubt() -> None:
     temperature = 2.0
     for row in range(B):
         one = slice(row, row + 1)
-        single = Batch(torch.zeros(1, 1), LABELS[one], torch.arange(1), -1, Classification())
-        student, teacher = Outputs(STUDENT[one].float()), Outputs(TEACHER[one].float())
+        single = named_batch(torch.zeros(1, 1), LABELS[one], torch.arange(1), -1, Classification())
+        student, teacher = Outputs.of(STUDENT[one].float()), Outputs.of(TEACHER[one].float())
         doubt = 1 - float((TEACHER[one] / temperature).softmax(1)[0, LABELS[row]])
 
         both = DKD(temperature=temperature, alpha=1.0, beta=doubt, hard=0.0)(student, teacher, single)
@@ -190,7 +191,7 @@ def test_standardised_losses_do_not_see_the_range_of_the_logits(loss: object) ->
 def test_a_row_without_a_label_has_the_class_that_the_teacher_decides_for(loss: object) -> None:
     some = torch.tensor([0, -1, 2, -7, 4, 0])
     decided = torch.where(some < 0, TEACHER.argmax(dim=1), some)
-    outputs = Outputs(STUDENT.float()), Outputs(TEACHER.float())
+    outputs = Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float())
 
     found, expected = (loss(*outputs, replace(batch(), labels=labels)) for labels in (some, decided))  # type: ignore[operator]
 
@@ -202,8 +203,8 @@ def test_a_row_without_a_label_has_the_class_that_the_teacher_decides_for(loss: 
 def test_a_mixed_row_without_a_label_is_the_partners_where_that_has_the_larger_share(loss: object) -> None:
     partner = (LABELS + 1) % K
     unlabelled = torch.full((B,), -1)
-    outputs = Outputs(STUDENT.float()), Outputs(TEACHER.float())
-    mixed = Mixed(partner, torch.full((B,), 0.2))
+    outputs = Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float())
+    mixed = mixed_with(partner, torch.full((B,), 0.2))
 
     found = loss(*outputs, replace(batch(), labels=unlabelled, mixed=mixed))  # type: ignore[operator]
 
@@ -228,21 +229,22 @@ def divergence_of_sigmoids(temperature: float) -> float:
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_where_each_output_is_a_yes_or_no_kd_is_the_divergence_of_sigmoids(temperature: float) -> None:
     """softmax([0, z] / T) is [1 − sigmoid(z / T), sigmoid(z / T)]."""
-    many = Batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, YesOrNo())
+    many = named_batch(torch.zeros(B, 1), LABELS, torch.arange(B), -1, YesOrNo())
 
-    found = KD(temperature=temperature, alpha=1.0)(Outputs(STUDENT.float()), Outputs(TEACHER.float()), many)
+    found = KD(temperature=temperature, alpha=1.0)(Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float()), many)
 
     assert float(found) == pytest.approx(divergence_of_sigmoids(temperature), rel=1e-4)
 
 
 def test_where_each_output_is_a_yes_or_no_dkd_has_no_others_and_reads_a_label_for_each() -> None:
     labels = torch.arange(B * K).reshape(B, K) % 2
-    mixed = Mixed(1 - labels, torch.linspace(0, 1, B))
+    mixed = mixed_with(1 - labels, torch.linspace(0, 1, B))
     loss = DKD(temperature=4.0, alpha=1.0, beta=8.0, hard=0.0)
-    many = Batch(torch.zeros(B, 1), labels, torch.arange(B), -1, YesOrNo())
+    many = named_batch(torch.zeros(B, 1), labels, torch.arange(B), -1, YesOrNo())
 
     plain, swapped = (
-        loss(Outputs(STUDENT.float()), Outputs(TEACHER.float()), each) for each in (many, replace(many, mixed=mixed))
+        loss(Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float()), each)
+        for each in (many, replace(many, mixed=mixed))
     )
 
     assert float(plain) == pytest.approx(divergence_of_sigmoids(4.0), rel=1e-4)
@@ -266,14 +268,14 @@ def test_a_weight_must_not_be_negative(loss: type) -> None:
 @pytest.mark.parametrize("classes", [1, 2])
 def test_logits_of_fewer_than_three_classes_are_not_standardised(loss, classes):
     """Two of them are ±0.707 whatever they were, and one has no deviation."""
-    few = [Outputs(each[:, :classes].float()) for each in (STUDENT, TEACHER)]
+    few = [Outputs.of(each[:, :classes].float()) for each in (STUDENT, TEACHER)]
     with pytest.raises(InputError, match=rf"standardised logits of {classes} classes .* leave out standardise"):
         loss(standardise=True)(*few, replace(batch(), labels=torch.zeros_like(LABELS)))
 
 
 def test_dist_leaves_out_what_two_classes_always_agree_on() -> None:
-    student, teacher = Outputs(torch.randn(6, 2)), Outputs(torch.randn(6, 2))
-    batch = Batch(torch.zeros(6, 1), torch.zeros(6, dtype=torch.int64), torch.arange(6), -1, Classification())
+    student, teacher = Outputs.of(torch.randn(6, 2)), Outputs.of(torch.randn(6, 2))
+    batch = named_batch(torch.zeros(6, 1), torch.zeros(6, dtype=torch.int64), torch.arange(6), -1, Classification())
 
     with_it, without = (DIST(beta=beta, hard=0.0)(student, teacher, batch) for beta in (2.0, 0.0))
 
@@ -283,21 +285,21 @@ def test_dist_leaves_out_what_two_classes_always_agree_on() -> None:
 def test_dist_compares_each_class_of_a_set_across_the_batch() -> None:
     teacher = torch.tensor([[2.0, -1.0], [-1.0, 2.0], [0.5, 1.0], [-2.0, -0.5]])
     student = teacher * 0.5 + torch.tensor([3.0, -3.0])  # the same order in each class, another level
-    batch = Batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Multilabel())
-    swapped = Outputs(student.flip(1))
+    batch = named_batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Multilabel())
+    swapped = Outputs.of(student.flip(1))
     loss = DIST(hard=0.0)
 
-    assert loss(Outputs(student), Outputs(teacher), batch) < 0.5 * loss(swapped, Outputs(teacher), batch)
+    assert loss(Outputs.of(student), Outputs.of(teacher), batch) < 0.5 * loss(swapped, Outputs.of(teacher), batch)
 
 
 def test_dist_pulls_gently_on_a_student_whose_answers_are_all_alike() -> None:
     generator = torch.Generator().manual_seed(0)
-    teacher = Outputs(torch.randn(16, 10, generator=generator))
-    batch = Batch(torch.zeros(16, 1), torch.zeros(16, dtype=torch.int64), torch.arange(16), -1, Classification())
+    teacher = Outputs.of(torch.randn(16, 10, generator=generator))
+    batch = named_batch(torch.zeros(16, 1), torch.zeros(16, dtype=torch.int64), torch.arange(16), -1, Classification())
 
     def pull(logits: Tensor) -> float:
         logits.requires_grad_()
-        DIST(hard=0.0)(Outputs(logits), teacher, batch).backward()
+        DIST(hard=0.0)(Outputs.of(logits), teacher, batch).backward()
         assert logits.grad is not None
         return float(logits.grad.norm())
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from compressor.batch import Batch, Outputs
 from compressor.losses._contract import Context
 from compressor.losses.adversarial import Adversarial
 from compressor.losses.crd import CRD
@@ -19,6 +18,8 @@ from compressor.losses.pkt import PKT
 from compressor.losses.rkd import RKD
 from compressor.losses.similarity_preserving import SimilarityPreserving
 from compressor.tasks.classification import Classification
+from compressor.tensors import Outputs
+from tests.named import named_batch
 
 WORLD, B, K, M = 2, 8, 3, 20
 STUDENT, TEACHER = (torch.randn(2, B, K, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
@@ -34,9 +35,9 @@ def steps(share: slice) -> dict[str, Tensor]:
     for step in range(2):
         student, teacher = STUDENT[step][share], TEACHER[step][share]
         ids = (torch.arange(B) * 2 + step)[share]
-        batch = Batch(torch.zeros(len(ids), 1), ids % K, ids, -1, Classification())
+        batch = named_batch(torch.zeros(len(ids), 1), ids % K, ids, -1, Classification())
         for loss in (adversarial, crd):
-            loss(Outputs(student, {"f": student}), Outputs(teacher, {"f": teacher}), batch)
+            loss(Outputs.of(student, {"f": student}), Outputs.of(teacher, {"f": teacher}), batch)
     return {**adversarial.state_dict(), **crd.state_dict()}
 
 
@@ -50,8 +51,8 @@ def gradients(share: slice) -> dict[str, Tensor]:
         if not isinstance(loss, DIST):
             loss.settle({"f": (2, K)}, {"f": (2, K)})
         ids = torch.arange(B)[share]
-        batch = Batch(torch.zeros(len(ids), 1), ids % K, ids, -1, Classification())
-        loss(Outputs(student, {"f": student}), Outputs(teacher, {"f": teacher}), batch).backward()
+        batch = named_batch(torch.zeros(len(ids), 1), ids % K, ids, -1, Classification())
+        loss(Outputs.of(student, {"f": student}), Outputs.of(teacher, {"f": teacher}), batch).backward()
         assert student.grad is not None
         found[f"gradient of {name}"] = student.grad
     return found

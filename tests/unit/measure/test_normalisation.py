@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from compressor.data.samples import ArraySamples
 from compressor.errors import ModelError
 from compressor.measure.normalisation import most_accurate
 from compressor.models.normalisation import Normalisation
+from tests.named import class_samples
 
 
 def accuracy(answers_N: NDArray[np.int64], labels_N: NDArray[np.int64]) -> tuple[float, float]:
@@ -18,7 +18,7 @@ def accuracy(answers_N: NDArray[np.int64], labels_N: NDArray[np.int64]) -> tuple
 
 def chosen(answers_N: NDArray[np.int64], labels_N: NDArray[np.int64]) -> str:
     """What is chosen for a model that gives these answers to inputs as they are, and class 0 to any others."""
-    samples = ArraySamples(np.zeros((len(labels_N), 2), np.float32), labels_N)
+    samples = class_samples(np.zeros((len(labels_N), 2), np.float32), labels_N)
 
     def answers(tried: Normalisation) -> NDArray[np.int64]:
         return answers_N if tried.name == "none" else np.zeros_like(answers_N)

@@ -9,11 +9,12 @@ from sklearn.metrics import average_precision_score, f1_score
 from torch.nn import functional as F
 
 from compressor import label_sets
-from compressor.batch import Batch, Mixed, Outputs
 from compressor.errors import DataError, InputError, ModelError
 from compressor.losses.dkd import DKD
 from compressor.losses.kd import KD
 from compressor.tasks.multilabel import Multilabel
+from compressor.tensors import Batch, Mixed, Outputs
+from tests.named import mixed_with, named_batch
 
 N, K = 40, 5
 GENERATOR = np.random.default_rng(3)
@@ -27,7 +28,7 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def batch_of(labels: torch.Tensor, mixed: Mixed | None = None) -> Batch:
-    return Batch(torch.zeros(len(labels), 1), labels, torch.arange(len(labels)), -1, Multilabel(), mixed)
+    return named_batch(torch.zeros(len(labels), 1), labels, torch.arange(len(labels)), -1, Multilabel(), mixed)
 
 
 def test_a_set_of_classes_is_a_number_and_comes_back() -> None:
@@ -60,7 +61,7 @@ def test_mixing_two_samples_mixes_their_classes() -> None:
     share = torch.full((N,), 0.25, dtype=torch.float64)
     both = torch.from_numpy(0.25 * THERE + 0.75 * THERE[::-1]).double()
 
-    mixed = batch_of(labels, Mixed(labels.flip(0), share)).hard_loss(logits)
+    mixed = batch_of(labels, mixed_with(labels.flip(0), share)).hard_loss(logits)
 
     assert torch.allclose(mixed, F.binary_cross_entropy_with_logits(logits, both))
 
@@ -79,7 +80,7 @@ def test_kd_compares_sigmoids_at_the_temperature() -> None:
     p, q = torch.sigmoid(teacher / temperature), torch.sigmoid(logits / temperature)
     expected = temperature**2 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
 
-    found = KD(temperature=temperature, alpha=1.0)(Outputs(logits), Outputs(teacher), batch_of(labels))
+    found = KD(temperature=temperature, alpha=1.0)(Outputs.of(logits), Outputs.of(teacher), batch_of(labels))
 
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     found.backward()
@@ -90,7 +91,7 @@ def test_kd_compares_sigmoids_at_the_temperature() -> None:
 def test_a_loss_that_needs_the_one_right_class_says_so() -> None:
     logits, labels = tensors()
     with pytest.raises(InputError, match="one right class"):
-        DKD()(Outputs(logits), Outputs(logits.detach()), batch_of(labels))
+        DKD()(Outputs.of(logits), Outputs.of(logits.detach()), batch_of(labels))
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
-from compressor.batch import Batch, Mixed
 from compressor.errors import DataError, InputError, ModelError
 from compressor.tasks._contract import NumberTask
 from compressor.tasks.regression import Regression
+from tests.named import mixed_with, named_batch
 
 TARGETS = np.array([[0.0, 10.0], [1.0, 30.0], [4.0, 20.0], [3.0, 0.0]], np.float32)
 SPREADS = TARGETS.std(axis=0)
@@ -116,8 +116,8 @@ def test_mixed_samples_are_drawn_to_the_mixed_target() -> None:
     outputs = torch.tensor(OUTPUTS, requires_grad=True)
     share_B = torch.tensor([0.3, 0.8, 0.5])
     labels, partners = torch.from_numpy(LABELS), torch.tensor([1, 2, 0])
-    mixed = Mixed(partners, share_B, partners)
-    Batch(torch.zeros(3, 1), labels, labels, -1, task, mixed).hard_loss(outputs).backward()
+    mixed = mixed_with(partners, share_B, partners)
+    named_batch(torch.zeros(3, 1), labels, labels, -1, task, mixed).hard_loss(outputs).backward()
 
     both = (
         share_B[:, None] * torch.from_numpy(TARGETS)[labels]
@@ -132,7 +132,7 @@ def test_samples_without_a_target_teach_nothing_and_break_nothing() -> None:
     task = Regression().for_targets(TARGETS, SPREADS)
     outputs = torch.tensor(OUTPUTS, requires_grad=True)
     labels = torch.tensor([2, -1, 3])
-    Batch(torch.zeros(3, 1), labels, torch.arange(3), -1, task).hard_loss(outputs).backward()
+    named_batch(torch.zeros(3, 1), labels, torch.arange(3), -1, task).hard_loss(outputs).backward()
 
     assert outputs.grad is not None
     assert outputs.grad[1].abs().sum() == 0

@@ -16,11 +16,12 @@ import torch
 from torch import nn
 
 from compressor import registry
-from compressor.batch import Batch
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher, bytes_per_view, choose_form
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
+from compressor.tensors import Batch
+from tests.named import named_batch
 
 NUM_SAMPLES = 40
 EVERY_FORM = [
@@ -57,7 +58,7 @@ def batch_of(ids: list[int], *, view: int = 0) -> Batch:
     """The very pictures that these samples show in this view."""
     pictures = [torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(1000 * view + each)) for each in ids]
     zeros = torch.zeros(len(ids), dtype=torch.int64)
-    return Batch(torch.stack(pictures), zeros, torch.tensor(ids), view, Classification())
+    return named_batch(torch.stack(pictures), zeros, torch.tensor(ids), view, Classification())
 
 
 def logits_for(ids: np.ndarray, *, num_classes: int, seed: int = 0) -> np.ndarray:

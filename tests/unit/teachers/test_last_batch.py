@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor import processes
-from compressor.batch import Batch, Outputs
 from compressor.losses.kd import KD
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Showing
 from compressor.teachers.last_batch import LastBatch
+from compressor.tensors import Batch, Outputs
+from tests.named import labels_of, named_batch
 
 B, K, T = 4, 5, 3.0
 
@@ -22,14 +23,14 @@ B, K, T = 4, 5, 3.0
 def batch(seed: int) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(K, (B,), generator=generator)
-    return Batch(torch.randn(B, 2, generator=generator), labels, torch.arange(B) + B * seed, -1, Classification())
+    return named_batch(torch.randn(B, 2, generator=generator), labels, torch.arange(B) + B * seed, -1, Classification())
 
 
 def teacher_after(first: Batch, said: Tensor) -> LastBatch:
     teacher = LastBatch()
     teacher.meet(Network(nn.Linear(2, K), Normalisation("none", (), ())), torch.zeros(2, 2))
     teacher.shown(Showing(first, lambda view: first))
-    teacher.lessons(first, Outputs(said))
+    teacher.lessons(first, Outputs.of(said))
     teacher.after_step(step=0)
     return teacher
 
@@ -51,10 +52,10 @@ def test_labels_of_all_count_alike_beside_the_divergence_of_the_old() -> None:
             if lesson.teacher is None
             else weight * KD(**usual)(lesson.student, lesson.teacher, lesson.batch)
         )
-        for lesson in teacher.lessons(both, Outputs(answers))
+        for lesson in teacher.lessons(both, Outputs.of(answers))
     )
 
-    labels = torch.cat([first.labels, second.labels])
+    labels = torch.cat([labels_of(first), labels_of(second)])
     old = F.kl_div((answers[:B] / T).log_softmax(1), (said / T).softmax(1), reduction="batchmean")
     assert float(total) == pytest.approx(float(F.cross_entropy(answers, labels) + T**2 * old), rel=1e-6)
 

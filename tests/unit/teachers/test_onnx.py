@@ -11,13 +11,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from compressor.batch import Batch
 from compressor.data.samples import ArraySamples
 from compressor.errors import InputError, ModelError
 from compressor.models.normalisation import named
 from compressor.models.onnx_copy import write_copy
 from compressor.tasks.classification import Classification
 from compressor.teachers.onnx import SMALLEST, OnnxFile
+from compressor.tensors import Batch
+from tests.named import class_samples, inputs_of, labels_of, named_batch
 
 CLASSES = ("dark", "bright")
 NONE = named("none", channels=1, statistics=((0.0,), (1.0,)))
@@ -28,7 +29,7 @@ def samples(*, labelled: bool = True) -> ArraySamples:
     """Pictures of 2×2 pixels, dark or bright."""
     labels = np.arange(80) % 2
     pixels = np.random.default_rng(0).integers(0, 60, (80, 1, 2, 2)) + 150 * labels[:, None, None, None]
-    return ArraySamples(pixels.astype(np.uint8), labels if labelled else np.full(80, -1))
+    return class_samples(pixels.astype(np.uint8), labels if labelled else np.full(80, -1))
 
 
 def write(file: Path, *, at: float = 0.5, softmax: bool = False, uint8: bool = False, outputs: int = 2) -> Path:
@@ -66,8 +67,8 @@ def write(file: Path, *, at: float = 0.5, softmax: bool = False, uint8: bool = F
 
 def batch_of(data: ArraySamples, count: int = 8) -> Batch:
     ids = np.arange(count)
-    inputs = torch.from_numpy(data.fetch(ids)).float() / 255
-    return Batch(inputs, torch.from_numpy(data.labels[ids]), torch.from_numpy(ids), 0, Classification())
+    inputs = torch.from_numpy(inputs_of(data, ids)).float() / 255
+    return named_batch(inputs, torch.from_numpy(labels_of(data)[ids]), torch.from_numpy(ids), 0, Classification())
 
 
 def choices(teacher: OnnxFile) -> dict[str, str]:
@@ -149,7 +150,7 @@ def test_other_classes_are_refused(tmp_path):
 
 
 def test_data_of_another_shape_is_refused_with_the_shape(tmp_path):
-    others = ArraySamples(np.zeros((4, 1, 3, 3), np.uint8), np.zeros(4, np.int64))
+    others = class_samples(np.zeros((4, 1, 3, 3), np.uint8), np.zeros(4, np.int64))
 
     with pytest.raises(ModelError, match=r"does not take samples of the shape \[1, 3, 3\]"):
         OnnxFile(write(tmp_path / "net.onnx"), CLASSES, others, normalise="none")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from compressor.batch import Batch, Mixed, Outputs
 from compressor.data.keys import content_keys
 from compressor.data.samples import ArraySamples, SubsetSamples
 from compressor.errors import DataError
 from compressor.tasks.classification import Classification
 from compressor.teachers.outputs import StoredOutputs
+from compressor.tensors import Batch, Mixed, Outputs
+from tests.named import class_samples, inputs_of, labels_of, mixed_with, named_batch
 
 CLASSES = ("cat", "dog", "owl")
 N = 12
@@ -23,7 +24,7 @@ LOGITS = np.random.default_rng(0).normal(0, 3, (N, 3)).astype(np.float32)
 
 def samples(*, labels: Any = None) -> ArraySamples:
     pixels = np.random.default_rng(1).integers(0, 256, (N, 1, 2, 2), dtype=np.uint8)
-    return ArraySamples(pixels, np.arange(N) % 3 if labels is None else labels)
+    return class_samples(pixels, np.arange(N) % 3 if labels is None else labels)
 
 
 def file_of(folder: Path, **arrays: Any) -> Path:
@@ -34,13 +35,13 @@ def file_of(folder: Path, **arrays: Any) -> Path:
 
 def batch_of(data: Any, ids: list[int], *, mixed: Mixed | None = None) -> Batch:
     positions = np.array(ids)
-    inputs = torch.from_numpy(data.fetch(positions)).float() / 255
-    labels = torch.from_numpy(data.labels[positions])
-    return Batch(inputs, labels, torch.tensor(ids), 0, Classification(), mixed)
+    inputs = torch.from_numpy(inputs_of(data, positions)).float() / 255
+    labels = torch.from_numpy(labels_of(data)[positions])
+    return named_batch(inputs, labels, torch.tensor(ids), 0, Classification(), mixed)
 
 
 def student_of(count: int) -> Outputs:
-    return Outputs(torch.zeros(count, 3, requires_grad=True))
+    return Outputs.of(torch.zeros(count, 3, requires_grad=True))
 
 
 def test_rows_are_found_by_content_in_another_split_and_order(tmp_path):
@@ -107,7 +108,7 @@ def test_a_sample_with_neither_row_nor_label_is_refused(tmp_path):
 def test_where_samples_are_mixed_so_are_their_predictions(tmp_path):
     data = samples()
     teacher = StoredOutputs(file_of(tmp_path, logits=LOGITS), data, CLASSES)
-    mixed = Mixed(torch.tensor([0, 1]), torch.tensor([0.25, 1.0]), torch.tensor([7, 8]))
+    mixed = mixed_with(torch.tensor([0, 1]), torch.tensor([0.25, 1.0]), torch.tensor([7, 8]))
 
     found = teacher.answer(batch_of(data, [3, 4], mixed=mixed)).logits.softmax(1)
 

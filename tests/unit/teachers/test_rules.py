@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from compressor import registry
-from compressor.batch import Batch, Outputs
 from compressor.data.samples import ArraySamples
 from compressor.errors import InputError, ModelError
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.tasks.classification import Classification
+from compressor.tensors import Batch, Outputs
+from tests.named import class_samples, named_batch
 
 B, K = 5, 4
 
@@ -37,7 +38,7 @@ def logits(*shape: int, seed: int) -> Tensor:
 
 def batch(labels: Tensor | None = None) -> Batch:
     wanted = torch.arange(B) % K if labels is None else labels
-    return Batch(torch.zeros(B, 1, 2, 2), wanted, torch.arange(B), 0, Classification())
+    return named_batch(torch.zeros(B, 1, 2, 2), wanted, torch.arange(B), 0, Classification())
 
 
 def teacher(name: str, *given: object, **options: object):  # type: ignore[no-untyped-def]
@@ -145,7 +146,7 @@ def test_peers_learn_from_one_another_each_as_much_as_from_all_others_together()
     peers = [Network(Says(logits(B, K, seed=seed)), Normalisation("none", (), ())) for seed in (7, 8)]
     made, own = teacher("peers", peers), logits(B, K, seed=9).requires_grad_()
 
-    lessons = made.lessons(batch(), Outputs(own))
+    lessons = made.lessons(batch(), Outputs.of(own))
 
     of_student = [lesson for lesson in lessons if lesson.name == ""]
     assert [lesson.weight for lesson in of_student] == [0.5, 0.5]
@@ -158,7 +159,6 @@ def test_peers_learn_from_one_another_each_as_much_as_from_all_others_together()
 
 def test_the_partner_of_a_sample_has_its_class_and_is_another_in_each_epoch() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 2, -1])
-    made = teacher("same_class", ArraySamples(np.zeros((8, 2), np.float32), labels.clip(0)))
     made = teacher("same_class", _labelled(labels))
     everybody = np.arange(8)
 
@@ -172,9 +172,7 @@ def test_the_partner_of_a_sample_has_its_class_and_is_another_in_each_epoch() ->
 
 
 def _labelled(labels: np.ndarray) -> ArraySamples:  # type: ignore[type-arg]
-    samples = ArraySamples(np.zeros((len(labels), 2), np.float32), labels.clip(0))
-    samples.labels = labels.astype(np.int64)
-    return samples
+    return class_samples(np.zeros((len(labels), 2), np.float32), labels)
 
 
 def test_a_mean_teacher_is_the_average_that_equation_1_says() -> None:

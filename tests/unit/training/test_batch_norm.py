@@ -9,12 +9,13 @@ from torch import nn
 
 from compressor.data.samples import ArraySamples
 from compressor.training.batch_norm import re_estimate
+from tests.named import class_samples, inputs_of
 
 
 @pytest.fixture
 def samples() -> ArraySamples:
     pixels = np.random.default_rng(0).normal(3.0, 2.0, (512, 4)).astype(np.float32)
-    return ArraySamples(pixels, np.zeros(512, np.int64))
+    return class_samples(pixels, np.zeros(512, np.int64))
 
 
 def test_statistics_are_those_of_the_samples(samples):
@@ -22,7 +23,7 @@ def test_statistics_are_those_of_the_samples(samples):
 
     assert re_estimate(network, samples, number=512, seed=0) == 1
 
-    pixels = torch.from_numpy(samples.fetch(np.arange(512, dtype=np.int64)))
+    pixels = torch.from_numpy(inputs_of(samples, np.arange(512, dtype=np.int64)))
     assert torch.allclose(network[0].running_mean, pixels.mean(0), atol=1e-3)
     assert torch.allclose(network[0].running_var, pixels.var(0), rtol=0.05)
 

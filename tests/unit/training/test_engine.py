@@ -12,7 +12,9 @@ from torch import nn
 
 from compressor import registry
 from compressor.artifact import Decision
+from compressor.data.loader import tried
 from compressor.data.open import open_dataset
+from compressor.data.samples import class_groups
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import DivergenceError, InterruptedRunError, ModelError
@@ -32,6 +34,7 @@ from tests.small import write_project
 
 STAGED = """
 from torch import nn
+from tests.named import labels_of
 
 def build(num_classes: int) -> nn.Module:
     first = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
@@ -177,8 +180,8 @@ def test_a_teacher_that_learns_along_goes_on_where_it_was(job, dataset, project,
             seed=3,
         )
         parts = (engine.WeightedLoss("kd", 1.0, KD(temperature=2.0, alpha=0.5)),)
-        shape, labels = dataset.sample_shape, dataset.train.labels
-        taps, _ = settle(parts, student=student.network, teacher=made, sample_shape=shape, labels=labels, seed=3)
+        example, labels = tried(dataset.example(2)), class_groups(dataset.train)
+        taps, _ = settle(parts, student=student.network, teacher=made, example=example, labels=labels, seed=3)
         return dataclasses.replace(job(losses=parts, teacher=made), network=student.network, taps=taps)
 
     whole = engine.fit(taught())
@@ -249,7 +252,7 @@ def test_losses_with_parts_of_their_own_are_trained_along(job):
             self.scale = nn.Parameter(torch.ones(()))
 
         def forward(self, student, teacher, batch):
-            return (self.scale * batch.task.hard_loss(student.logits, batch.labels)).abs()
+            return (self.scale * batch.task.hard_loss(student.tensors, batch.targets)).abs()
 
     scaled = Scaled()
     engine.fit(job(losses=(engine.WeightedLoss("scaled", 1.0, scaled),), epochs=1))
@@ -267,8 +270,8 @@ def test_a_loss_that_learns_or_remembers_goes_on_exactly(job, name):
             engine.WeightedLoss(name, 0.5, registry.find("losses", name).load()()),
         )
         made = job(losses=parts, teacher=FrozenNetwork(teacher))
-        labels, shape = made.dataset.train.labels, made.dataset.sample_shape
-        settling = {"student": made.network, "teacher": made.teacher, "sample_shape": shape, "labels": labels}
+        labels, example = class_groups(made.dataset.train), tried(made.dataset.example(2))
+        settling = {"student": made.network, "teacher": made.teacher, "example": example, "labels": labels}
         taps, _ = settle(parts, **settling, seed=3)
         return dataclasses.replace(made, taps=taps)
 

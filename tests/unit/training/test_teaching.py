@@ -30,7 +30,7 @@ from tests.small import write_project
 OWN = """
 import torch
 
-from compressor.batch import Outputs
+from compressor.tensors import Outputs
 from compressor.teachers._contract import Teacher
 
 
@@ -42,7 +42,7 @@ class Scaled(Teacher):
 
     def answer(self, batch):
         '''Scaled logits.'''
-        return Outputs(self.scale * self.network(batch.inputs).detach())
+        return Outputs.of(self.scale * self.network(batch.inputs).detach())
 """
 PLAIN = nn.Conv2d(1, 4, 3)
 

@@ -7,6 +7,7 @@ import pytest
 
 from compressor.data.formats.cifar import cifar
 from compressor.errors import DataError, TrustError
+from tests.named import inputs_of, labels_of
 
 
 def _batch(number, labels="labels", seed=0):
@@ -45,8 +46,8 @@ def test_five_training_batches_and_one_of_test_are_read(tmp_path):
     assert (len(splits.train), len(splits.test)) == (10, 3)
     assert splits.classes == ("cat", "dog")
     expected = _batch(2, seed=4)[b"data"][1].reshape(3, 32, 32)
-    assert np.array_equal(splits.train.fetch(np.array([7]))[0], expected)
-    assert splits.train.labels.tolist() == [0, 1] * 5
+    assert np.array_equal(inputs_of(splits.train, np.array([7]))[0], expected)
+    assert labels_of(splits.train).tolist() == [0, 1] * 5
 
 
 def test_the_folder_above_is_accepted(tmp_path):
@@ -61,8 +62,8 @@ def test_batches_as_python_2_wrote_them_are_read(tmp_path):
 
     splits = cifar(folder)
 
-    assert splits.test.fetch(np.array([1]))[0, 0, 0].tolist() == list(range(32))
-    assert splits.test.labels.tolist() == [1, 1]
+    assert inputs_of(splits.test, np.array([1]))[0, 0, 0].tolist() == list(range(32))
+    assert labels_of(splits.test).tolist() == [1, 1]
 
 
 def test_cifar_100_is_read_with_its_fine_labels(tmp_path):

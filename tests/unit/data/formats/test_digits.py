@@ -3,11 +3,12 @@
 import numpy as np
 
 from compressor.data.formats.digits import digits
+from tests.named import inputs_of
 
 
 def test_digits_use_the_whole_range_of_a_byte():
     splits = digits()
-    pixels = splits.train.fetch(np.arange(len(splits.train)))
+    pixels = inputs_of(splits.train, np.arange(len(splits.train)))
 
     assert pixels.shape == (1797, 1, 8, 8)
     assert pixels.dtype == np.uint8

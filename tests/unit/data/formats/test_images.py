@@ -10,6 +10,7 @@ from compressor.data.formats import images as module
 from compressor.data.formats._image_files import FileSamples, decode
 from compressor.data.formats.images import images
 from compressor.errors import DataError
+from tests.named import inputs_of, labels_of
 
 
 def _paint(file, colour=(200, 0, 0), size=(12, 10), **options):
@@ -29,9 +30,9 @@ def test_class_folders_alone_are_all_training(flowers):
     splits = images(flowers)
 
     assert splits.classes == ("daisy", "rose")
-    assert splits.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert labels_of(splits.train).tolist() == [0, 0, 0, 1, 1, 1]
     assert splits.train.sample_shape == (3, 10, 10)
-    assert splits.train.fetch(np.array([5]))[0, :, 5, 5].tolist() == [200, 0, 0]
+    assert inputs_of(splits.train, np.array([5]))[0, :, 5, 5].tolist() == [200, 0, 0]
     assert splits.test is None
 
 
@@ -70,7 +71,7 @@ def test_every_usual_file_type_is_read(flowers, suffix):
     splits = images(flowers)
 
     assert len(splits.train) == 7
-    assert abs(int(splits.train.fetch(np.array([6]))[0, 0, 5, 5]) - 200) < 5
+    assert abs(int(inputs_of(splits.train, np.array([6]))[0, 0, 5, 5]) - 200) < 5
 
 
 def test_hidden_files_and_other_files_are_ignored(flowers):
@@ -92,8 +93,8 @@ def test_unreadable_images_are_left_out_by_name(flowers):
     splits = images(flowers)
 
     assert splits.unreadable == ("daisy/1.png", "rose/0.png")
-    assert splits.train.labels.tolist() == [0, 0, 1, 1]
-    assert splits.train.fetch(np.array([2]))[0, 0, 0, 0] == 200
+    assert labels_of(splits.train).tolist() == [0, 0, 1, 1]
+    assert inputs_of(splits.train, np.array([2]))[0, 0, 0, 0] == 200
 
 
 def test_a_set_that_is_streamed_gives_the_same_pixels(flowers, monkeypatch):
@@ -104,8 +105,8 @@ def test_a_set_that_is_streamed_gives_the_same_pixels(flowers, monkeypatch):
     streamed = images(flowers)
 
     everything = np.arange(5)
-    assert np.array_equal(streamed.train.fetch(everything), stored.train.fetch(everything))
-    assert streamed.train.labels.tolist() == stored.train.labels.tolist()
+    assert np.array_equal(inputs_of(streamed.train, everything), inputs_of(stored.train, everything))
+    assert labels_of(streamed.train).tolist() == labels_of(stored.train).tolist()
     assert streamed.unreadable == stored.unreadable == ("daisy/1.png",)
     assert [d.choice for d in stored.decisions] == ["10", "once"]
     assert [d.choice for d in streamed.decisions][:2] == ["10", "stream"]
@@ -119,7 +120,7 @@ def test_the_second_opening_reads_no_picture(flowers, monkeypatch):
 
     assert "were found decoded" in second.decisions[1].reason
     assert second.fingerprint == first.fingerprint
-    assert np.array_equal(second.train.fetch(np.arange(6)), first.train.fetch(np.arange(6)))
+    assert np.array_equal(inputs_of(second.train, np.arange(6)), inputs_of(first.train, np.arange(6)))
 
 
 def test_a_changed_file_is_decoded_again(flowers):
@@ -129,31 +130,31 @@ def test_a_changed_file_is_decoded_again(flowers):
     after = images(flowers)
 
     assert after.fingerprint != before.fingerprint
-    assert after.train.fetch(np.array([3]))[0, 0, 0, 0] == 77
+    assert inputs_of(after.train, np.array([3]))[0, 0, 0, 0] == 77
 
 
 def test_a_damaged_picture_in_the_store_is_decoded_again(flowers):
-    expected = images(flowers).train.fetch(np.arange(6))
+    expected = inputs_of(images(flowers).train, np.arange(6))
     (pixels,) = caches.root().glob("pixels/*/pixels.bin")
     damaged = bytearray(pixels.read_bytes())
     damaged[310] ^= 0xFF
     pixels.write_bytes(damaged)
 
-    assert np.array_equal(images(flowers).train.fetch(np.arange(6)), expected)
+    assert np.array_equal(inputs_of(images(flowers).train, np.arange(6)), expected)
     assert pixels.read_bytes() != bytes(damaged)
 
 
 @pytest.mark.parametrize("name", ["pixels.bin", "meta.npz"])
 @pytest.mark.parametrize("keep", [0, 40])
 def test_a_store_cut_short_is_made_again(flowers, name, keep):
-    expected = images(flowers).train.fetch(np.arange(6))
+    expected = inputs_of(images(flowers).train, np.arange(6))
     (part,) = caches.root().glob(f"pixels/*/{name}")
     part.write_bytes(part.read_bytes()[:keep])
 
     again = images(flowers)
 
     assert "have been decoded for this run" in again.decisions[1].reason
-    assert np.array_equal(again.train.fetch(np.arange(6)), expected)
+    assert np.array_equal(inputs_of(again.train, np.arange(6)), expected)
 
 
 def test_a_picture_damaged_in_the_store_whose_file_is_gone_is_named(flowers):
@@ -163,7 +164,7 @@ def test_a_picture_damaged_in_the_store_whose_file_is_gone_is_named(flowers):
     (flowers / "rose" / "0.png").unlink()
 
     with pytest.raises(DataError, match=r"rose/0\.png: could be read when it was decoded"):
-        opened.train.fetch(np.array([3]))
+        inputs_of(opened.train, np.array([3]))
 
 
 def test_without_room_for_a_store_the_set_is_streamed(flowers, monkeypatch):
@@ -178,7 +179,7 @@ def test_a_store_that_cannot_be_written_is_done_without(flowers, monkeypatch, tm
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "file"))
     opened = images(flowers)
     assert opened.decisions[1].choice == "stream"
-    assert opened.train.fetch(np.array([0])).shape == (1, 3, 10, 10)
+    assert inputs_of(opened.train, np.array([0])).shape == (1, 3, 10, 10)
 
 
 def test_a_way_to_decode_that_does_not_exist_is_told(flowers):
@@ -190,7 +191,7 @@ def test_a_file_that_vanishes_after_opening_is_named(tmp_path):
     samples = FileSamples(lambda _: tmp_path / "gone.png", np.array([0]), side=4)
 
     with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
-        samples.fetch(np.array([0]))
+        inputs_of(samples, np.array([0]))
 
 
 def test_the_size_is_the_median_short_side_unless_stated(flowers):
@@ -282,7 +283,7 @@ def test_deeper_folders_of_a_class_count_too(flowers):
     _paint(flowers / "rose" / "2024" / "x.png")
     _paint(flowers / "tulip" / "2023" / "x.png")
 
-    assert images(flowers).train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
+    assert labels_of(images(flowers).train).tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
 
 
 def test_class_sets_that_differ_between_splits_are_told(tmp_path):

@@ -9,12 +9,13 @@ from compressor.errors import DataError
 SOURCE = """
 import numpy as np
 from compressor.data.samples import ArraySamples, Splits
+from tests.named import class_samples, labels_of, labels_of
 
 def arrays():
     return {"x": np.zeros((4, 8, 8, 3), np.uint8), "y": [0, 1, 0, 1]}
 
 def splits():
-    samples = ArraySamples(np.zeros((2, 3), np.float32), np.array([0, 1]))
+    samples = class_samples(np.zeros((2, 3), np.float32), np.array([0, 1]))
     return Splits(("a", "b"), samples, None, None, "f00d")
 
 def number():
@@ -65,4 +66,4 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_the_arrays_are_the_ones_of_the_function(file):
-    assert np.array_equal(py(f"{file}:arrays").train.labels, [0, 1, 0, 1])
+    assert np.array_equal(labels_of(py(f"{file}:arrays").train), [0, 1, 0, 1])

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from compressor.batch import Batch, Mixed
 from compressor.data.loader import Loader
-from compressor.data.samples import ArraySamples
 from compressor.data.views import mixing
 from compressor.data.views.stream import Draw
 from compressor.data.views.views import Views
 from compressor.tasks.classification import Classification
+from tests.named import class_samples, mixed_with, named_batch
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
@@ -52,7 +51,7 @@ def test_with_both_on_half_of_the_views_have_each():
 
 def test_the_loader_brings_each_sample_its_partner():
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
-    samples, views = ArraySamples(images, np.arange(40) % 4), Views(pad=1, mixup=1.0)
+    samples, views = class_samples(images, np.arange(40) % 4), Views(pad=1, mixup=1.0)
 
     def partners(positions, epoch):
         return views.partners(positions, view=epoch, seed=3, num_samples=40)
@@ -76,7 +75,7 @@ def test_the_loss_of_a_mixed_batch_is_that_of_mixed_labels(smoothing):
     logits, labels, others = torch.randn(6, 4, generator=generator), torch.arange(6) % 4, torch.arange(6).flip(0) % 4
     share = torch.tensor([0.0, 0.1, 0.5, 0.7, 0.9, 1.0])
     task = Classification(label_smoothing=smoothing)
-    batch = Batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task, Mixed(others, share))
+    batch = named_batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task, mixed_with(others, share))
     soft = share[:, None] * F.one_hot(labels, 4) + (1 - share[:, None]) * F.one_hot(others, 4)
     expected = F.cross_entropy(logits, soft, label_smoothing=smoothing)
     assert torch.allclose(batch.hard_loss(logits), expected, atol=1e-6)
@@ -84,5 +83,5 @@ def test_the_loss_of_a_mixed_batch_is_that_of_mixed_labels(smoothing):
 
 def test_the_loss_of_an_unmixed_batch_is_the_tasks():
     logits, labels, task = torch.randn(6, 4), torch.arange(6) % 4, Classification()
-    batch = Batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task)
+    batch = named_batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task)
     assert torch.equal(batch.hard_loss(logits), task.hard_loss(logits, labels))
