@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
-    """What a network is called with: inputs by name, or the one that it has."""
+Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
+"""What a network is called with: inputs by name, or the one that it has."""
 
 LABEL = "label"
 """The target of a task that tells one class of several: a class number, int64 `[]`."""
@@ -185,13 +185,15 @@ class Rows:
         kind: How a row is read: `softmax` (logits of classes of which one is right), `values` (numbers in units of their
             spread), `embedding` (a direction). A class that is there or not is a row of two logits, 0 and its own.
         weight: `[M]`, 0 for a row that stands for nothing (padding, an ignored pixel); None where every row counts alike.
-        per_sample: Rows that each sample has; 1 where a row is a sample. 0 where that differs from sample to sample.
+        per_sample: Rows that each sample has; 1 where a row is a sample.
+        target: `[M]` the one right class of each row, −1 where it is not known; None where rows have no such class.
     """
 
     values: Tensor
     kind: str = "softmax"
     weight: Tensor | None = None
     per_sample: int = 1
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labelled)
+
+    @property
+    def call(self) -> Inputs:
+        """What a network is called with: the one input, or all of them by name."""
+        return call_of(self.inputs)
 
     @property
     def device(self) -> Any:
@@ -361,6 +368,11 @@ class Outputs:
             {name: tensor.detach() for name, tensor in self.tensors.items()},
             {path: feature.detach() for path, feature in self.features.items()},
         )
+
+
+def call_of(inputs: Mapping[str, Tensor]) -> Inputs:
+    """What a network is called with: the one input, or all of them by name."""
+    return next(iter(inputs.values())) if len(inputs) == 1 else inputs
 
 
 def taken(tensors: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from compressor.data.arrays import input_name
 from compressor.data.samples import ArraySamples, Samples, class_groups
-from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed, Outputs
+from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed
 
 
 def class_samples(inputs: NDArray[Any], labels: NDArray[Any]) -> ArraySamples:
@@ -38,6 +39,12 @@ def named_batch(
     return Batch({input_name(inputs.numpy()): inputs}, targets, labelled, sample_ids, view, task, mixed)
 
 
+def relabelled(batch: Batch, labels: Tensor) -> Batch:
+    """The same batch under other labels."""
+    targets, labelled = targets_of(labels)
+    return replace(batch, targets=targets, labelled=labelled)
+
+
 def mixed_with(labels: Tensor, share: Tensor, sample_ids: Tensor | None = None) -> Mixed:
     """Partners with these labels."""
     targets, labelled = targets_of(labels)
@@ -52,9 +59,7 @@ def targets_of(labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     return {name: labels}, torch.ones(len(labels), dtype=torch.bool)
 
 
-def logits(tensor: Tensor) -> dict[str, Tensor]:
-    """What a task is given of a network with one output."""
-    return {LOGITS: tensor}
-
-
-__all__ = ["Outputs", "class_samples", "inputs_of", "labels_of", "logits", "mixed_with", "named_batch", "targets_of"]
+def hard_loss(task: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a task with one output against labels alone."""
+    loss: Tensor = task.hard_loss({LOGITS: logits}, targets_of(labels)[0])
+    return loss

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.data.samples import Samples
+from compressor.tensors import Inputs, call_of
 
 _AHEAD = 2
 Partners = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
@@ -168,9 +169,9 @@ def as_seen(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: to_float(tensor) for name, tensor in inputs.items()}
 
 
-def tried(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """Samples as data stores them, as a network sees them; what trials and examples are made of."""
-    return as_seen(in_torch(arrays))
+def tried(arrays: Mapping[str, NDArray[Any]]) -> Inputs:
+    """Stored samples as a network is called with them; what trials and examples are made of."""
+    return call_of(as_seen(in_torch(arrays)))
 
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

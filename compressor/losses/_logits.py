@@ -5,11 +5,13 @@ Shape letters: N rows of decisions, K classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from compressor.errors import InputError
-from compressor.tensors import LABEL, Batch, Outputs
+from compressor.tensors import Batch, Outputs
 
 _DEVIATION_FLOOR = 0.001
 
@@ -43,28 +45,31 @@ def with_labels(loss: Tensor, student: Outputs, batch: Batch, *, hard: float) ->
     return loss + hard * batch.hard_loss(student) if hard else loss
 
 
-def target_of(batch: Batch, teacher_NK: Tensor, *, where: str) -> Tensor:
-    """The class number of each row; where samples are mixed, that of the sample with the larger share.
+def target_of(batch: Batch, teacher: Outputs, teacher_MK: Tensor, *, where: str) -> Tensor:
+    """The class number of each row `[M]`; where samples are mixed, that of the sample with the larger share.
 
-    A row without a label (below 0) has the class that the teacher decides for.
+    A row without a label has the class that the teacher decides for.
 
     Args:
-        batch: With its labels.
-        teacher_NK: The teacher's decisions.
+        batch: With its targets.
+        teacher: What the teacher predicts.
+        teacher_MK: The same as rows.
         where: The loss that asks.
 
     Raises:
         InputError: The task has no single right class for each row.
     """
-    labels_B = batch.targets.get(LABEL)
-    if labels_B is None or labels_B.dim() != 1 or len(labels_B) != len(teacher_NK):
+    rows = batch.task.rows(teacher.tensors, batch)
+    if rows.target is None:
         raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")
-    labelled_B = batch.labelled
+    target_M = rows.target
     if batch.mixed is not None:
-        own_B = batch.mixed.share >= 0.5
-        labels_B = labels_B.where(own_B, batch.mixed.targets[LABEL])
-        labelled_B = labelled_B.where(own_B, batch.mixed.labelled)
-    return torch.where(labelled_B, labels_B, teacher_NK.argmax(dim=1))
+        of_partners = replace(batch, targets=batch.mixed.targets, labelled=batch.mixed.labelled, mixed=None)
+        partners_M = batch.task.rows(teacher.tensors, of_partners).target
+        assert partners_M is not None
+        own_M = (batch.mixed.share >= 0.5).repeat_interleave(rows.per_sample)
+        target_M = target_M.where(own_M, partners_M)
+    return torch.where(target_M < 0, teacher_MK.argmax(dim=1), target_M)
 
 
 def require(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.surgery.criteria._contract import Criterion
-from compressor.tensors import Outputs, taken
+from compressor.tensors import Outputs, call_of, taken
 
 _Named = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
 _Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
@@ -62,7 +62,7 @@ def _means(
         count = len(next(iter(inputs.values())))
         network.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            loss(Outputs.of(network(inputs)).tensors, targets).backward()  # type: ignore[no-untyped-call]
+            loss(Outputs.of(network(call_of(inputs))).tensors, targets).backward()  # type: ignore[no-untyped-call]
         for total, parameter in zip(sums, parameters, strict=True):
             if parameter.grad is not None:
                 total += parameter.grad.square() if squared else count * parameter.grad

@@ -65,7 +65,7 @@ class Classification:
 
     def rows(self, outputs: Mapping[str, Tensor], batch: Batch) -> Rows:
         """A row `[B, K]` for each sample, as it is."""
-        return Rows(outputs[LOGITS])
+        return Rows(outputs[LOGITS], target=batch.targets[LABEL].where(batch.labelled, -1))
 
     def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """What outputs are judged by: class numbers `[N]`."""

@@ -26,7 +26,7 @@ class Frozen(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The network's logits and tapped features, without gradients."""
         with torch.inference_mode(), tapped(self.network, self.taps) as features:
-            output = self.network(batch.inputs)
+            output = self.network(batch.call)
         self.asked += len(batch)
         # a copy, since autograd may not keep a tensor of inference mode for the backward pass
         return Outputs({name: tensor.clone() for name, tensor in Outputs.of(output).tensors.items()}, features)

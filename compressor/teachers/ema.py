@@ -57,7 +57,7 @@ class MeanTeacher(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The logits of the averaged network."""
         with torch.no_grad():
-            output = self.parts(batch.inputs)
+            output = self.parts(batch.call)
         self.asked += len(batch)
         return Outputs.of(output).detached()
 

@@ -44,11 +44,11 @@ class Peers(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """What the first peer says now."""
-        return Outputs.of(self.parts[0](batch.inputs)).detached()
+        return Outputs.of(self.parts[0](batch.call)).detached()
 
     def lessons(self, batch: Batch, student: Outputs) -> Sequence[Lesson]:
         """Everybody learns from everybody else."""
-        all_of_them = [student, *(Outputs.of(peer(batch.inputs)) for peer in self.parts)]
+        all_of_them = [student, *(Outputs.of(peer(batch.call)) for peer in self.parts)]
         self.asked += len(batch) * len(self.parts)
         names = ["", *(f"peer{number}" for number in range(1, len(all_of_them)))]
         share = 1 / len(self.parts)

@@ -45,7 +45,7 @@ class PreviousEpoch(Teacher):
     def answer(self, batch: Batch) -> Outputs:
         """The logits of the student as it was."""
         with torch.no_grad():
-            output = self.parts.network(batch.inputs)
+            output = self.parts.network(batch.call)
         self.asked += len(batch)
         return Outputs.of(output).detached()
 

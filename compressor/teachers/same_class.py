@@ -74,6 +74,6 @@ class SameClass(Teacher):
         """What the student says now of the partner of each sample."""
         assert self._others is not None
         with torch.no_grad():
-            output = self.student(self._others.inputs)
+            output = self.student(self._others.call)
         self.asked += len(batch)
         return Outputs.of(output).detached()

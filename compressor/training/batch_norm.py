@@ -8,6 +8,7 @@ from torch import nn
 
 from compressor.data.loader import Loader, as_seen
 from compressor.data.samples import Samples, SubsetSamples
+from compressor.tensors import call_of
 
 _BATCH = 128
 
@@ -43,7 +44,7 @@ def re_estimate(network: nn.Module, samples: Samples, *, number: int, seed: int)
     try:
         with torch.no_grad():
             for loaded in loader.batches(0):
-                network(as_seen(loaded.inputs))
+                network(call_of(as_seen(loaded.inputs)))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

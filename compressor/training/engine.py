@@ -360,9 +360,9 @@ class _Run:
     def _student(self, batch: Batch) -> Outputs:
         """The network's answer, with the features that losses read."""
         if not self.job.taps:
-            return Outputs.of(self.model(batch.inputs))
+            return Outputs.of(self.model(batch.call))
         with tapped(self.job.network, self.job.taps) as features:
-            output = self.model(batch.inputs)
+            output = self.model(batch.call)
         return Outputs.of(output, dict(features))
 
     def _checked(
@@ -439,12 +439,12 @@ class _Run:
         )
 
     def _trial(self, batch: Batch) -> None:
-        outputs = Outputs.of(self.model(batch.inputs)).tensors.values()
+        outputs = Outputs.of(self.model(batch.call)).tensors.values()
         self.fabric.backward(torch.stack([each.float().square().mean() for each in outputs]).sum())
 
     def _teacher_trial(self, network: nn.Module, batch: Batch) -> None:
         with torch.inference_mode(), self.fabric.autocast():
-            network(batch.inputs)
+            network(batch.call)
 
     def _check_weights(self, lr: float) -> None:
         """A step that broke the weights after the last look at the losses must not be kept.
@@ -504,7 +504,7 @@ class _Run:
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
                 there = len(batch) > 0  # the last batch may have fewer rows than there are processes
-                answers.append(network(batch.inputs).float().cpu().numpy() if there else np.empty(0))
+                answers.append(network(batch.call).float().cpu().numpy() if there else np.empty(0))
                 targets = {name: tensor.numpy() for name, tensor in loaded.targets.items()}
                 labels.append(self.job.task.labels(targets))
         answers_NK, labels_N = together.in_order(self.fabric, answers), together.in_order(self.fabric, labels)

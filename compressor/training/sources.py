@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from compressor.models.taps import attention_heads, feature_shapes
 from compressor.recipe import DistillSettings, LossSettings, LossTraits, RecoverySettings, misfits, usual_loss
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers._contract import Teacher
+from compressor.tensors import Inputs
 from compressor.training.engine import WeightedLoss
 
 
@@ -69,7 +68,7 @@ def settle(
     *,
     student: Network,
     teacher: Teacher,
-    example: Mapping[str, Tensor],
+    example: Inputs,
     labels: NDArray[np.int64],
     seed: int,
 ) -> tuple[tuple[str, ...], tuple[Decision, ...]]:
@@ -119,7 +118,7 @@ def settle(
     return tuple(dict.fromkeys((*teacher.reads, *own))), (*met, *decisions)
 
 
-def _context(student: Network, teacher: Teacher, some: Mapping[str, Tensor], *, labels: Tensor) -> Context:
+def _context(student: Network, teacher: Teacher, some: Inputs, *, labels: Tensor) -> Context:
     was_training = student.training
     with torch.no_grad():
         outputs = student.eval()(some)[0].numel()

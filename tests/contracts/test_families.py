@@ -85,13 +85,21 @@ def small_network(seed: int) -> nn.Module:
 def fitted(task: registry.Member) -> Task:
     made: Task = task.load()()
     if isinstance(made, NumberTask):
-        return made.for_targets(np.random.default_rng(2).normal(size=(K, K)).astype(np.float32), np.ones(K))
+        return made.for_spread(np.ones(K))
     return made
 
 
 def small_batch(task: Task) -> Batch:
     torch.manual_seed(2)
-    return named_batch(torch.rand(B, 1, 5, 5), torch.arange(B) % K, torch.arange(B), -1, task)
+    (spec,) = task.targets([str(number) for number in range(K)])
+    classes_B = torch.arange(B) % K
+    labels = {
+        "int64": classes_B,
+        "bool": torch.nn.functional.one_hot(classes_B, K).bool(),
+        "float32": torch.randn(B, K),
+    }
+    inputs = torch.rand(B, 1, 5, 5)
+    return named_batch(inputs, labels[spec.dtype], torch.arange(B), -1, task)
 
 
 def reads_features(loss: registry.Member) -> bool:
@@ -117,14 +125,14 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
         return
     made = loss.load()()
     if isinstance(made, Prepared):
-        made.prepare(Context(batch.labels, K))
+        made.prepare(Context(torch.arange(B) % K, K))
     if "of_one_class" in loss.flags and getattr(meaning, "label_sets", False):
         with pytest.raises(InputError, match="one right class"):
             losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
         with pytest.raises(InputError, match="one right class"):
-            made(Outputs.of(student(batch.inputs)), answer, batch)
+            made(Outputs.of(student(batch.call)), answer, batch)
         return
-    value = made(Outputs.of(student(batch.inputs)), answer, batch)
+    value = made(Outputs.of(student(batch.call)), answer, batch)
     value.backward()
 
     assert value.shape == ()

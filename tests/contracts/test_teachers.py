@@ -179,10 +179,10 @@ def test_every_lesson_has_a_learner_with_gradients_and_a_target_without(
     assert lessons
     for lesson in lessons:
         assert lesson.student.logits.requires_grad
-        assert len(lesson.student.logits) == len(lesson.batch.labels)
+        assert len(lesson.student.logits) == len(lesson.batch)
         if lesson.teacher is not None:
             assert not lesson.teacher.logits.requires_grad
-            assert len(lesson.teacher.logits) == len(lesson.batch.labels)
+            assert len(lesson.teacher.logits) == len(lesson.batch)
             assert torch.isfinite(lesson.teacher.logits).all()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from compressor.losses.adversarial import Adversarial
 from compressor.losses.adversarial_features import AdversarialFeatures
 from compressor.tasks.classification import Classification
 from compressor.tensors import Outputs
-from tests.named import named_batch
+from tests.named import named_batch, relabelled
 from tests.unit.losses.slow import Array, assert_gradient, batch, leaf, outputs, random
 
 B, K = 6, 3
@@ -208,7 +207,7 @@ def test_features_are_averaged_over_places_and_projected_where_widths_differ() -
 
 def test_samples_without_labels_are_taken_where_labels_weigh_nothing() -> None:
     loss = ready(Adversarial(hard=0.0))
-    unlabelled = replace(batch(B), labels=torch.full((B,), -1))
+    unlabelled = relabelled(batch(B), torch.full((B,), -1))
 
     found: Tensor = loss(Outputs.of(leaf(STUDENT)), Outputs.of(torch.from_numpy(TEACHER).float()), unlabelled)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -18,8 +19,8 @@ from compressor.losses.nkd import NKD
 from compressor.losses.wttm import WTTM
 from compressor.tasks.classification import Classification
 from compressor.tasks.multilabel import Multilabel
-from compressor.tensors import Batch, Outputs
-from tests.named import mixed_with, named_batch
+from compressor.tensors import Batch, Outputs, Rows
+from tests.named import mixed_with, named_batch, relabelled
 
 B, K = 6, 5
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -193,7 +194,7 @@ def test_a_row_without_a_label_has_the_class_that_the_teacher_decides_for(loss: 
     decided = torch.where(some < 0, TEACHER.argmax(dim=1), some)
     outputs = Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float())
 
-    found, expected = (loss(*outputs, replace(batch(), labels=labels)) for labels in (some, decided))  # type: ignore[operator]
+    found, expected = (loss(*outputs, relabelled(batch(), labels)) for labels in (some, decided))  # type: ignore[operator]
 
     assert float(found) == float(expected)
     assert float(found) != value(loss)
@@ -206,16 +207,20 @@ def test_a_mixed_row_without_a_label_is_the_partners_where_that_has_the_larger_s
     outputs = Outputs.of(STUDENT.float()), Outputs.of(TEACHER.float())
     mixed = mixed_with(partner, torch.full((B,), 0.2))
 
-    found = loss(*outputs, replace(batch(), labels=unlabelled, mixed=mixed))  # type: ignore[operator]
+    found = loss(*outputs, replace(relabelled(batch(), unlabelled), mixed=mixed))  # type: ignore[operator]
 
-    assert float(found) == float(loss(*outputs, replace(batch(), labels=partner)))  # type: ignore[operator]
+    assert float(found) == float(loss(*outputs, relabelled(batch(), partner)))  # type: ignore[operator]
 
 
 class YesOrNo(Classification):
     """Several labels for a sample: each output is a decision of its own, between no (0) and yes (its logit)."""
 
-    def decisions(self, logits: torch.Tensor) -> torch.Tensor:
-        return torch.stack([torch.zeros_like(logits), logits], dim=-1).reshape(-1, 2)
+    def rows(self, outputs: Mapping[str, torch.Tensor], batch: Batch) -> Rows:
+        logits = outputs["logits"]
+        both = torch.stack([torch.zeros_like(logits), logits], dim=-1).reshape(-1, 2)
+        members = batch.targets.get("members")
+        target = None if members is None else members.long().reshape(-1)
+        return Rows(both, per_sample=logits.shape[1], target=target)
 
 
 def divergence_of_sigmoids(temperature: float) -> float:
@@ -237,8 +242,8 @@ def test_where_each_output_is_a_yes_or_no_kd_is_the_divergence_of_sigmoids(tempe
 
 
 def test_where_each_output_is_a_yes_or_no_dkd_has_no_others_and_reads_a_label_for_each() -> None:
-    labels = torch.arange(B * K).reshape(B, K) % 2
-    mixed = mixed_with(1 - labels, torch.linspace(0, 1, B))
+    labels = torch.arange(B * K).reshape(B, K) % 2 == 1
+    mixed = mixed_with(~labels, torch.linspace(0, 1, B))
     loss = DKD(temperature=4.0, alpha=1.0, beta=8.0, hard=0.0)
     many = named_batch(torch.zeros(B, 1), labels, torch.arange(B), -1, YesOrNo())
 
@@ -270,7 +275,7 @@ def test_logits_of_fewer_than_three_classes_are_not_standardised(loss, classes):
     """Two of them are ±0.707 whatever they were, and one has no deviation."""
     few = [Outputs.of(each[:, :classes].float()) for each in (STUDENT, TEACHER)]
     with pytest.raises(InputError, match=rf"standardised logits of {classes} classes .* leave out standardise"):
-        loss(standardise=True)(*few, replace(batch(), labels=torch.zeros_like(LABELS)))
+        loss(standardise=True)(*few, relabelled(batch(), torch.zeros_like(LABELS)))
 
 
 def test_dist_leaves_out_what_two_classes_always_agree_on() -> None:
@@ -285,7 +290,7 @@ def test_dist_leaves_out_what_two_classes_always_agree_on() -> None:
 def test_dist_compares_each_class_of_a_set_across_the_batch() -> None:
     teacher = torch.tensor([[2.0, -1.0], [-1.0, 2.0], [0.5, 1.0], [-2.0, -0.5]])
     student = teacher * 0.5 + torch.tensor([3.0, -3.0])  # the same order in each class, another level
-    batch = named_batch(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), torch.arange(4), -1, Multilabel())
+    batch = named_batch(torch.zeros(4, 1), torch.zeros(4, 2, dtype=torch.bool), torch.arange(4), -1, Multilabel())
     swapped = Outputs.of(student.flip(1))
     loss = DIST(hard=0.0)
 

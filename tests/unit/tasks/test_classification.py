@@ -10,6 +10,7 @@ import torch
 
 from compressor.errors import DataError, InputError, ModelError
 from compressor.tasks.classification import Classification
+from tests.named import hard_loss, named_batch
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 2.0], [5.0, 0.0, 0.0]], dtype=np.float32)
 LABELS = np.array([0, 1, 0, 0])
@@ -101,13 +102,13 @@ def test_confusion_counts_true_by_predicted() -> None:
 def test_hard_loss_with_smoothing_zero_is_plain_cross_entropy() -> None:
     logits, labels = torch.from_numpy(LOGITS), torch.from_numpy(LABELS)
 
-    assert torch.equal(Classification().hard_loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+    assert torch.equal(hard_loss(Classification(), logits, labels), torch.nn.functional.cross_entropy(logits, labels))
 
 
 def test_label_smoothing_costs_a_sure_and_right_network() -> None:
     logits, labels = torch.tensor([[20.0, 0.0]]), torch.tensor([0])
 
-    assert Classification(label_smoothing=0.1).hard_loss(logits, labels) > Classification().hard_loss(logits, labels)
+    assert hard_loss(Classification(label_smoothing=0.1), logits, labels) > hard_loss(Classification(), logits, labels)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
@@ -116,19 +117,11 @@ def test_label_smoothing_outside_zero_to_one_is_refused(share: float) -> None:
         Classification(label_smoothing=share)
 
 
-def test_decisions_of_rows_are_the_rows_themselves() -> None:
+def test_rows_are_the_logits_themselves() -> None:
     logits = torch.from_numpy(LOGITS)
+    batch = named_batch(torch.zeros(len(logits), 1), torch.from_numpy(LABELS), torch.arange(len(logits)), -1, None)
 
-    assert Classification().decisions(logits) is logits
-
-
-def test_decisions_of_a_map_are_one_row_for_each_place() -> None:
-    logits_BKHW = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-
-    rows = Classification().decisions(logits_BKHW)
-
-    assert rows.shape == (40, 3)
-    assert torch.equal(rows[1], logits_BKHW[0, :, 0, 1])
+    assert Classification().rows({"logits": logits}, batch).values is logits
 
 
 def test_outputs_that_fit_the_classes_are_accepted() -> None:

@@ -15,7 +15,7 @@ from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Showing
 from compressor.teachers.last_batch import LastBatch
 from compressor.tensors import Batch, Outputs
-from tests.named import labels_of, named_batch
+from tests.named import named_batch
 
 B, K, T = 4, 5, 3.0
 
@@ -48,14 +48,14 @@ def test_labels_of_all_count_alike_beside_the_divergence_of_the_old() -> None:
     total = sum(
         lesson.weight
         * (
-            lesson.batch.hard_loss(lesson.student.logits)
+            lesson.batch.hard_loss(lesson.student)
             if lesson.teacher is None
             else weight * KD(**usual)(lesson.student, lesson.teacher, lesson.batch)
         )
         for lesson in teacher.lessons(both, Outputs.of(answers))
     )
 
-    labels = torch.cat([labels_of(first), labels_of(second)])
+    labels = torch.cat([first.targets["label"], second.targets["label"]])
     old = F.kl_div((answers[:B] / T).log_softmax(1), (said / T).softmax(1), reduction="batchmean")
     assert float(total) == pytest.approx(float(F.cross_entropy(answers, labels) + T**2 * old), rel=1e-6)
 
@@ -70,5 +70,5 @@ def test_each_process_takes_its_share_of_what_was_kept_again(monkeypatch: pytest
     other = teacher_after(batch(1), torch.zeros(B, K))
     other.parts.load_state_dict(kept)
 
-    assert other.parts.sample_ids.tolist() == [1, 3]
-    assert torch.equal(other.parts.logits, kept["logits"][1::2])
+    assert other.parts.get_buffer("sample_ids").tolist() == [1, 3]
+    assert torch.equal(other.parts.get_buffer("said/logits"), kept["said/logits"][1::2])
