@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.data.arrays import input_name
+from compressor.data.loader import LoadedBatch
 from compressor.data.samples import ArraySamples, Samples, class_groups
-from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed
+from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed, Schema, TensorSpec
 
 
 def class_samples(inputs: NDArray[Any], labels: NDArray[Any]) -> ArraySamples:
@@ -63,3 +64,23 @@ def hard_loss(task: Any, logits: Tensor, labels: Tensor) -> Tensor:
     """The loss of a task with one output against labels alone."""
     loss: Tensor = task.hard_loss({LOGITS: logits}, targets_of(labels)[0])
     return loss
+
+
+def loaded_batch(
+    inputs: Tensor, labels: Tensor, sample_ids: Tensor, partners: LoadedBatch | None = None
+) -> LoadedBatch:
+    """What the loader gives of samples of one input."""
+    targets, labelled = targets_of(labels)
+    return LoadedBatch({input_name(inputs.numpy()): inputs}, targets, labelled, sample_ids, partners)
+
+
+def schema_of(*shape: int, dtype: str = "uint8") -> Schema:
+    """The schema of samples of one input of this shape."""
+    return Schema.of(TensorSpec("input", dtype, shape))
+
+
+def shape_of(samples: Samples) -> tuple[int, ...]:
+    """The shape of the one input."""
+    only = samples.inputs.only
+    assert only is not None
+    return only.at({})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from compressor.losses._contract import Context, Prepared
 from compressor.losses._features import FeatureLoss
 from compressor.tasks.classification import Classification
 from compressor.tensors import Batch, Mixed, Outputs
-from tests.named import mixed_with, named_batch
+from tests.named import mixed_with, named_batch, relabelled
 
 MEMBERS = registry.members("losses")
 NAMES = [member.name for member in MEMBERS]
@@ -257,7 +257,7 @@ def test_rows_without_a_label_are_learned_from_the_teacher(member: registry.Memb
     settled(loss, CONVOLUTIONS)
     student = answer("student", seed=0, world=CONVOLUTIONS)
     requires_grad(student)
-    unlabelled = replace(batch(), labels=torch.full((B,), -1))
+    unlabelled = relabelled(batch(), torch.full((B,), -1))
 
     loss(student, answer("teacher", seed=10, world=CONVOLUTIONS), unlabelled).backward()
 

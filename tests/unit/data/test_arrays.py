@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from compressor.data.arrays import fingerprint, splits_from_arrays
+from compressor.data.samples import all_targets
 from compressor.errors import DataError
-from tests.named import inputs_of, labels_of
+from tests.named import inputs_of, labels_of, shape_of
 
 LABELS = np.array([0, 1, 2, 1])
 
@@ -18,7 +19,7 @@ def _splits(x, y=LABELS, *, layout="auto", **others):
 def test_the_axis_of_size_one_or_three_holds_the_channels(shape, chosen):
     splits = _splits(np.zeros(shape, np.uint8))
 
-    assert splits.train.sample_shape == (min(shape[1], shape[3]), 8, 8)
+    assert shape_of(splits.train) == (min(shape[1], shape[3]), 8, 8)
     assert splits.decisions[0].choice == chosen
 
 
@@ -42,7 +43,7 @@ def test_an_unknown_layout_names_those_that_are_known():
 
 
 def test_grey_images_without_an_axis_of_channels_get_one():
-    assert _splits(np.zeros((4, 8, 8), np.uint8)).train.sample_shape == (1, 8, 8)
+    assert shape_of(_splits(np.zeros((4, 8, 8), np.uint8)).train) == (1, 8, 8)
 
 
 def test_vectors_of_any_number_type_become_float32_as_they_are():
@@ -74,7 +75,7 @@ def test_rows_of_zeros_and_ones_are_sets_of_classes():
         np.zeros((4, 5)), np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]), classes=np.array(list("abc"))
     )
 
-    assert splits.label_sets
+    assert splits.train.targets.names == ("members",)
     assert labels_of(splits.train).tolist() == [5, 0, 2, 7]
     assert splits.classes == ("a", "b", "c")
 
@@ -85,13 +86,12 @@ def test_whole_numbers_in_rows_are_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
-def test_floats_are_numbers_to_be_told_and_a_label_is_the_row_of_a_sample(shape):
+def test_floats_are_numbers_to_be_told_and_a_target_is_a_row_of_them(shape):
     y_test = np.array([0.5, 2.0]).reshape(2, *shape[1:])
     splits = _splits(np.zeros((4, 5)), np.arange(4.0).reshape(shape), x_test=np.zeros((2, 5)), y_test=y_test)
 
-    assert splits.targets is not None
-    assert splits.targets.tolist() == [[0.0], [1.0], [2.0], [3.0], [0.5], [2.0]]
-    assert (labels_of(splits.train).tolist(), labels_of(splits.test).tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert all_targets(splits.train)["values"].tolist() == [[0.0], [1.0], [2.0], [3.0]]
+    assert all_targets(splits.test)["values"].tolist() == [[0.5], [2.0]]
     assert splits.classes == ("0",)
 
 
@@ -100,9 +100,8 @@ def test_a_sample_with_a_nan_has_no_target():
         np.zeros((3, 5)), np.array([[np.nan, 1.0], [2.0, 3.0], [4.0, np.nan]]), classes=np.array(["row", "column"])
     )
 
-    assert labels_of(splits.train).tolist() == [-1, 1, -1]
-    assert splits.targets is not None
-    assert np.isfinite(splits.targets).all()
+    assert splits.train.labelled.tolist() == [False, True, False]
+    assert all_targets(splits.train)["values"].tolist() == [[0.0, 0.0], [2.0, 3.0], [0.0, 0.0]]
     assert splits.classes == ("row", "column")
 
 

@@ -8,7 +8,7 @@ import torch
 
 from compressor.data.loader import Loader, to_float
 from compressor.errors import DataError
-from tests.named import class_samples, inputs_of, labels_of
+from tests.named import class_samples
 
 
 def _samples(number):
@@ -29,7 +29,8 @@ class _Recording:
 
     def __init__(self, number, *, broken=-1):
         self._inner = _samples(number)
-        self.labels, self.sample_shape = labels_of(self._inner), self._inner.sample_shape
+        self.inputs, self.targets, self.labelled = self._inner.inputs, self._inner.targets, self._inner.labelled
+        self.fetch_targets = self._inner.fetch_targets
         self.read: list[list[int]] = []
         self._broken = broken
 
@@ -40,7 +41,7 @@ class _Recording:
         self.read.append(positions.tolist())
         if self._broken in positions:
             raise DataError(f"sample {self._broken} is gone")
-        return inputs_of(self._inner, positions)
+        return self._inner.fetch(positions)
 
 
 def test_an_epoch_shows_every_sample_once_with_its_own_label():
@@ -48,9 +49,9 @@ def test_an_epoch_shows_every_sample_once_with_its_own_label():
 
     ids = torch.cat([batch.sample_ids for batch in batches])
     assert sorted(ids.tolist()) == list(range(11))
-    assert torch.equal(torch.cat([batch.labels for batch in batches]), ids % 3)
-    assert torch.equal(torch.cat([batch.inputs for batch in batches])[:, 0, 0, 0].long(), ids)
-    assert batches[0].inputs.dtype == torch.uint8
+    assert torch.equal(torch.cat([batch.targets["label"] for batch in batches]), ids % 3)
+    assert torch.equal(torch.cat([batch.inputs["image"] for batch in batches])[:, 0, 0, 0].long(), ids)
+    assert batches[0].inputs["image"].dtype == torch.uint8
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():

@@ -147,7 +147,9 @@ def test_labels_beyond_the_classes_are_told(tmp_path):
 def test_splits_of_different_shapes_are_told(tmp_path):
     source = _archive(tmp_path, x_test=np.zeros((2, 5)), y_test=np.array([0, 1]))
 
-    with pytest.raises(DataError, match=r"test samples have the shape \(5,\), train samples \(1,\)"):
+    with pytest.raises(
+        DataError, match=r"test samples are features float32 \[5\], train samples features float32 \[1\]"
+    ):
         open_dataset(DataSettings(source=source))
 
 

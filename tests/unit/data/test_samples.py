@@ -47,8 +47,7 @@ def test_a_subset_of_a_subset_reads_from_the_first():
 @pytest.mark.parametrize(
     ("inputs", "labels", "message"),
     [
-        (np.zeros((2, 3)), np.zeros(2, int), "samples are float64"),
-        (np.zeros((2, 3, 4), np.float32), np.zeros(2, int), r"shape \(2, 3, 4\)"),
+        (np.zeros((2, 3)), np.zeros(2, int), "'features' is float64"),
         (np.zeros((2, 3), np.float32), np.zeros(2), "labels are float64"),
         (np.zeros((2, 3), np.float32), np.zeros(3, int), "2 samples but 3 labels"),
     ],
@@ -69,4 +68,6 @@ def test_a_data_set_describes_itself_for_the_manifest():
         "classes": ["a", "b"],
         "sizes": {"train": 6, "val": 0, "test": 4},
         "sample_shape": [3, 2, 2],
+        "inputs": [{"name": "image", "dtype": "uint8", "shape": [3, 2, 2]}],
+        "targets": [{"name": "label", "dtype": "int64", "shape": []}],
     }

@@ -71,7 +71,7 @@ def test_labels_of_the_second_source_are_ignored_and_its_test_set_left_out(tmp_p
 
 
 def test_samples_of_another_shape_are_refused_with_both_shapes(tmp_path):
-    with pytest.raises(DataError, match=r"samples have the shape \(2,\), training samples \(1,\)"):
+    with pytest.raises(DataError, match=r"samples are features float32 \[2\], training samples features float32 \[1\]"):
         open_dataset(DataSettings(source=archive(tmp_path), unlabelled=archive(tmp_path, "b", width=2)))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from compressor.data.formats.idx import idx
 from compressor.errors import DataError
-from tests.named import inputs_of
+from tests.named import inputs_of, shape_of
 
 
 def _encode(array):
@@ -31,7 +31,7 @@ def test_training_and_test_files_are_read_plain_or_compressed(tmp_path, end):
     splits = idx(tmp_path)
 
     assert (len(splits.train), len(splits.test)) == (7, 4)
-    assert splits.train.sample_shape == (1, 2, 3)
+    assert shape_of(splits.train) == (1, 2, 3)
     assert inputs_of(splits.train, np.array([1])).ravel().tolist() == [6, 7, 8, 9, 10, 11]
     assert splits.classes == ("0", "1", "2")
 

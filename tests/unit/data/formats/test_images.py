@@ -10,7 +10,7 @@ from compressor.data.formats import images as module
 from compressor.data.formats._image_files import FileSamples, decode
 from compressor.data.formats.images import images
 from compressor.errors import DataError
-from tests.named import inputs_of, labels_of
+from tests.named import inputs_of, labels_of, shape_of
 
 
 def _paint(file, colour=(200, 0, 0), size=(12, 10), **options):
@@ -31,7 +31,7 @@ def test_class_folders_alone_are_all_training(flowers):
 
     assert splits.classes == ("daisy", "rose")
     assert labels_of(splits.train).tolist() == [0, 0, 0, 1, 1, 1]
-    assert splits.train.sample_shape == (3, 10, 10)
+    assert shape_of(splits.train) == (3, 10, 10)
     assert inputs_of(splits.train, np.array([5]))[0, :, 5, 5].tolist() == [200, 0, 0]
     assert splits.test is None
 
@@ -199,9 +199,9 @@ def test_the_size_is_the_median_short_side_unless_stated(flowers):
 
     automatic, stated = images(flowers), images(flowers, image_size=6)
 
-    assert automatic.train.sample_shape == (3, 10, 10)
+    assert shape_of(automatic.train) == (3, 10, 10)
     assert "median short side of 7 images is 10" in automatic.decisions[0].reason
-    assert stated.train.sample_shape == (3, 6, 6)
+    assert shape_of(stated.train) == (3, 6, 6)
     assert [d.what for d in stated.decisions] == ["data.options.decode"]
 
 
@@ -209,7 +209,7 @@ def test_the_automatic_size_is_at_most_224(tmp_path):
     for label in ("a", "b"):
         _paint(tmp_path / label / "x.png", size=(300, 260))
 
-    assert images(tmp_path).train.sample_shape == (3, 224, 224)
+    assert shape_of(images(tmp_path).train) == (3, 224, 224)
 
 
 def test_the_centre_is_kept_when_an_image_is_not_square(tmp_path):

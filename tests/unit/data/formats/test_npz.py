@@ -5,6 +5,7 @@ import pytest
 
 from compressor.data.formats.npz import npz
 from compressor.errors import DataError
+from tests.named import shape_of
 
 
 def test_all_splits_and_class_names_are_read(tmp_path):
@@ -24,7 +25,7 @@ def test_all_splits_and_class_names_are_read(tmp_path):
 
     assert [len(samples) for samples in (splits.train, splits.val, splits.test)] == [4, 2, 3]
     assert splits.classes == ("a", "b")
-    assert splits.train.sample_shape == (3, 8, 8)
+    assert shape_of(splits.train) == (3, 8, 8)
 
 
 def test_a_set_without_splits_is_all_training(tmp_path):

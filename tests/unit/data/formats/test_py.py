@@ -5,17 +5,17 @@ import pytest
 
 from compressor.data.formats.py import py
 from compressor.errors import DataError
+from tests.named import labels_of, shape_of
 
 SOURCE = """
 import numpy as np
 from compressor.data.samples import ArraySamples, Splits
-from tests.named import class_samples, labels_of, labels_of
 
 def arrays():
     return {"x": np.zeros((4, 8, 8, 3), np.uint8), "y": [0, 1, 0, 1]}
 
 def splits():
-    samples = class_samples(np.zeros((2, 3), np.float32), np.array([0, 1]))
+    samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, np.array([0, 1]))
     return Splits(("a", "b"), samples, None, None, "f00d")
 
 def number():
@@ -33,7 +33,7 @@ def file(tmp_path):
 
 
 def test_a_dict_of_arrays_is_read_like_an_npz(file):
-    assert py(f"{file}:arrays").train.sample_shape == (3, 8, 8)
+    assert shape_of(py(f"{file}:arrays").train) == (3, 8, 8)
 
 
 def test_splits_are_taken_as_they_are(file):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressor.data.loader import LoadedBatch
 from compressor.data.views.views import Views, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
+from tests.named import loaded_batch, schema_of
 
 EACH = {
     "crop and flip": Views(pad=4, flip=True),
@@ -34,22 +34,28 @@ def loaded(images, ids, views, *, view, seed):
     partners = None
     if views.mixes:
         positions = torch.from_numpy(views.partners(ids.numpy(), view=view, seed=seed, num_samples=len(images)))
-        partners = LoadedBatch(images[positions], positions % 10, positions)
-    return LoadedBatch(images[ids], ids % 10, ids, partners)
+        partners = loaded_batch(images[positions], positions % 10, positions)
+    return loaded_batch(images[ids], ids % 10, ids, partners)
+
+
+def shown_by(views, batch, *, view, seed):
+    """The pictures of a view, and what they were mixed with."""
+    inputs, mixed = views.show(batch, view=view, seed=seed)
+    return inputs["image"], mixed
 
 
 @every_view
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_a_view_is_the_same_in_any_batch(views, dtype):
     images, ids = pictures(dtype=dtype), torch.arange(64)
-    whole, mixed = views.show(loaded(images, ids, views, view=2, seed=5), view=2, seed=5)
+    whole, mixed = shown_by(views, loaded(images, ids, views, view=2, seed=5), view=2, seed=5)
     parts = [torch.tensor([7]), torch.tensor([63, 0, 31]), ids.flip(0)]
     for rows in parts:
-        shown, share = views.show(loaded(images, rows, views, view=2, seed=5), view=2, seed=5)
+        shown, share = shown_by(views, loaded(images, rows, views, view=2, seed=5), view=2, seed=5)
         assert torch.equal(shown, whole[rows])
         if mixed is not None:
             assert torch.equal(share.share, mixed.share[rows])
-            assert torch.equal(share.labels, mixed.labels[rows])
+            assert torch.equal(share.targets["label"], mixed.targets["label"][rows])
 
 
 @every_view
@@ -59,9 +65,9 @@ def test_a_view_is_the_same_with_any_number_of_threads(views):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one, _ = views.show(batch, view=0, seed=0)
+        one, _ = shown_by(views, batch, view=0, seed=0)
         torch.set_num_threads(2)
-        two, _ = views.show(batch, view=0, seed=0)
+        two, _ = shown_by(views, batch, view=0, seed=0)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(one, two)
@@ -70,9 +76,9 @@ def test_a_view_is_the_same_with_any_number_of_threads(views):
 @every_view
 def test_another_view_or_seed_shows_another_picture(views):
     images, ids = pictures(), torch.arange(64)
-    first, _ = views.show(loaded(images, ids, views, view=0, seed=0), view=0, seed=0)
+    first, _ = shown_by(views, loaded(images, ids, views, view=0, seed=0), view=0, seed=0)
     for view, seed in ((1, 0), (0, 1)):
-        other, _ = views.show(loaded(images, ids, views, view=view, seed=seed), view=view, seed=seed)
+        other, _ = shown_by(views, loaded(images, ids, views, view=view, seed=seed), view=view, seed=seed)
         same = (first == other).flatten(1).all(1).float().mean()
         assert same < 0.4
 
@@ -80,7 +86,7 @@ def test_another_view_or_seed_shows_another_picture(views):
 @every_view
 def test_the_plain_sample_stays_plain(views):
     images, ids = pictures(), torch.arange(64)
-    shown, mixed = views.show(loaded(images, ids, views, view=-1, seed=0), view=-1, seed=0)
+    shown, mixed = shown_by(views, loaded(images, ids, views, view=-1, seed=0), view=-1, seed=0)
     assert torch.equal(shown, images)
     assert mixed is None
 
@@ -88,7 +94,7 @@ def test_the_plain_sample_stays_plain(views):
 @every_view
 def test_pixels_stay_in_range_and_type(views):
     images, ids = pictures(), torch.arange(64)
-    shown, _ = views.show(loaded(images, ids, views, view=0, seed=0), view=0, seed=0)
+    shown, _ = shown_by(views, loaded(images, ids, views, view=0, seed=0), view=0, seed=0)
     assert shown.shape == images.shape
     if views.mixes:
         assert shown.dtype == torch.float32
@@ -105,17 +111,17 @@ def test_grey_pictures_have_views_too(channels):
 
 
 def test_vectors_can_be_mixed_and_nothing_else():
-    views, _ = resolve(ViewSettings(mixup=0.3), sample_shape=(12,))
+    views, _ = resolve(ViewSettings(mixup=0.3), inputs=schema_of(12, dtype="float32"))
     assert views == Views(mixup=0.3)
     with pytest.raises(DataError, match="asks for an image"):
-        resolve(ViewSettings(erasing=0.5), sample_shape=(12,))
+        resolve(ViewSettings(erasing=0.5), inputs=schema_of(12, dtype="float32"))
 
 
 def test_many_channels_have_no_rand_augment():
     with pytest.raises(DataError, match="1 or 3 channels"):
-        resolve(ViewSettings(rand_augment=1), sample_shape=(5, 16, 16))
+        resolve(ViewSettings(rand_augment=1), inputs=schema_of(5, 16, 16))
 
 
 def test_a_resized_crop_takes_the_place_of_the_padded_one():
-    views, _ = resolve(ViewSettings(resized_crop=0.2), sample_shape=(3, 32, 32))
+    views, _ = resolve(ViewSettings(resized_crop=0.2), inputs=schema_of(3, 32, 32))
     assert (views.pad, views.resized_crop) == (0, 0.2)

@@ -12,7 +12,8 @@ from compressor.data.views import mixing
 from compressor.data.views.stream import Draw
 from compressor.data.views.views import Views
 from compressor.tasks.classification import Classification
-from tests.named import class_samples, mixed_with, named_batch
+from compressor.tensors import Outputs
+from tests.named import class_samples, hard_loss, mixed_with, named_batch
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
@@ -60,13 +61,13 @@ def test_the_loader_brings_each_sample_its_partner():
     for loaded in loader.batches(1):
         expected = views.partners(loaded.sample_ids.numpy(), view=1, seed=3, num_samples=40)
         assert loaded.partners.sample_ids.tolist() == expected.tolist()
-        assert torch.equal(loaded.partners.inputs, torch.from_numpy(images[expected]))
+        assert torch.equal(loaded.partners.inputs["image"], torch.from_numpy(images[expected]))
         shown, mixed = views.show(loaded, view=1, seed=3)
-        own = views(loaded.inputs, loaded.sample_ids, view=1, seed=3).float() / 255
-        other = views(loaded.partners.inputs, loaded.partners.sample_ids, view=1, seed=3).float() / 255
+        own = views(loaded.inputs["image"], loaded.sample_ids, view=1, seed=3).float() / 255
+        other = views(loaded.partners.inputs["image"], loaded.partners.sample_ids, view=1, seed=3).float() / 255
         share = mixed.share[:, None, None, None]
-        assert torch.allclose(shown, share * own + (1 - share) * other, atol=1e-6)
-        assert torch.equal(mixed.labels, loaded.partners.labels)
+        assert torch.allclose(shown["image"], share * own + (1 - share) * other, atol=1e-6)
+        assert torch.equal(mixed.targets["label"], loaded.partners.targets["label"])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -78,10 +79,10 @@ def test_the_loss_of_a_mixed_batch_is_that_of_mixed_labels(smoothing):
     batch = named_batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task, mixed_with(others, share))
     soft = share[:, None] * F.one_hot(labels, 4) + (1 - share[:, None]) * F.one_hot(others, 4)
     expected = F.cross_entropy(logits, soft, label_smoothing=smoothing)
-    assert torch.allclose(batch.hard_loss(logits), expected, atol=1e-6)
+    assert torch.allclose(batch.hard_loss(Outputs.of(logits)), expected, atol=1e-6)
 
 
 def test_the_loss_of_an_unmixed_batch_is_the_tasks():
     logits, labels, task = torch.randn(6, 4), torch.arange(6) % 4, Classification()
     batch = named_batch(torch.zeros(6, 2), labels, torch.arange(6), 0, task)
-    assert torch.equal(batch.hard_loss(logits), task.hard_loss(logits, labels))
+    assert torch.equal(batch.hard_loss(Outputs.of(logits)), hard_loss(task, logits, labels))

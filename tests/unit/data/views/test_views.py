@@ -7,6 +7,7 @@ from compressor.data.views.stream import random_bits
 from compressor.data.views.views import Views, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
+from tests.named import schema_of
 
 BOTH = Views(pad=4, flip=True)
 
@@ -122,7 +123,7 @@ def test_a_negative_view_and_no_augmentation_are_the_plain_sample():
     ],
 )
 def test_automatic_views_suit_the_samples_and_say_why(shape, views):
-    resolved, decisions = resolve(ViewSettings(), sample_shape=shape)
+    resolved, decisions = resolve(ViewSettings(), inputs=schema_of(*shape))
 
     assert resolved == views
     assert decisions
@@ -130,7 +131,7 @@ def test_automatic_views_suit_the_samples_and_say_why(shape, views):
 
 
 def test_stated_views_are_taken_without_a_decision():
-    assert resolve(ViewSettings(crop=2, flip=True), sample_shape=(1, 8, 8)) == (Views(pad=2, flip=True), ())
+    assert resolve(ViewSettings(crop=2, flip=True), inputs=schema_of(1, 8, 8)) == (Views(pad=2, flip=True), ())
 
 
 @pytest.mark.parametrize(
@@ -144,4 +145,4 @@ def test_stated_views_are_taken_without_a_decision():
 )
 def test_views_that_do_not_suit_the_samples_are_refused(settings, shape, message):
     with pytest.raises(DataError, match=message):
-        resolve(settings, sample_shape=shape)
+        resolve(settings, inputs=schema_of(*shape))
