@@ -19,7 +19,7 @@ from compressor import label_sets
 from compressor.artifact import Decision
 from compressor.data.samples import ArraySamples, Splits, TargetTable
 from compressor.errors import DataError
-from compressor.tensors import MEMBERS, VALUES
+from compressor.tensors import LABEL, MEMBERS, VALUES
 
 LAYOUTS = ("auto", "NCHW", "NHWC")
 _ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE = 1000, 10
@@ -79,11 +79,7 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         classes = _classes(arrays, found, where=where)
         tables = {split: _of_labels(labels, name=names[split][1], where=where) for split, labels in found.items()}
     read = {f"{split}/x": array for split, array in inputs.items()}
-    for split, table in tables.items():
-        (target,) = table.arrays.values()
-        read[f"{split}/y"] = np.where(table.labelled, target, -1) if target.ndim == 1 else target
-        if target.ndim > 1:
-            read[f"{split}/labelled"] = table.labelled
+    read |= _as_fingerprinted(tables)
     samples = {split: ArraySamples({input_name(inputs[split]): inputs[split]}, tables[split]) for split in names}
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
@@ -97,6 +93,21 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         fingerprint=fingerprint(read, classes=classes),
         decisions=decisions,
     )
+
+
+def _as_fingerprinted(tables: Mapping[str, TargetTable]) -> dict[str, NDArray[Any]]:
+    """Targets in the form that fingerprints have always been taken of, so that runs and caches stay what they were."""
+    found: dict[str, NDArray[Any]] = {}
+    first = 0
+    for split, table in tables.items():
+        ((name, target),) = table.arrays.items()
+        rows = np.arange(first, first + len(table))
+        number = target if name == LABEL else label_sets.encode(target) if name == MEMBERS else rows
+        found[f"{split}/y"] = np.where(table.labelled, number, -1)
+        first += len(table)
+    if any(VALUES in table.arrays for table in tables.values()):
+        found["targets"] = np.concatenate([table.arrays[VALUES] for table in tables.values()])
+    return found
 
 
 def input_name(array: NDArray[Any]) -> str:

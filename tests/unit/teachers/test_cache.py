@@ -167,7 +167,7 @@ def test_a_second_pass_asks_the_teacher_for_nothing_and_sees_the_same_numbers(tm
     assert (first_teacher.asked, later_teacher.asked, later_teacher.kept) == (8, 0, 8)
     for batch, one, other in zip(batches, first, later, strict=True):
         assert torch.equal(one, other)
-        assert torch.equal(one, rounded(network.layer(batch.inputs.flatten(1)).detach()))
+        assert torch.equal(one, rounded(network.layer(batch.call.flatten(1)).detach()))
 
 
 def test_only_what_is_missing_is_asked_for_and_what_is_kept_stays(tmp_path):
@@ -182,7 +182,7 @@ def test_only_what_is_missing_is_asked_for_and_what_is_kept_stays(tmp_path):
     assert network.batch_sizes == [2, 2]
     assert (teacher.asked, teacher.kept) == (4, 2)
     assert torch.equal(after[[2, 0]], before)
-    fresh = network.layer(batch_of([7, 9]).inputs.flatten(1)).detach()
+    fresh = network.layer(batch_of([7, 9]).call.flatten(1)).detach()
     assert torch.equal(after[[1, 3]], rounded(fresh))
 
 
@@ -192,7 +192,7 @@ def test_the_plain_sample_is_answered_by_the_teacher_each_time_and_never_kept(tm
     for _ in range(2):
         answer = teacher.answer(batch_of([1, 2], view=-1)).logits
     assert network.batch_sizes == [2, 2]
-    assert torch.equal(answer, network.layer(batch_of([1, 2], view=-1).inputs.flatten(1)).detach())
+    assert torch.equal(answer, network.layer(batch_of([1, 2], view=-1).call.flatten(1)).detach())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,7 +214,7 @@ def test_an_answer_carries_no_gradient_and_can_be_learnt_from(tmp_path):
         batch = batch_of([1, 2, 3])
         answer = teacher.answer(batch).logits
         assert not answer.requires_grad
-        nn.functional.mse_loss(student(batch.inputs.flatten(1)), answer).backward()
+        nn.functional.mse_loss(student(batch.call.flatten(1)), answer).backward()
     assert student.weight.grad.abs().sum() > 0
 
 

@@ -152,7 +152,7 @@ def test_other_classes_are_refused(tmp_path):
 def test_data_of_another_shape_is_refused_with_the_shape(tmp_path):
     others = class_samples(np.zeros((4, 1, 3, 3), np.uint8), np.zeros(4, np.int64))
 
-    with pytest.raises(ModelError, match=r"does not take samples of the shape \[1, 3, 3\]"):
+    with pytest.raises(ModelError, match=r"does not take samples of image uint8 \[1, 3, 3\]"):
         OnnxFile(write(tmp_path / "net.onnx"), CLASSES, others, normalise="none")
 
 
