@@ -10,6 +10,7 @@ from torch import nn
 from compressor import registry
 from compressor.surgery import gradients
 from compressor.surgery.cut import Prunable
+from compressor.tasks.classification import Classification
 
 CRITERIA = registry.members("criteria")
 
@@ -43,12 +44,12 @@ def network() -> nn.Module:
 def batches():
     generator = torch.Generator().manual_seed(1)
     for _ in range(2):
-        yield torch.randn(4, 3, 6, 6, generator=generator), torch.tensor([0, 1, 2, 3])
+        yield {"image": torch.randn(4, 3, 6, 6, generator=generator)}, {"label": torch.tensor([0, 1, 2, 3])}
 
 
 def scored(member: registry.Member, network: nn.Module) -> dict[str, np.ndarray]:
     criterion = member.load()()
-    gradients.accumulate(network, batches(), nn.functional.cross_entropy, criterion=criterion)
+    gradients.accumulate(network, batches(), Classification().hard_loss, criterion=criterion)
     return Prunable(network, torch.randn(2, 3, 6, 6)).score(criterion)
 
 

@@ -12,7 +12,7 @@ class Numbers:
         return 100
 
     def fetch(self, positions):
-        return positions.astype(np.float32)[:, None]
+        return {"numbers": positions.astype(np.float32)[:, None]}
 
 
 def chosen(**options) -> list[float]:

@@ -11,6 +11,7 @@ from torch import nn
 from compressor import registry
 from compressor.surgery import gradients
 from compressor.surgery.cut import Prunable
+from compressor.tasks.classification import Classification
 
 WIDTH = 6
 
@@ -39,10 +40,14 @@ def network() -> Two:
 IMAGES, LABELS = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 0])
 
 
+def named(rows: slice) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    return {"image": IMAGES[rows]}, {"label": LABELS[rows]}
+
+
 def score(name: str, network: nn.Module) -> np.ndarray:
     criterion = registry.find("criteria", name).load()()
     gradients.accumulate(
-        network, [(IMAGES[:2], LABELS[:2]), (IMAGES[2:], LABELS[2:])], F.cross_entropy, criterion=criterion
+        network, [named(slice(0, 2)), named(slice(2, None))], Classification().hard_loss, criterion=criterion
     )
     return Prunable(network, IMAGES[:2]).score(criterion)["first"]
 
@@ -134,7 +139,7 @@ def test_gradients_are_those_of_the_mean_over_all_samples(network):
     expected = gradient(network, IMAGES, LABELS)
 
     gradients.accumulate(
-        network, [(IMAGES[:1], LABELS[:1]), (IMAGES[1:], LABELS[1:])], F.cross_entropy, criterion=criterion
+        network, [named(slice(0, 1)), named(slice(1, None))], Classification().hard_loss, criterion=criterion
     )
 
     for name, parameter in network.named_parameters():

@@ -66,7 +66,7 @@ def job(project, dataset, tmp_path):
             ModelSettings(model=str(project / file)), dataset=dataset, task=Classification(), seed=3
         )
         chosen = {"epochs": 3, "batch_size": 32, "lr": 0.01, "device": "cpu", **settings}
-        shown, _ = views.resolve(ViewSettings(crop=1, flip=False), sample_shape=dataset.sample_shape)
+        shown, _ = views.resolve(ViewSettings(crop=1, flip=False), inputs=dataset.inputs)
         return engine.Job(
             title="student",
             key="k1",
