@@ -2,7 +2,8 @@
 
 A checkpoint does not say what its pixels were normalised with, and the wrong guess costs points silently. So for a trained
 network without a word about it, the common ones are tried on training samples and the most accurate is taken. Where several
-cannot be told apart by that, more samples and then the loss decide; where neither does, that is said.
+cannot be told apart by that, more samples decide, then what its first BatchNorm was trained on, then the loss; that several
+fit is said.
 
 Shape letters: N samples, K classes, F features.
 """
@@ -22,7 +23,7 @@ from compressor.data.samples import Dataset, JoinedSamples, Samples, SubsetSampl
 from compressor.data.statistics import channel_statistics
 from compressor.data.unlabelled import labelled
 from compressor.errors import MeasurementError, ModelError
-from compressor.measure import look_ups
+from compressor.measure import first_norm, look_ups
 from compressor.measure.accuracy import predict
 from compressor.measure.look_ups import Statistics
 from compressor.measure.statistics import paired_difference
@@ -41,7 +42,11 @@ _LOOKED_AT = 256  # rows in which the columns that a network looks up are found
 _SIGNIFICANT = 0.05  # two-sided
 _SIGMAS = 2.0
 _FEWEST_FOR_LOSS = 30
-_LOSS_THAT_COUNTS = 1e-3  # nats: below it both are sure of everything
+_LOSS_THAT_COUNTS = 1e-3  # nats
+_SURE_OF_ALL = (
+    0.01  # nats: of a model with a smaller loss at its best scale nothing but its sureness is left to compare
+)
+_NEAR, _TIMES_NEARER = 0.5, 2.0  # of the distance from what the first BatchNorm was trained on
 _SCALES = 2.0 ** np.arange(
     -4.0, 4.5, 0.5
 )  # of the logits, among which each is given its best before losses are compared
@@ -156,10 +161,18 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
         _give(loaded, tried)
         return predict(TorchEager.from_network(loaded.network), samples)
 
+    samples = judged_on(with_labels)
+    some = samples.fetch(np.arange(0, len(samples), -(-len(samples) // _LOOKED_AT), dtype=np.int64))
+
+    def far(tried: Normalisation) -> float | None:
+        _give(loaded, tried)
+        return first_norm.distance(loaded.network, some)
+
     chosen, why = most_accurate(
         answers,
         lambda answers_NK, labels_N: judge(task, answers_NK, labels_N),
-        samples=judged_on(with_labels),
+        samples=samples,
+        far=far,
         more=more_to_judge_on(with_labels, dataset.val if judged is dataset.train else None),
         statistics=statistics,
         metric=task.primary,
@@ -226,15 +239,17 @@ def most_accurate(
     what: str,
     where: str,
     order: Sequence[str] = _TRIED,
+    far: Callable[[Normalisation], float | None] = lambda _: None,
 ) -> tuple[Normalisation, Decision]:
     """Of the common normalisations the one under which a trained model knows most.
 
     A model knows something when its answers fit their own labels better than the same labels in another order, whatever
     the share of the most frequent class. One under which it does not run is left out.
 
-    Among those that a paired test does not tell from the best, also on more samples, the loss decides, each with the scale
-    of logits that suits it: a model that knows all of them would otherwise be judged by how sure it is. Where the loss
-    tells nothing either, inputs stay as they are if that is one of them, else the first is taken.
+    Among those that a paired test does not tell from the best, also on more samples, the one decides that is like what the
+    model was trained on; else the loss, each with the scale of logits that suits it: what knows little would otherwise be
+    judged by how unsure it is of it. Of a model that knows all there is nothing but how sure it is. Where the loss tells
+    nothing either, inputs stay as they are if that is one of them, else the first is taken.
 
     Args:
         answers: From a normalisation and samples to what the model answers to them.
@@ -246,6 +261,7 @@ def most_accurate(
         what: What the model is, for the error text.
         where: Where it is from.
         order: What is tried.
+        far: How far inputs so normalised are from those of training, 0 for none; None where that is not known.
 
     Raises:
         ModelError: It knows nothing under any of them, or does not run under any.
@@ -285,13 +301,20 @@ def most_accurate(
     reason = f"{metric} on {len(samples)} samples: {told}"
     if len(alike) == 1:
         return tried[best], _decided(tried[best], reason)
-    by_loss = _least_loss({name: found[name] for name in alike})
     several = f"{', '.join(alike)} cannot be told apart by {metric}"
+    other = "state another with normalise = ..."
+    nearest = _nearest({name: far(tried[name]) for name in alike})
+    if nearest is not None:
+        why = f"{several}; what the first BatchNorm was trained on is like {nearest}"
+        return tried[nearest], _decided(tried[nearest], f"{reason}; {why}")
+    by_loss = _least_loss({name: found[name] for name in alike})
     if by_loss is not None:
-        return tried[by_loss], _decided(tried[by_loss], f"{reason}; {several}, and {by_loss} has the least loss")
+        losses = ", ".join(f"{name} {_mean(found[name].losses):.3g}" for name in alike)
+        why = f"{several}, and {by_loss} has the least loss ({losses}); {other}"
+        return tried[by_loss], _decided(tried[by_loss], f"{reason}; {why}")
     default = "none" if "none" in alike else alike[0]
-    several = f"{several} or loss on {count} samples, so {default} is taken; state another with normalise = ..."
-    return tried[default], _decided(tried[default], f"{reason}; {several}")
+    why = f"{several} or loss on {count} samples, so {default} is taken; {other}"
+    return tried[default], _decided(tried[default], f"{reason}; {why}")
 
 
 def _answers(
@@ -337,15 +360,31 @@ def _alike(found: Mapping[str, Judged], best: str) -> list[str]:
     ]
 
 
+def _nearest(distances: Mapping[str, float | None]) -> str | None:
+    """The one whose inputs are like those of training where those of the others are not; None where there is none."""
+    known = {name: each for name, each in distances.items() if each is not None}
+    if len(known) < len(distances):
+        return None
+    nearest, second = sorted(known, key=lambda name: known[name])[:2]
+    clear = known[nearest] < _NEAR and known[second] > _TIMES_NEARER * known[nearest]
+    return nearest if clear else None
+
+
 def _least_loss(found: Mapping[str, Judged]) -> str | None:
-    """The one whose losses are below those of each other beyond chance; None where there is none."""
+    """The one whose losses are below those of each other beyond chance; None where there is none.
+
+    Each is given the scale of logits that suits it; where all are sure of everything then, they are compared as they are.
+    """
     losses = {name: _at_best_scale(each) for name, each in found.items()}
+    least = 0.0 if max(map(_mean, losses.values())) < _SURE_OF_ALL else _LOSS_THAT_COUNTS
+    if not least:
+        losses = {name: each.losses for name, each in found.items()}
     best = min(losses, key=lambda name: _mean(losses[name]))
     for name, losses_N in losses.items():
         if name == best:
             continue
         more_N = losses_N - losses[best]
-        if len(more_N) < _FEWEST_FOR_LOSS or not np.isfinite(more_N).all() or _mean(more_N) < _LOSS_THAT_COUNTS:
+        if len(more_N) < _FEWEST_FOR_LOSS or not np.isfinite(more_N).all() or _mean(more_N) < least:
             return None
         if _mean(more_N) <= _SIGMAS * float(more_N.std()) / len(more_N) ** 0.5:
             return None

@@ -229,12 +229,58 @@ def sure_of(scales: dict[str, float]) -> tuple[str, str]:
     return chosen.name, why.reason
 
 
-def test_a_network_that_normalises_inside_is_not_normalised_twice_for_being_surer_of_it():
-    """Inputs that are normalised again only make the logits larger: all is told rightly in any case."""
-    name, reason = sure_of({"imagenet": 8.0, "half": 4.0, "data": 2.0, "none": 1.0})
+def test_where_all_is_told_rightly_the_surest_is_taken_and_it_is_said_that_others_fit():
+    name, reason = sure_of({"imagenet": 0.9, "half": 0.8, "data": 2.0, "none": 1.0})
+    assert name == "data"
+    assert "imagenet, half, data, none cannot be told apart by accuracy, and data has the least loss (" in reason
+    assert "state another with normalise = ..." in reason
+
+
+def test_where_nothing_tells_them_apart_inputs_stay_as_they_are():
+    name, reason = sure_of({"imagenet": 1.0, "half": 1.0, "data": 1.0, "none": 1.0})
     assert name == "none"
     assert "imagenet, half, data, none cannot be told apart by accuracy or loss on 400 samples" in reason
     assert "state another with normalise = ..." in reason
+
+
+class Inside(nn.Module):
+    """Normalises by itself, and tells bright pictures from dark ones so surely that nothing can confuse it."""
+
+    def __init__(self, *, by_itself: bool) -> None:
+        super().__init__()
+        self.by_itself = by_itself
+        self.norm = nn.BatchNorm2d(3)
+        self.last = nn.Linear(3, 2)
+        with torch.no_grad():
+            self.last.weight.copy_(torch.tensor([[-9.0], [9.0]]).expand(2, 3))
+            self.last.bias.zero_()
+
+    def forward(self, pictures):
+        inputs = (pictures - 0.5) / 0.25 if self.by_itself else pictures
+        return self.last(self.norm(inputs).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("by_itself", "expected"), [(True, "none"), (False, "data")])
+def test_a_network_is_normalised_as_it_was_trained_and_not_twice(by_itself, expected):
+    """Both know all pictures under two normalisations or more; the statistics of its BatchNorm tell them apart."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    pixels = (0.5 + 0.25 * generator.normal(size=(200, 3, 4, 4)) + 0.2 * (2 * labels - 1)[:, None, None, None]).clip(
+        0, 1
+    )
+    samples = ArraySamples(pixels.astype(np.float32), labels)
+    dataset = Dataset("npz:t.npz", ("dark", "bright"), samples, None, samples, "", ())
+    module = Inside(by_itself=by_itself).train()
+    inputs = torch.from_numpy(samples.fetch(np.arange(200)))
+    mean, std = inputs.mean(dim=(0, 2, 3), keepdim=True), inputs.std(dim=(0, 2, 3), keepdim=True)
+    for _ in range(100):
+        module(inputs if by_itself else (inputs - mean) / std)
+    net = loaded(module, trained=True)
+
+    (decision,) = settle(net, ModelSettings(model="net.pt"), dataset=dataset, task=Classification())
+
+    assert decision.choice.startswith(expected)
+    assert f"what the first BatchNorm was trained on is like {expected}" in decision.reason
 
 
 def test_more_samples_decide_where_the_first_ones_cannot():
