@@ -148,19 +148,19 @@ def test_a_frozen_teacher_with_such_a_layer_changes_nothing():
     assert chosen.memory_format is torch.channels_last
 
 
-@pytest.mark.parametrize("network", ["repvgg_a0", "mobileone_s0"])
-def test_networks_that_crashed_in_training_take_a_whole_step(network):
-    """In a process of its own: what it held was a crash of the process, not a fault."""
-    script = (
-        "import timm, torch\n"
-        "from compressor.recipe import TrainingSettings\n"
-        "from compressor.training import precision\n"
-        f"network = timm.create_model('{network}', num_classes=2)\n"
-        "shape = (3, 128, 128)\n"
-        "layout = precision.choose(TrainingSettings(device='cpu'), network, sample_shape=shape).memory_format\n"
-        "network.to(memory_format=layout).train()\n"
-        "network(torch.zeros(2, *shape).contiguous(memory_format=layout)).sum().backward()\n"
-        "print(layout)\n"
-    )
+def test_a_network_that_crashed_in_training_takes_whole_steps():
+    """In a process of its own: what it met was the end of the process, not a fault."""
+    script = """
+import torch
+from compressor.recipe import TrainingSettings
+from compressor.training import precision
+
+network, shape = torch.nn.Conv2d(3, 48, 1, stride=2), (3, 224, 224)
+layout = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=shape).memory_format
+network.to(memory_format=layout)
+for _ in range(20):
+    network(torch.zeros(8, *shape).contiguous(memory_format=layout)).sum().backward()
+print(layout)
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "torch.contiguous_format"), done.stderr
