@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.samples import Dataset, Samples, SubsetSamples
+from compressor.data.samples import Dataset, Samples, SubsetSamples, content_hashes
 from compressor.errors import DataError
 
 
@@ -34,6 +34,10 @@ class RelabelledSamples:
     def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """The samples at `positions`."""
         return self.samples.fetch(positions)
+
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of the samples, where they have any."""
+        return content_hashes(self.samples)
 
 
 def of_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:

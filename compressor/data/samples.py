@@ -6,6 +6,7 @@ is what remains once validation and test sets are settled (`data/open.py`).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from compressor.artifact import Decision
 from compressor.errors import DataError
+
+FILES_LEFT_OUT, ARRAYS_LEFT_OUT = "files left out", "arrays left out"
+"""What decisions are called that name what lies where the samples do and is not read."""
 
 
 class Samples(Protocol):
@@ -67,6 +71,12 @@ class ArraySamples:
         """The samples at `positions`, copied."""
         return np.take(self._inputs, positions, axis=0)
 
+    def content_hashes(self) -> NDArray[np.uint64]:
+        """A number for the content of each sample `[N]`, alike for those that are alike."""
+        rows = np.ascontiguousarray(self._inputs)
+        digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
+        return np.frombuffer(digests, np.uint64)
+
 
 class SubsetSamples:
     """Some samples of another; a subset of a subset reads from the first directly.
@@ -91,6 +101,11 @@ class SubsetSamples:
     def fetch(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """The samples at `positions` of the subset."""
         return self.samples.fetch(self.positions[positions])
+
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of the samples that these are some of, where they have any."""
+        found = content_hashes(self.samples)
+        return None if found is None else found[self.positions]
 
 
 class JoinedSamples:
@@ -121,6 +136,19 @@ class JoinedSamples:
                 part = samples.fetch(positions[rows] - start)
                 fetched[rows] = part / np.float32(255) if part.dtype != self._dtype else part
         return fetched
+
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of both, where both have them."""
+        first, second = content_hashes(self.first), content_hashes(self.second)
+        return None if first is None or second is None else np.concatenate([first, second])
+
+
+def content_hashes(samples: Samples) -> NDArray[np.uint64] | None:
+    """A number for the content of each sample `[N]`; None for samples that are not read before they are used."""
+    if not hasattr(samples, "content_hashes"):
+        return None
+    found: NDArray[np.uint64] | None = samples.content_hashes()
+    return found
 
 
 @dataclass(frozen=True)

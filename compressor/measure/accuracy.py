@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _SAME = 1e-9
+_FAR_FROM_ONE = 1e-2  # probabilities of 16 bits add up to 1 within less
 
 
 class Samples(Protocol):
@@ -69,6 +70,11 @@ def predict(
             )
         found.append(answer_BK)
     return np.concatenate(found).astype(np.float32, copy=False)
+
+
+def adds_up_to_one(answers_NK: NDArray[np.float32]) -> bool:
+    """Whether every row can be the probabilities of classes, of which a sample has one."""
+    return bool(answers_NK.min() >= 0 and np.abs(answers_NK.sum(axis=1) - 1).max() < _FAR_FROM_ONE)
 
 
 def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, classes: Sequence[str]) -> dict[str, Any]:

@@ -68,9 +68,14 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         "title": loaded.title,
         "num_classes": fit.num_classes,
         "sample_shape": list(fit.sample_shape or ()),
-        "normalisation": asdict(normalisation),
+        "normalisation": _as_kept(normalisation),
         "params": sum(parameter.numel() for parameter in loaded.network.parameters()),
     }
+
+
+def _as_kept(normalisation: Normalisation) -> dict[str, Any]:
+    """As the manifest keeps it: what a network ends in, only where that is undone."""
+    return {name: value for name, value in asdict(normalisation).items() if value or name != "probabilities"}
 
 
 def load(artifact: Artifact) -> Loaded:
@@ -116,7 +121,8 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
         _fill(module, folder / WEIGHTS)
     kept = details["normalisation"]
     scale = tuple(map(tuple, kept.get("outputs", ())))
-    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale))
+    ending = kept.get("probabilities", "")
+    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale, ending))
     return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from compressor.errors import ModelError
 from compressor.models.normalisation import Normalisation
 
+SMALLEST = 1e-12
+"""Added to probabilities before their logarithm is taken."""
+
 
 class Network(nn.Module):
     """A user's module behind its input normalisation, and before the scale of its outputs where it has one.
@@ -54,6 +57,11 @@ class Network(nn.Module):
     def of_normalised(self, inputs: Tensor) -> Tensor:
         """Logits `[B, K]` of inputs that are normalised already."""
         logits = logits_of(self.module(inputs))
+        if self.normalisation.probabilities:
+            given = logits
+            logits = (given + SMALLEST).log()
+            if self.normalisation.probabilities == "sigmoid":
+                logits = logits - (1 - given + SMALLEST).log()
         if self.normalisation.outputs:
             logits = logits * self.outputs[1] + self.outputs[0]
         return logits

@@ -74,13 +74,16 @@ class Run:
         Raises:
             InputError: Its labels are not what the task takes.
         """
-        from compressor.data.open import LEFT_OUT, open_dataset
+        from compressor.data.open import LEFT_OUT, SEEN_IN_TRAINING, open_dataset
+        from compressor.data.samples import ARRAYS_LEFT_OUT, FILES_LEFT_OUT
         from compressor.training.start import for_data, require_labels_of, task_of
 
         opened = open_dataset(given(self.recipe.data, "data"))
         for decision in opened.decisions:
             if decision.what == LEFT_OUT:
                 console.note(f"data: {decision.reason}: {console.first_few(decision.choice.split(', '), 3)}")
+            elif decision.what in (FILES_LEFT_OUT, ARRAYS_LEFT_OUT, SEEN_IN_TRAINING):
+                console.note(f"data: {decision.what}: {decision.choice} — {decision.reason}")
         task = task_of(self.recipe.task, label_smoothing=0.0)
         require_labels_of(task, opened)
         _, chosen = for_data(task, opened)

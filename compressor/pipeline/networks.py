@@ -14,6 +14,8 @@ from compressor.models import spec as specs
 from compressor.pipeline.current import Run, given
 from compressor.recipe import DataSettings, ModelSettings, TeacherSettings
 
+_SAID = ("normalisation", "columns left as they are", "the network's outputs")  # of what was decided about a network
+
 
 def trained(
     current: Run,
@@ -75,8 +77,8 @@ def adopted(current: Run, model: ModelSettings, *, name: str, role: str) -> Arti
 
     made = current.link(name, "adopt", role, current.settings(model=model), make, identity=model)
     for decision in made.manifest.decisions:
-        if decision.what == "normalisation":
-            console.note(f"{name}: normalisation {decision.choice} — {decision.reason}")
+        if decision.what in _SAID:
+            console.note(f"{name}: {decision.what} {decision.choice} — {decision.reason}")
     return made
 
 

@@ -22,11 +22,12 @@ from compressor.measure import machine
 from compressor.measure.accuracy import evaluate, predict
 from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
+from compressor.models.network import SMALLEST
 from compressor.recipe import ModelSettings
 from compressor.runtimes._onnx_runtime import model_file
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
-from compressor.teachers.onnx import SMALLEST, OnnxFile
+from compressor.teachers.onnx import OnnxFile
 from compressor.training.keep import keep
 from compressor.training.start import network_for
 

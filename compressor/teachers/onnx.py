@@ -21,9 +21,9 @@ from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation as measured
-from compressor.measure.accuracy import predict
+from compressor.measure.accuracy import adds_up_to_one, predict
 from compressor.models import normalisation
-from compressor.models.network import Network
+from compressor.models.network import SMALLEST, Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.teachers._contract import Teacher
@@ -31,8 +31,6 @@ from compressor.teachers._contract import Teacher
 _NAMES = ("auto", "data", "imagenet", "half", "none")
 _OUTPUTS = ("auto", "logits", "probabilities")
 _LOOKED_AT = 256  # samples whose answers show whether they are probabilities
-SMALLEST = 1e-12
-"""Added to probabilities before their logarithm is taken."""
 
 
 class OnnxFile(Teacher):
@@ -159,16 +157,17 @@ class OnnxFile(Teacher):
                 where=str(self._file),
                 hint=hint,
             )
-        judged = measured.judged_on(SubsetSamples(samples, labelled))
+        with_labels = SubsetSamples(samples, labelled)
 
-        def answers(tried: Normalisation) -> NDArray[Any]:
+        def answers(tried: Normalisation, asked: Samples) -> NDArray[Any]:
             self.normalisation = tried
-            return predict(self.logits, judged)
+            return predict(self.logits, asked)
 
         chosen, why = measured.most_accurate(
             answers,
-            _accuracy_and_likelihood,
-            samples=judged,
+            measured.judge_classes,
+            samples=measured.judged_on(with_labels),
+            more=measured.more_to_judge_on(with_labels, None),
             statistics=statistics,
             metric="accuracy",
             what="model",
@@ -184,7 +183,7 @@ class OnnxFile(Teacher):
             return []
         some = SubsetSamples(samples, np.arange(min(_LOOKED_AT, len(samples)), dtype=np.int64))
         answers_NK = predict(self.logits, some)
-        self.gives_probabilities = bool(answers_NK.min() >= 0 and np.abs(answers_NK.sum(axis=1) - 1).max() < 1e-2)
+        self.gives_probabilities = adds_up_to_one(answers_NK)
         if not self.gives_probabilities:
             return []
         reason = f"no answer to {len(some)} samples is below 0, and each adds up to 1"
@@ -199,11 +198,3 @@ def _normalised(inputs: NDArray[Any], chosen: Normalisation) -> NDArray[np.float
     )
     scaled = inputs.astype(np.float32) / np.float32(255) if inputs.dtype == np.uint8 else inputs
     return ((scaled - mean) / std).astype(np.float32)
-
-
-def _accuracy_and_likelihood(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64]) -> tuple[float, float]:
-    """Share of right answers, and the mean log-likelihood of the labels."""
-    shifted_NK = logits_NK.astype(np.float64) - logits_NK.max(axis=1, keepdims=True)
-    log_NK = shifted_NK - np.log(np.exp(shifted_NK).sum(axis=1, keepdims=True))
-    likelihood = float(np.take_along_axis(log_NK, labels_N[:, None], axis=1).mean())
-    return float((logits_NK.argmax(axis=1) == labels_N).mean()), likelihood

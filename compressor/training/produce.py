@@ -18,6 +18,8 @@ from compressor.data.samples import Dataset
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
+from compressor.measure.answer_form import OUTPUTS
+from compressor.measure.look_ups import LEFT_ALONE
 from compressor.models import checkpoint, combined
 from compressor.models.build import Loaded
 from compressor.recipe import ModelSettings, TrainingSettings
@@ -53,6 +55,9 @@ def produce(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded, why_network = network_for(model, dataset=material.dataset, task=material.task, seed=target.seed)
+    for decision in why_network:
+        if decision.what in (OUTPUTS, LEFT_ALONE):
+            console.note(f"{target.role}: {decision.what} {decision.choice} — {decision.reason}")
     return train_from(
         loaded,
         settings,

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from compressor.batch import Batch
 from compressor.data.samples import ArraySamples
 from compressor.errors import InputError, ModelError
+from compressor.models.network import SMALLEST
 from compressor.models.normalisation import named
 from compressor.models.onnx_copy import write_copy
 from compressor.tasks.classification import Classification
-from compressor.teachers.onnx import SMALLEST, OnnxFile
+from compressor.teachers.onnx import OnnxFile
 
 CLASSES = ("dark", "bright")
 NONE = named("none", channels=1, statistics=((0.0,), (1.0,)))
