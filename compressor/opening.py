@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +341,36 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
     by_links = [network for each, network in shipping if each.manifest.stage in (*pipeline.BETWEEN, "quantize")]
     newest = next(iter(by_links or [network for _, network in shipping]), None)
     return newest.path if newest else None
+
+
+def files_named(settings: Recipe) -> list[Path]:
+    """Every file and folder that settings name and that is there: data, models, code."""
+    return [path for text in _texts(settings.model_dump(mode="json")) for path in _paths_in(text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _paths_in(text: str) -> Iterator[Path]:
+    """What of `a`, `format:a` or `format:a:attr` is a path that is there."""
+    words = text.split(":")
+    for first in range(min(2, len(words))):
+        for last in range(first + 1, len(words) + 1):
+            named = ":".join(words[first:last])
+            path = Path(named).expanduser()
+            try:
+                if named not in ("", ".") and path.exists():
+                    yield path
+            except (OSError, ValueError):  # too long for a path, or with a NUL
+                continue
 
 
 def _newest_first(folder: Path) -> list[Artifact]:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, plain_json
+from compressor import artifact, places, plain_json
 from compressor.errors import CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, timings
@@ -60,9 +60,12 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profiles", default="", help="comma between; by default those of the run")
     parser.add_argument("--seconds", type=float, default=2.0, help="timed seconds for each model and profile")
     parser.add_argument("--out", type=Path, default=pack / "device.json", help="where the result goes")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file at --out that is no result")
     given = parser.parse_args(arguments)
     try:
         _require_a_result_fits(given.out, seconds=given.seconds)
+        packed = [pack / name for name in ("models", "lib", "pack.json", "samples.npz", "run.py", artifact.MANIFEST)]
+        places.require_free(given.out, is_ours=is_result, where="--out", inputs=packed, overwrite=given.overwrite)
         found = measure(
             pack,
             name=given.name,
@@ -93,6 +96,15 @@ def _require_a_result_fits(out: Path, *, seconds: float) -> None:
     if not os.access(out.parent, os.W_OK):
         problem = "cannot be written to" if out.parent.is_dir() else "is not there"
         raise InputError(problem, where=str(out.parent), hint="--out device.json")
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is what a pack has measured somewhere."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"schema", "pack", "models", "timings"} <= found.keys()
 
 
 def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:
