@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +87,7 @@ def _compare(sources: list[str], *, runs: Path, out: Path | None, overwrite: boo
             hint = "name a file in a folder that is there"
             raise InputError(f"cannot be written: {fault.strerror}", where=str(out), hint=hint) from fault
     if as_json:
-        console.show(compare.as_json(found).rstrip())
+        console.as_json(json.loads(compare.as_json(found)))
         return
     console.table(found.results.columns, found.results.rows)
     for caveat in found.caveats:

@@ -38,6 +38,7 @@ from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import compare
 from compressor.measure.statistics import paired_difference
+from compressor.plain_text import printable
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask
 
@@ -74,16 +75,17 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         )
     except CompressError as fault:
         where = f"{fault.where}: " if fault.where else ""
-        sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
+        told = f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else "")
+        sys.stderr.write(printable(told))
         return 2
-    sys.stdout.write(summary(found) + "\n")
+    sys.stdout.write(printable(summary(found)) + "\n")
     try:
         with replacing(given.out) as written:
             written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
     except OSError as full:
-        sys.stderr.write(f"error: {given.out}: cannot be written: {full.strerror}\n")
+        sys.stderr.write(printable(f"error: {given.out}: cannot be written: {full.strerror}\n"))
         return 2
-    sys.stdout.write(f"{given.out}\n")
+    sys.stdout.write(printable(f"{given.out}\n"))
     return 0
 
 

@@ -39,6 +39,7 @@ CARRIED = (
     "label_sets.py",
     "places.py",
     "plain_json.py",
+    "plain_text.py",
     "registry.py",
     "trust.py",
     "measure/__init__.py",
