@@ -512,8 +512,7 @@ def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = ()
     report = None
     if done.measurements is not None and "report" in done.recipe.stage_order():
         with done.working():
-            devices = sorted((done.folder / "devices").glob("*.json"))
-            report = reports.write(done.measurements, done.folder / "report", devices=devices)
+            report = reports.write(done.measurements, done.folder / "report", devices=_devices_of(done.folder))
     return Finished(done.folder, dict(done.artifacts), dict(done.onnx), done.measurements, report)
 
 
@@ -546,8 +545,12 @@ def report(
     return reports.write(
         measured,
         Path(destination) if destination else measured.path.parent / "report",
-        devices=sorted(folder.glob("*.json")),
+        devices=_devices_of(folder.parent),
     )
+
+
+def _devices_of(run_folder: Path) -> list[Path]:
+    return sorted(file for file in (run_folder / "devices").glob("*.json") if file.is_file())
 
 
 def _keep_device(content: bytes, name: str, *, run_folder: Path) -> Path:

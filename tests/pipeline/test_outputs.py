@@ -231,3 +231,11 @@ def test_a_device_s_result_is_kept_over_an_older_one_and_over_nothing_else(proje
         with pytest.raises(NotOursError, match=r"did not write it|is a link"):
             api.report(run, devices=[tmp_path / "device.json"])
         assert (tree(run), (tmp_path / "precious").read_bytes()) == before
+
+
+def test_what_is_no_file_is_no_device(project):
+    run = project / "runs" / "small"
+    (run / "devices" / "folder.json").mkdir(parents=True)
+    (run / "devices" / "gone.json").symlink_to(project / "nowhere")
+    (run / "devices" / "linked.json").symlink_to(project)
+    assert api.report(run).file("report.json").is_file()
