@@ -10,7 +10,7 @@ from typing import Any
 from compressor import artifact, console, pipeline, preflight, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
-from compressor.errors import CompressError, InputError, RecipeError
+from compressor.errors import ArtifactError, CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
@@ -374,8 +374,13 @@ def _paths_in(text: str) -> Iterator[Path]:
 
 
 def _newest_first(folder: Path) -> list[Artifact]:
-    """The artifacts in a run's folder."""
-    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
+    """The artifacts in a run's folder; a folder of others that has a manifest too is told and left out."""
+    made = []
+    for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}")):
+        try:
+            made.append(artifact.read(file.parent))
+        except ArtifactError as fault:
+            console.note(f"{file.parent}: {fault.message}; left out")
     return sorted(made, key=lambda each: each.manifest.created, reverse=True)
 
 

@@ -71,6 +71,16 @@ def test_a_report_is_not_written_over_the_measurements_it_is_about(project, comp
     assert "holds measurements, and will not be replaced" in told
 
 
+def test_a_folder_of_others_in_a_run_is_left_out_and_stops_only_what_would_replace_it(project, compress):
+    run = project / "runs" / "small"
+    before = tree(web_app(run / "pack"))
+    code, told = compress("pack", run, "--samples", 12)
+    assert (code, tree(run / "pack")) == (2, before)
+    assert "pack: manifest.json is not one of ours; left out" in told
+    assert "did not write stands here" in told
+    assert compress("report", run)[0] == 0
+
+
 @pytest.mark.parametrize("name", ["report", "pack"])
 def test_a_report_and_a_pack_made_again_keep_what_people_put_beside_them(project, compress, name):
     run = project / "runs" / "small"
