@@ -1,4 +1,4 @@
-"""No form of the report holds a character that moves a terminal's cursor or turns text around, whatever a class is called."""
+"""No form of the report holds a character that commands a terminal or turns text around, whatever a class is called."""
 
 from __future__ import annotations
 
