@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -24,7 +25,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from compressor.errors import ArtifactError
+from compressor import files as whole_files
+from compressor import places
+from compressor.errors import ArtifactError, NotOursError
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +139,7 @@ class Artifact:
         """
         for file in sorted(self.path.rglob("*")):
             name = file.relative_to(self.path).as_posix()
-            known = name == MANIFEST or name in self.manifest.files or name in _ADDED_LATER.get(self.manifest.kind, ())
+            known = name == MANIFEST or name in self.manifest.files or self.manifest.kind in SHARED_WITH_PEOPLE
             if not file.is_dir() and not known and "__pycache__" not in name:
                 raise ArtifactError(f"'{name}' was not written with the others", where=str(self.path), hint=_REMAKE)
         for name, expected in self.manifest.files.items():
@@ -147,8 +150,8 @@ class Artifact:
                 raise ArtifactError(f"'{name}' is not what was written (hash)", where=str(self.path), hint=_REMAKE)
 
 
-_ADDED_LATER: Mapping[str, tuple[str, ...]] = {"pack": ("device.json",)}
-"""Files that an artifact may hold though they were not written with it, by kind: a pack that was run where it lies."""
+SHARED_WITH_PEOPLE: tuple[Kind, ...] = ("report", "pack")
+"""Kinds that people put files beside ours into: notes, or what a pack measured that was run where it lies."""
 _REMAKE = "delete the folder and run the stage again"
 
 
@@ -265,11 +268,15 @@ def tidy(run_folder: Path) -> None:
     An artifact that had just been moved aside for its successor is put back when the successor did not arrive.
     """
     for left in sorted(run_folder.glob(".*-*")):
-        name, _, what = left.name.removeprefix(".").rpartition(".")
-        if what.startswith("replaced-") and not (run_folder / name).exists():
-            left.rename(run_folder / name)
-        elif what.startswith(("replaced-", "writing-")):
-            left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
+        found = places.LEFTOVER.fullmatch(left.name)
+        if found is None:
+            continue
+        if found["what"] == "replaced" and not os.path.lexists(run_folder / found["name"]):
+            left.rename(run_folder / found["name"])
+        elif left.is_symlink() or left.is_file():
+            left.unlink()
+        else:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def content_key(made: Artifact) -> str:
@@ -281,23 +288,60 @@ ELSEWHERE = "choose another place with --runs DIR (report: --out DIR), or copy t
 """What helps where a place cannot be written."""
 
 
+def require_replaceable(final: Path, *, kinds: tuple[Kind, ...] = ()) -> places.Standing:
+    """Refuse a place for an artifact where something stands that is not ours; see `places` for the rule.
+
+    Args:
+        final: The artifact's final place.
+        kinds: What may be replaced there; by default any kind of artifact.
+
+    Returns:
+        What stands there beside what is ours and as it was written.
+
+    Raises:
+        NotOursError: Something that compress did not write stands there. Nothing was touched.
+    """
+    hint = "move it, or choose another place (--runs DIR or --name NAME; report: --out DIR)"
+    if final.is_symlink():
+        raise NotOursError("is a link, and will not be replaced", where=str(final), hint="name where it leads")
+    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
+        return places.Standing()
+    there = _read_ours(final)
+    if there is None:
+        message = "something that compress did not write stands here, and will not be replaced"
+        raise NotOursError(message, where=str(final), hint=hint)
+    kind = there.manifest.kind
+    if kinds and kind not in kinds:
+        raise NotOursError(f"holds {kind}, and will not be replaced", where=str(final), hint="name another folder")
+    found = places.standing_in(final, files=there.manifest.files, manifest=MANIFEST)
+    shared = kind in SHARED_WITH_PEOPLE
+    strange = (found.unlisted and not shared) or (found.changed and shared)
+    if strange:
+        what = f"'{(found.changed if shared else found.unlisted)[0]}'"
+        message = f"{what} has been changed since" if shared else f"{what} was not written by compress"
+        raise NotOursError(f"{message}, so this folder will not be replaced", where=str(final), hint=hint)
+    return found
+
+
+def _read_ours(folder: Path) -> Artifact | None:
+    try:
+        return read(folder)
+    except ArtifactError:
+        return None
+
+
 @contextmanager
 def folder_for(final: Path) -> Iterator[Path]:
     """A temporary folder to fill; it is thrown away unless `seal` has put it in its final place.
 
     Raises:
-        ArtifactError: The place cannot be written, or something that is no artifact stands there.
+        NotOursError: Something that is not ours stands there.
+        ArtifactError: The place cannot be written.
     """
-    if final.exists() and not is_artifact(final) and not (final.is_dir() and not any(final.iterdir())):
-        raise ArtifactError(
-            "something that compress did not write stands here, and will not be replaced",
-            where=str(final),
-            hint="move it, or choose another place with --runs DIR",
-        )
     temporary = final.parent / f".{final.name}.writing-{os.getpid()}"
     try:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        require_replaceable(final)
+        whole_files.clear(temporary)
         temporary.mkdir(parents=True)
     except OSError as fault:
         raise ArtifactError(f"cannot write here: {fault.strerror}", where=str(final.parent), hint=ELSEWHERE) from fault
@@ -311,23 +355,42 @@ def folder_for(final: Path) -> Iterator[Path]:
 
 
 def seal(temporary: Path, final: Path, manifest: Manifest) -> Artifact:
-    """Hash the payload, write the manifest, sync, and rename `temporary` to `final`, replacing what stood there."""
+    """Hash the payload, write the manifest, sync, and rename `temporary` to `final`, replacing what stood there.
+
+    What people put beside a report or a pack goes along. A folder of ours in which a file has changed is set aside under a
+    hidden name rather than thrown away.
+
+    Raises:
+        NotOursError: Something that is not ours has come to stand there meanwhile.
+    """
     files = {
         file.relative_to(temporary).as_posix(): sha256(file) for file in sorted(temporary.rglob("*")) if file.is_file()
     }
     created = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     complete = replace(manifest, files=files, created=created, versions=library_versions())
     (temporary / MANIFEST).write_text(json.dumps(asdict(complete), indent=2, sort_keys=True), encoding="utf-8")
+    found = require_replaceable(final)
+    places.take_along(found.unlisted, final, temporary)
     for file in temporary.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():
             _sync(file)
     retired = final.parent / f".{final.name}.replaced-{os.getpid()}"
+    if found.changed:
+        retired = _unused(final.parent / f".{final.name}.changed")
+        logger.warning("'%s' in %s has changed since: what was there is now in %s", found.changed[0], final, retired)
     if final.exists():
         final.rename(retired)
     temporary.rename(final)
     _sync(final.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    if not found.changed:
+        shutil.rmtree(retired, ignore_errors=True)
     return Artifact(final, complete)
+
+
+def _unused(path: Path) -> Path:
+    """The path with the first number at its end that nothing has."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(1))
+    return next(each for each in numbered if not os.path.lexists(each))
 
 
 def parent_entry(parent: Artifact, child: Path) -> dict[str, str]:
@@ -347,11 +410,7 @@ def key_of(**parts: object) -> str:
 
 def sha256(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return whole_files.sha256(file)
 
 
 def library_versions() -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compressor import artifact, console, pipeline, preflight, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
-from compressor.errors import CompressError, InputError, RecipeError
+from compressor.errors import ArtifactError, CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
@@ -343,9 +343,44 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
     return newest.path if newest else None
 
 
+def files_named(settings: Recipe) -> list[Path]:
+    """Every file and folder that settings name and that is there: data, models, code."""
+    return [path for text in _texts(settings.model_dump(mode="json")) for path in _paths_in(text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _paths_in(text: str) -> Iterator[Path]:
+    """What of `a`, `format:a` or `format:a:attr` is a path that is there."""
+    words = text.split(":")
+    for first in range(min(2, len(words))):
+        for last in range(first + 1, len(words) + 1):
+            named = ":".join(words[first:last])
+            path = Path(named).expanduser()
+            try:
+                if named not in ("", ".") and path.exists():
+                    yield path
+            except (OSError, ValueError):  # too long for a path, or with a NUL
+                continue
+
+
 def _newest_first(folder: Path) -> list[Artifact]:
-    """The artifacts in a run's folder."""
-    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
+    """The artifacts in a run's folder; a folder of others that has a manifest too is told and left out."""
+    made = []
+    for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}")):
+        try:
+            made.append(artifact.read(file.parent))
+        except ArtifactError as fault:
+            console.note(f"{file.parent}: {fault.message}; left out")
     return sorted(made, key=lambda each: each.manifest.created, reverse=True)
 
 

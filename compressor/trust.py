@@ -19,7 +19,7 @@ from pathlib import Path
 
 from compressor import artifact
 from compressor.errors import InputError, TrustError
-from compressor.files import replacing
+from compressor.files import lock_file, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def _locked() -> Iterator[None]:
     """Hold the list while it is read and written: two runs that end together must not lose each other's entry."""
     try:
         home().mkdir(parents=True, exist_ok=True)
-        lock = (home() / ".lock").open("w")
+        lock = lock_file(home() / ".lock")
     except OSError as fault:
         raise InputError(f"the list of trusted files cannot be written: {fault.strerror}", where=str(home())) from fault
     with lock:

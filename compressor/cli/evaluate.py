@@ -20,6 +20,7 @@ def evaluate(
     save_outputs: Annotated[
         Path | None, typer.Option("--save-outputs", help="Also keep the answers to all splits: an .npz that can teach.")
     ] = None,
+    overwrite: options.Overwrite = False,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
@@ -32,7 +33,13 @@ def evaluate(
 
     options.trusted((source,), trust=trust)
     found = api.evaluate(
-        source, data=data, arch=arch, split=split, save_outputs=save_outputs, assignments=assignments or ()
+        source,
+        data=data,
+        arch=arch,
+        split=split,
+        save_outputs=save_outputs,
+        overwrite=overwrite,
+        assignments=assignments or (),
     )
     if as_json:
         console.as_json(found)

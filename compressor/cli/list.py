@@ -110,7 +110,7 @@ def _what_from(cache: Cache) -> str:
     if cache.state == "damaged":
         return "damaged: its description cannot be read"
     if cache.state == "foreign":
-        return "unknown: it has no description"
+        return "unknown: not described, behind a link, or with files that are not ours"
     return ", ".join(f"{name} {value}" for name, value in cache.about.items())
 
 

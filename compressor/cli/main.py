@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -59,6 +60,10 @@ app.command("doctor")(doctor.doctor)
 app.command("trust")(trust.trust)
 
 
+_UNREADABLE: Any = typer.BadParameter.__mro__[2]  # ClickException, which Typer has under no name of its own
+assert _UNREADABLE.__name__ == "ClickException", _UNREADABLE
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from compressor import console
@@ -89,7 +94,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     try:
-        app()
+        _run()
     except CompressError as fault:
         from compressor import console
 
@@ -105,6 +110,21 @@ def main() -> None:
         _unknown()
 
 
+def _run() -> None:
+    """Typer's part of the work; what it says of a command line that it cannot read is printed as everything else is."""
+    from compressor import console
+
+    console.hold_libraries_to_it()
+    try:
+        code = app(standalone_mode=False)
+    except _UNREADABLE as fault:
+        said = io.StringIO()
+        fault.show(said)
+        console.complain(said.getvalue())
+        sys.exit(fault.exit_code)
+    sys.exit(code or 0)
+
+
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
     """Between training steps there is nothing to save: finished links are on disk."""
     from compressor.cli._options import command_line
@@ -118,9 +138,11 @@ def _unknown() -> NoReturn:
     import platform
     import traceback
 
-    traceback.print_exc()
-    sys.stderr.write(
-        f"\nThis is a fault of compress {__version__} or of a library (Python {platform.python_version()}); "
+    from compressor import console
+
+    version = f"compress {__version__} or of a library (Python {platform.python_version()})"
+    console.complain(
+        f"{traceback.format_exc()}\nThis is a fault of {version}; "
         "please report it with the lines above. `compress doctor` shows the rest of what matters.\n"
     )
     sys.exit(3)

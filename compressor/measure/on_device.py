@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, plain_json
+from compressor import artifact, places, plain_json
 from compressor.errors import CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, timings
@@ -38,6 +38,7 @@ from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import compare
 from compressor.measure.statistics import paired_difference
+from compressor.plain_text import printable
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask
 
@@ -60,9 +61,12 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profiles", default="", help="comma between; by default those of the run")
     parser.add_argument("--seconds", type=float, default=2.0, help="timed seconds for each model and profile")
     parser.add_argument("--out", type=Path, default=pack / "device.json", help="where the result goes")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file at --out that is no result")
     given = parser.parse_args(arguments)
     try:
         _require_a_result_fits(given.out, seconds=given.seconds)
+        packed = [pack / name for name in ("models", "lib", "pack.json", "samples.npz", "run.py", artifact.MANIFEST)]
+        places.require_free(given.out, is_ours=is_result, where="--out", inputs=packed, overwrite=given.overwrite)
         found = measure(
             pack,
             name=given.name,
@@ -71,16 +75,17 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         )
     except CompressError as fault:
         where = f"{fault.where}: " if fault.where else ""
-        sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
+        told = f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else "")
+        sys.stderr.write(printable(told))
         return 2
-    sys.stdout.write(summary(found) + "\n")
+    sys.stdout.write(printable(summary(found)) + "\n")
     try:
         with replacing(given.out) as written:
             written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
     except OSError as full:
-        sys.stderr.write(f"error: {given.out}: cannot be written: {full.strerror}\n")
+        sys.stderr.write(printable(f"error: {given.out}: cannot be written: {full.strerror}\n"))
         return 2
-    sys.stdout.write(f"{given.out}\n")
+    sys.stdout.write(printable(f"{given.out}\n"))
     return 0
 
 
@@ -93,6 +98,15 @@ def _require_a_result_fits(out: Path, *, seconds: float) -> None:
     if not os.access(out.parent, os.W_OK):
         problem = "cannot be written to" if out.parent.is_dir() else "is not there"
         raise InputError(problem, where=str(out.parent), hint="--out device.json")
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is what a pack has measured somewhere."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"schema", "pack", "models", "timings"} <= found.keys()
 
 
 def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:

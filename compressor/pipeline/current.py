@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from compressor import __version__, artifact, console, processes, trust
+from compressor import __version__, artifact, console, places, processes, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
-from compressor.files import replacing
+from compressor.files import lock_file, replacing
 from compressor.pipeline.keys import model_key, outside_sources, unchanged
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
@@ -102,6 +102,7 @@ class Run:
 
         Raises:
             ArtifactError: The folder cannot be written, another run is at work in it, or it is not the main process's.
+            NotOursError: A link stands in it where we write.
         """
         if not processes.is_main():
             if not processes.await_opening(self.folder, timeout_s=_OPENING_S):
@@ -112,7 +113,8 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
+            places.require_no_links(self.folder)
+            lock = lock_file(self.folder / ".lock")
         except OSError as fault:
             problem = f"cannot write here: {fault.strerror}"
             raise ArtifactError(problem, where=str(self.folder), hint=artifact.ELSEWHERE) from fault
@@ -242,6 +244,8 @@ class Run:
             made = artifact.await_other(folder, key=key)
             trust.remember_made(made)
             return made
+        if processes.is_main():
+            artifact.require_replaceable(folder)  # before hours of work rather than after them
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}

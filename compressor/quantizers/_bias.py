@@ -100,7 +100,7 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
         if name not in known and name not in inputs:
             traced.graph.output.add().name = name
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(traced.SerializeToString(), options, providers=["CPUExecutionProvider"])
     fed = traced.graph.input[0].name
@@ -124,7 +124,7 @@ def _error(made: Qdq, batches: Iterable[NDArray[Any]], file: Path) -> float:
     sessions = []
     for path in (made.float_model, file):
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         sessions.append(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
     name = sessions[0].get_inputs()[0].name
     errors = []

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from compressor.measure.statistics import blocks_of_starts
+from compressor.plain_text import on_one_line
 from compressor.report import format as fmt
 from compressor.report.facts import (
     Accuracy,
@@ -90,7 +91,7 @@ def label(text: str) -> str:
     """A user's name as a Plotly label: shortened in its middle, as names often differ at their ends, and inert."""
     kept = (MAX_LABEL - 1) // 2
     short = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1 - kept]}…{text[-kept:]}"
-    return html.escape(short, quote=False)
+    return html.escape(on_one_line(short), quote=False)
 
 
 def accuracy_against_latency(data: ReportData) -> Figure | None:

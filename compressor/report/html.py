@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from compressor import __version__, plain_json
+from compressor.plain_text import printable
 from compressor.report import devices, links, quality, speed, tables, words
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
@@ -185,12 +186,18 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals["colour"] = drawing.colour
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a placeholder gives: text of others without characters that would turn the order of what follows around."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _template_text(name: str) -> str:

@@ -42,8 +42,10 @@ def write(
         UnknownNameError: A format that is not one of `FORMATS`.
         InputError: `bench` does not hold measurements.
         ArtifactError: The measurements are damaged, or `destination` cannot be written.
+        NotOursError: Something else than a report of ours stands there.
     """
     key = key_for(bench, formats=formats, devices=devices)
+    artifact.require_replaceable(destination, kinds=("report",))
     started = time.monotonic()
     collected = collect(bench, devices=devices)
     if collected.outdated:

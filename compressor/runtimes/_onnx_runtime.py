@@ -184,7 +184,9 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors; warnings are about devices and fusions that nobody asked for
+        options.log_severity_level = (
+            4  # errors are raised as well, and here would reach the terminal with names as they are
+        )
         options.enable_cpu_mem_arena = self._arena
         # Idle threads that spin would take the cores from the model that is being timed in another process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")

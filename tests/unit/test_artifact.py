@@ -10,7 +10,7 @@ import pytest
 
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Manifest, Target
-from compressor.errors import ArtifactError
+from compressor.errors import ArtifactError, NotOursError
 
 
 def write(final: Path, *, text: str = "payload", key: str = "k", kind: artifact.Kind = "torch") -> Artifact:
@@ -87,6 +87,137 @@ def test_what_is_no_artifact_is_never_replaced(tmp_path: Path, is_folder: bool) 
         pass
 
     assert mine.read_text() == "years of work"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def refused(place: Path, said: str, *, kind: artifact.Kind = "torch") -> None:
+    """What stands at a place is refused with these words and exit code 2, and is as it was."""
+    before = tree(place)
+    with pytest.raises(NotOursError, match=said) as caught:
+        write(place, text="new", kind=kind)
+    assert caught.value.exit_code == 2
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"name": "my app", "start_url": "."}', '{"manifest_version": 3}', '{"schema": 1, "files": {}}', "{", "[]"],
+)
+def test_a_manifest_of_something_else_makes_no_folder_ours(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / artifact.MANIFEST).write_text(manifest)
+    (tmp_path / "site" / "index.html").write_text("years of work")
+    refused(tmp_path / "site", "did not write stands here, and will not be replaced")
+
+
+@pytest.mark.parametrize("strange", ["notes.md", "deep/notes.md", "source/code.py", "__pycache__/thesis.txt"])
+def test_a_file_that_nobody_listed_stops_whatever_would_replace_the_folder(tmp_path: Path, strange: str) -> None:
+    file = write(tmp_path / "train").path / strange
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    refused(tmp_path / "train", f"'{strange}' was not written by compress, so this folder will not be replaced")
+
+
+def test_what_python_compiled_beside_a_source_stops_nothing(tmp_path: Path) -> None:
+    compiled = write(tmp_path / "train").path / "__pycache__" / "net.cpython-312.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"made again")
+    assert write(tmp_path / "train", text="new").file("deep/a.txt").read_text() == "new"
+
+
+def test_a_link_in_the_place_of_a_file_or_of_the_folder_is_not_ours(tmp_path: Path) -> None:
+    made, other = write(tmp_path / "train"), write(tmp_path / "other")
+    made.file("deep/a.txt").unlink()
+    made.file("deep/a.txt").symlink_to(other.file("deep/a.txt"))
+    refused(tmp_path / "train", "'deep/a.txt' was not written by compress")
+    (tmp_path / "linked").symlink_to(other.path)
+    refused(tmp_path / "linked", "is a link, and will not be replaced")
+    other.verify()
+
+
+@pytest.mark.parametrize("kind", artifact.SHARED_WITH_PEOPLE)
+def test_what_people_put_beside_a_report_or_a_pack_goes_along(tmp_path: Path, kind: artifact.Kind) -> None:
+    made = write(tmp_path / "out", kind=kind)
+    (made.path / "notes.md").write_text("mine")
+    (made.path / "plots").mkdir()
+    (made.path / "plots" / "device.json").write_text("mine too")
+    (made.path / "link").symlink_to("nowhere")
+    made.verify()
+
+    again = write(tmp_path / "out", text="new", kind=kind)
+
+    assert (
+        tree(again.path).items()
+        >= {"deep/a.txt": b"new", "notes.md": b"mine", "plots/device.json": b"mine too"}.items()
+    )
+    assert (again.path / "link").is_symlink()
+    assert set(again.manifest.files) == {"deep/a.txt"}
+    again.verify()
+
+
+@pytest.mark.parametrize("kind", artifact.SHARED_WITH_PEOPLE)
+def test_a_report_or_a_pack_that_somebody_has_edited_is_not_replaced(tmp_path: Path, kind: artifact.Kind) -> None:
+    write(tmp_path / "out", kind=kind).file("deep/a.txt").write_text("edited")
+    refused(tmp_path / "out", "'deep/a.txt' has been changed since", kind=kind)
+
+
+def test_a_file_of_people_is_never_replaced_by_a_new_one_of_ours(tmp_path: Path) -> None:
+    made = write(tmp_path / "out", kind="report")
+    (made.path / "new.html").write_text("mine")
+
+    def write_another() -> None:
+        with artifact.folder_for(tmp_path / "out") as folder:
+            (folder / "new.html").write_text("ours")
+            artifact.seal(folder, tmp_path / "out", Manifest("report", "report", "report", "k", 0, {}))
+
+    with pytest.raises(NotOursError, match=r"'new\.html' is there already, and compress did not write it"):
+        write_another()
+    assert tree(made.path).items() >= {"new.html": b"mine", "deep/a.txt": b"payload"}.items()
+
+
+def test_another_kind_of_artifact_is_not_taken_for_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "bench", kind="measurements")
+    with pytest.raises(NotOursError, match="holds measurements, and will not be replaced"):
+        artifact.require_replaceable(tmp_path / "bench", kinds=("report",))
+
+
+def test_what_has_changed_in_a_link_of_a_run_is_set_aside_when_it_is_made_again(tmp_path, caplog) -> None:
+    for text in ("edited", "edited again"):
+        write(tmp_path / "train").file("deep/a.txt").write_text(text)
+    write(tmp_path / "train", text="new")
+
+    kept = sorted(tmp_path.glob(".train.changed-*"))
+    assert [(each / "deep" / "a.txt").read_text() for each in kept] == ["edited", "edited again"]
+    assert f"what was there is now in {kept[0]}" in caplog.text
+    artifact.tidy(tmp_path)
+    assert sorted(tmp_path.glob(".train.changed-*")) == kept
+
+
+def test_what_a_killed_process_left_is_cleared_up_and_nothing_else(tmp_path: Path) -> None:
+    whole = write(tmp_path / "train")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("mine")
+    run = tmp_path / "run"
+    for name in (".train.writing-12", ".export.replaced-12", ".mine.writing-notes", ".thesis.replaced-by-hand"):
+        (run / name).mkdir(parents=True)
+    (run / ".pack.writing-13").symlink_to(elsewhere)
+    whole.path.rename(run / ".bench.replaced-14")
+
+    artifact.tidy(run)
+
+    assert {file.name for file in run.iterdir()} == {
+        "bench",
+        "export",
+        ".mine.writing-notes",
+        ".thesis.replaced-by-hand",
+    }
+    artifact.read(run / "bench").verify()
+    assert (elsewhere / "precious").read_text() == "mine"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from compressor import files
 from compressor.files import replacing
 
 
@@ -36,4 +38,49 @@ def test_a_fault_leaves_what_was_there_and_nothing_beside_it(tmp_path: Path) -> 
 def test_nothing_is_named_that_was_not_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "list.json"):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_a_link_nor_one_on_the_way_to_it_is_written_through(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "run"
+    outside.write_text("mine")
+    inside.mkdir()
+    (inside / "list.json").symlink_to(outside)
+    (inside / f".list.json.writing-{os.getpid()}").symlink_to(outside)
+
+    with replacing(inside / "list.json") as written:
+        written.write_text("new")
+
+    assert outside.read_text() == "mine"
+    assert (inside / "list.json").read_text() == "new"
+    assert not (inside / "list.json").is_symlink()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_lock_is_not_taken_on_what_a_link_leads_to(tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        (tmp_path / "outside").write_text("mine")
+    (tmp_path / ".lock").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        files.lock_file(tmp_path / ".lock")
+
+    assert (tmp_path / "outside").exists() == is_there
+    assert not is_there or (tmp_path / "outside").read_text() == "mine"
+
+
+def test_a_lock_file_keeps_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("a note")
+    files.lock_file(tmp_path / ".lock").close()
+    assert (tmp_path / ".lock").read_text() == "a note"
+
+
+def test_clearing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    files.clear(tmp_path / "link")
+    files.clear(tmp_path / "nothing")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+    files.clear(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []

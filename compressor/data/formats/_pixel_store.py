@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from compressor.data.formats._image_files import UNREADABLE, decode, num_threads
 from compressor.errors import DataError
+from compressor.files import clear, opened_here, replacing
 
 _PIXELS, _META = "pixels.bin", "meta.npz"
 
@@ -128,7 +129,8 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
     checksums = np.zeros(count, np.uint32)
     size = 3 * side * side
     try:
-        with _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+        clear(temporary)
+        with _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
             os.ftruncate(file, count * size)
 
             def fill(position: int) -> None:
@@ -147,9 +149,8 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
                     pass
             os.fsync(file)
         temporary.replace(folder / _PIXELS)
-        meta = folder / f".{_META}-{os.getpid()}.npz"
-        np.savez(meta, hashes=hashes, readable=readable, checksums=checksums)
-        meta.replace(folder / _META)
+        with replacing(folder / _META) as meta, meta.open("wb") as stream:
+            np.savez(stream, hashes=hashes, readable=readable, checksums=checksums)
     finally:
         temporary.unlink(missing_ok=True)
     return StoredPictures(folder, side=side, path=path), False
@@ -175,7 +176,7 @@ def _found(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) 
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags, 0o644)
+    file = opened_here(path, flags)
     try:
         yield file
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -396,16 +397,23 @@ def test_two_processes_may_write_one_view_at_once_while_a_third_reads_it(tmp_pat
     assert right_and_there(tmp_path).all()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys):
+@pytest.fixture
+def disk_that_takes_nothing():
+    """From now on no file grows, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys, disk_that_takes_nothing):
     (tmp_path / "kept").mkdir()
     batches = [batch_of([0, 1, 2]), batch_of([3, 4]), batch_of([0, 1, 2])]
     usual = cached(tmp_path / "kept")
     right = [usual.answer(batch).logits for batch in batches]
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "view-00000.bin").symlink_to("/dev/full")
     network = Network()
     teacher = cached(tmp_path / "full", network)
+    disk_that_takes_nothing()
 
     answers = [teacher.answer(batch).logits for batch in batches]
 
@@ -413,7 +421,19 @@ def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_p
     assert network.batch_sizes == [3, 2, 3]
     told = capsys.readouterr().err
     assert told.count("no longer kept") == 1
-    assert "No space left on device" in told
+    assert "File too large" in told
+
+
+def test_answers_are_not_written_where_a_link_leads(tmp_path, capsys):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine" * 1000)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "view-00000.bin").symlink_to(precious)
+
+    cached(tmp_path / "cache").answer(batch_of([0, 1, 2]))
+
+    assert precious.read_bytes() == b"mine" * 1000
+    assert "no longer kept" in capsys.readouterr().err
 
 
 def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):
