@@ -150,7 +150,7 @@ def summary(found: Mapping[str, Any]) -> str:
     ]
     for each in found["timings"]:
         faster = each["speedup"]
-        against = f"  {faster['ratio']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})" if faster else ""
+        against = f"  {faster['ratio']:.2f}x ({_interval(faster)})" if faster else ""
         judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
         metric = judged["primary"]
         lines.append(
@@ -162,6 +162,10 @@ def summary(found: Mapping[str, Any]) -> str:
     if restless:
         lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
     return "\n".join(lines)
+
+
+def _interval(faster: Mapping[str, Any]) -> str:
+    return "one start" if faster["low"] is None else f"{faster['low']:.2f}-{faster['high']:.2f}"
 
 
 def _told(pack: Path) -> dict[str, Any]:
