@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from compressor.tasks._contract import Task
 
+LEVEL = 0.05
+"""From this probability on, a model is not shown to be better than the constant."""
+
 
 def against_majority(
     task: Task, right_N: NDArray[np.bool_], labels_N: NDArray[Any], *, classes: Sequence[str]

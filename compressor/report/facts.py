@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from compressor.measure.majority import LEVEL
+
 _RUNTIME_TITLES = {
     "torch": "PyTorch",
     "torch_compile": "PyTorch compiled",
@@ -119,7 +121,7 @@ class Majority:
     @property
     def beaten(self) -> bool:
         """Whether the model is shown to be better, at 5 %."""
-        return self.p_value < 0.05
+        return self.p_value < LEVEL
 
 
 @dataclass(frozen=True)

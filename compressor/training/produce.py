@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compressor import artifact, console, processes
+from compressor import artifact, processes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
@@ -28,8 +28,6 @@ from compressor.training.keep import keep
 from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
-
-_FEW_STEPS = 200
 
 
 def produce(
@@ -86,11 +84,6 @@ def train_from(
         title: What the progress bar calls it; by default its role.
     """
     require_keepable(loaded, material.dataset)
-    steps = settings.epochs * max(1, len(material.dataset.train) // settings.batch_size)
-    if steps < _FEW_STEPS:
-        console.note(
-            f"{title or target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more"
-        )
     job, why_views = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     if title is not None:
         job = replace(job, title=title)
