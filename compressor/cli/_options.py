@@ -27,8 +27,13 @@ Trust = Annotated[bool, typer.Option("--trust", help="Let the code inside the na
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a file that compress did not write; never one that is read here.")
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.", min=1)]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples in a step.", min=2)]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Passes over the training set; by default 300 steps in all or more.", min=1),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Samples in a step; by default 128, fewer of a small set.", min=2)
+]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="adamw or sgd.")]
 Source = Annotated[

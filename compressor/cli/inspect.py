@@ -160,7 +160,7 @@ def _artifact(spec: ModelSpec, *, shape: tuple[int, ...] | None, every: bool) ->
         file.stat().st_size for name in read.manifest.files if (file := read.path / name).is_file()
     )
     facts["provenance"] = _lineage(lineage(read))
-    facts["details"] = {name: value for name, value in manifest["details"].items() if name != "curve"}
+    facts["details"] = {name: value for name, value in manifest["details"].items() if name not in ("curve", "right")}
     size_bytes = facts["size_bytes"]
     facts |= _payload(read, spec, shape=shape, every=every)
     return facts | {"size_bytes": size_bytes}

@@ -33,7 +33,7 @@ import numpy as np
 from compressor import artifact, places, plain_json
 from compressor.errors import CompressError, InputError
 from compressor.files import replacing
-from compressor.measure import machine, timings
+from compressor.measure import machine, majority, timings
 from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import compare
@@ -164,7 +164,7 @@ def summary(found: Mapping[str, Any]) -> str:
     ]
     for each in found["timings"]:
         faster = each["speedup"]
-        against = f"  {faster['ratio']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})" if faster else ""
+        against = f"  {faster['ratio']:.2f}x ({_interval(faster)})" if faster else ""
         judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
         metric = judged["primary"]
         lines.append(
@@ -172,10 +172,18 @@ def summary(found: Mapping[str, Any]) -> str:
             f"  {metric} {100 * judged['metrics'][metric]:.2f} % of {judged['samples']}"
             f"  same answers as where it was packed: {100 * near['agreement']:.2f} %"
         )
+    constant = {role: judged.get("majority") for role, judged in found["accuracy"].items()}
+    unlearned = [role for role, beside in constant.items() if beside and beside["p_value"] >= majority.LEVEL]
+    if unlearned:
+        lines.append(f"  at chance on these samples: {', '.join(unlearned)} (no better than one answer to everything)")
     restless = [each["profile"] for each in found["interference"] if not each["calm"]]
     if restless:
         lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
     return "\n".join(lines)
+
+
+def _interval(faster: Mapping[str, Any]) -> str:
+    return "one start" if faster["low"] is None else f"{faster['low']:.2f}-{faster['high']:.2f}"
 
 
 def _told(pack: Path) -> dict[str, Any]:

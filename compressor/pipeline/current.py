@@ -30,6 +30,7 @@ SHARED = ("train", "distill")  # stages in which all processes of a job take par
 _SHOWN_VIEWS = ("train", "specialize", "distill", "prune", "quantize")  # their result depends on the views of the data
 _OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 _T = TypeVar("_T")
+_Training = TypeVar("_Training", bound=recipes.TrainingSettings)
 
 
 @dataclass
@@ -149,6 +150,17 @@ class Run:
         """Whether there is a network or an ONNX model of this role."""
         return role in self.artifacts or role in self.onnx
 
+    def settled(self, training: _Training, *, num_samples: int | None = None) -> tuple[_Training, tuple[Decision, ...]]:
+        """How to train, with batch and epochs settled, so that what they come to is part of the link's key.
+
+        Args:
+            training: As the recipe has it.
+            num_samples: That an epoch shows, where they are not all training samples.
+        """
+        from compressor.training import budget
+
+        return budget.settle(training, num_samples=len(self.dataset.train) if num_samples is None else num_samples)
+
     def counted_views(
         self, recovery: recipes.RecoverySettings | None = None
     ) -> tuple[DataSettings, tuple[Decision, ...]]:
@@ -159,8 +171,10 @@ class Run:
         from compressor.data.views import plan
         from compressor.teachers import _cache
 
-        data, distill = given(self.recipe.data, "data"), self.recipe.distillation or recovery
-        assert distill is not None
+        data, training = given(self.recipe.data, "data"), self.recipe.distillation or recovery
+        assert training is not None
+        distill, _ = self.settled(training)
+        assert distill.epochs != "auto", "it is settled"
         count, why = plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),

@@ -40,6 +40,8 @@ def trained(
         seed: Where it is not the recipe's.
     """
     shown = data or given(current.recipe.data, "data")
+    few = int((current.dataset.train.labels >= 0).sum()) if role == "teacher" else None
+    training, why_budget = current.settled(training, num_samples=few)
 
     def make(target: Target) -> Artifact:
         from compressor.data.unlabelled import for_labels_alone
@@ -55,6 +57,7 @@ def trained(
         )
 
     settings = current.settings(data=shown, model=model, training=training)
+    why = (*why, *why_budget)
     return current.link(name, "train", role, settings, make, identity=model, why=why, seed=seed)
 
 

@@ -35,6 +35,7 @@ def render(data: ReportData) -> str:
         f"# {text(data.run)}",
         text(data.headline.sentence),
         text(data.headline.gain_sentence),
+        text(data.headline.chance_sentence),
         _intended(data),
         _use(data),
         "## How well it answers",

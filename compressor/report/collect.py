@@ -10,7 +10,7 @@ import math
 import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, InputError
+from compressor.measure import majority
+from compressor.measure.statistics import paired_difference
 from compressor.report import headline, lineage
 from compressor.report.facts import (
     Accuracy,
@@ -28,6 +30,7 @@ from compressor.report.facts import (
     CurvePoint,
     Device,
     Interference,
+    Majority,
     Missing,
     Operator,
     OperatorTimes,
@@ -87,7 +90,13 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
         candidates=candidates,
         timings=measured.timings,
         budgets=measured.budgets,
-        missing=measured.missing + (() if compared else _unstated(measured, taught)) + gone + elsewhere,
+        missing=(
+            *measured.missing,
+            *(() if compared else _unstated(measured, taught)),
+            *_without_intervals(measured.timings),
+            *gone,
+            *elsewhere,
+        ),
         headline=headline.judge(
             candidates,
             measured.timings,
@@ -206,11 +215,12 @@ def _candidate(raw: Mapping[str, Any]) -> Candidate:
         params=_whole(raw.get("params")),
         macs=_whole(raw.get("macs")),
         size_bytes={form: int(size) for form, size in raw.get("size_bytes", {}).items() if size is not None},
-        accuracy=tuple(_accuracy(entry) for entry in raw.get("accuracy", ())),
+        accuracy=tuple(accuracy_from(entry) for entry in raw.get("accuracy", ())),
     )
 
 
-def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
+def accuracy_from(raw: Mapping[str, Any]) -> Accuracy:
+    """What `measure.accuracy.evaluate` gives, with `runtime` and `split`, as a fact."""
     interval = raw.get("interval")
     return Accuracy(
         runtime=str(raw["runtime"]),
@@ -229,11 +239,37 @@ def _accuracy(raw: Mapping[str, Any]) -> Accuracy:
         confusion_with_base=_matrix(raw.get("confusion_with_base")),
         sets_with_base=tuple(ToldOfClass(**entry) for entry in raw.get("sets_with_base", ())),
         tolerance={str(name): float(value) for name, value in raw.get("tolerance", {}).items()},
+        majority=Majority(**raw["majority"]) if raw.get("majority") else None,
     )
+
+
+def as_trained(made: Artifact, *, beside: Artifact | None = None) -> Accuracy | None:
+    """What the stage that made a network says of it on the test set; None where it says nothing.
+
+    Args:
+        made: The network.
+        beside: Another that answered the same samples, to be paired with where both have kept which answers were right.
+    """
+    scored = made.manifest.metrics.get("test")
+    if not scored:
+        return None
+    own = accuracy_from({"runtime": "torch", "split": "test", **scored})
+    theirs = None if beside is None else _right_answers(beside, count=own.samples)
+    right_N = _right_answers(made, count=own.samples)
+    if beside is None or theirs is None or right_N is None:
+        return own
+    return replace(own, paired=(Paired(beside.manifest.role, **asdict(paired_difference(theirs, right_N))),))
+
+
+def _right_answers(made: Artifact, *, count: int) -> NDArray[np.bool_] | None:
+    kept = made.manifest.details.get("right", {}).get("test")
+    return None if kept is None else majority.unpacked(kept, count=count)
 
 
 def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timing:
     key = f"{raw['runtime']}.{raw['profile']}.{raw['role']}"
+    starts = int(raw.get("starts", 1))
+    several = starts > 1  # older measurements hold intervals of a single start, within which they do not say much
     return Timing(
         role=str(raw["role"]),
         runtime=str(raw["runtime"]),
@@ -251,18 +287,18 @@ def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timi
         peak_memory_mb=_finite(raw.get("peak_memory_mb")),
         describe=raw.get("describe", {}),
         steady=bool(raw.get("steady", True)),
-        speedup=_speedup(raw.get("speedup")),
-        speedup_against_teacher_torch=_speedup(raw.get("speedup_against_teacher_torch")),
+        speedup=_speedup(raw.get("speedup"), several=several),
+        speedup_against_teacher_torch=_speedup(raw.get("speedup_against_teacher_torch"), several=several),
         samples_ms=tuple(samples[key].tolist()) if key in samples else (),
         blocks=tuple(samples[f"{key}.block"].tolist()) if f"{key}.block" in samples else (),
         p95_ms=_finite(raw.get("p95_ms")),
-        p50_interval=_bounds(raw.get("p50_interval")),
-        p90_interval=_bounds(raw.get("p90_interval")),
+        p50_interval=_bounds(raw.get("p50_interval")) if several else None,
+        p90_interval=_bounds(raw.get("p90_interval")) if several else None,
         memory_mb=_finite(raw.get("memory_mb")),
         library_memory_mb=_finite(raw.get("library_memory_mb")),
         millijoules=_finite(raw.get("millijoules")),
         spread=_finite(raw.get("spread")),
-        starts=int(raw.get("starts", 1)),
+        starts=starts,
     )
 
 
@@ -350,7 +386,7 @@ def read_device(file: Path) -> Device:
             machine=raw["machine"],
             versions=raw["versions"],
             timings=tuple(_timing(entry, {}) for entry in raw["timings"]),
-            accuracy={role: _accuracy(entry) for role, entry in raw["accuracy"].items()},
+            accuracy={role: accuracy_from(entry) for role, entry in raw["accuracy"].items()},
             parity=raw["parity"],
             interference=tuple(_interference(entry) for entry in raw.get("interference", ())),
         )
@@ -383,10 +419,11 @@ def _arrays(bench: Artifact, name: str) -> Mapping[str, NDArray[Any]]:
         raise ArtifactError(f"{name} cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
 
 
-def _speedup(raw: Mapping[str, Any] | None) -> Speedup | None:
+def _speedup(raw: Mapping[str, Any] | None, *, several: bool) -> Speedup | None:
     if raw is None:
         return None
-    return Speedup(float(raw["ratio"]), float(raw["low"]), float(raw["high"]), str(raw["against"]))
+    low, high = (float(raw["low"]), float(raw["high"])) if several else (None, None)
+    return Speedup(float(raw["ratio"]), low, high, str(raw["against"]))
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:
@@ -416,6 +453,14 @@ def _unstated(measured: _Measured, taught: Taught | None) -> tuple[Missing, ...]
     if not measured.timings:
         found.append(Missing("latencies", "nothing was timed"))
     return tuple(found)
+
+
+def _without_intervals(timings: Sequence[Timing]) -> tuple[Missing, ...]:
+    once = dict.fromkeys(timing.profile for timing in timings if timing.starts < 2)
+    if not once:
+        return ()
+    reason = "each process was started once, which says nothing of how the next start differs; --set bench.starts=5"
+    return (Missing(f"intervals of latencies and speed-ups under {', '.join(once)}", reason),)
 
 
 def _reproduce(run_folder: Path) -> tuple[str | None, str | None]:

@@ -274,10 +274,10 @@ def _quantization(data: ReportData) -> Mapping[str, Any]:
 def _against(step: Step, before: Step, metric: str) -> Step:
     faster = None
     if step.timing and before.timing and step.timing.samples_ms and before.timing.samples_ms:
-        found = paired_speedup(
-            _blocks(before.timing), _blocks(step.timing), starts=min(before.timing.starts, step.timing.starts)
-        )
-        faster = Speedup(found.ratio, found.low, found.high, before.candidate.role)
+        starts = min(before.timing.starts, step.timing.starts)
+        found = paired_speedup(_blocks(before.timing), _blocks(step.timing), starts=starts)
+        low, high = (found.low, found.high) if starts > 1 else (None, None)
+        faster = Speedup(found.ratio, low, high, before.candidate.role)
     change = difference(step.accuracy, before.accuracy, metric, before.candidate.role) if step.accuracy else None
     points = change.value if change else None
     smaller = before.size / step.size if before.size and step.size else None
@@ -301,6 +301,8 @@ def _verdict(step: Step) -> str:
         gains.append("faster")
     if step.smaller is not None and step.smaller > 1.02:
         gains.append("smaller")
+    if not gains and step.faster is not None and step.faster.low is None:
+        return "not told by one start"
     changed = (step.points or 0.0) if step.points_are_real else 0.0
     if changed > 0:
         gains.append("more accurate")

@@ -52,6 +52,7 @@ CARRIED = (
     "measure/isolated.py",
     "measure/limits.py",
     "measure/machine.py",
+    "measure/majority.py",
     "measure/memory.py",
     "measure/on_device.py",
     "measure/parity.py",

@@ -13,7 +13,7 @@ from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import to_float
 from compressor.data.samples import Dataset
-from compressor.measure import accuracy, machine
+from compressor.measure import accuracy, machine, majority
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
 from compressor.runtimes.torch import TorchEager
@@ -39,11 +39,12 @@ def keep(
         ArtifactError: It cannot be written, or does not read back as the same network.
     """
     runtime = TorchEager.from_network(loaded.network)
-    metrics = {}
+    metrics, right = {}, {}
     for split, samples in (("val", dataset.val), ("test", dataset.test)):
         if samples is not None:
             logits_NK = accuracy.predict(runtime, samples)
             metrics[split] = accuracy.evaluate(task, logits_NK, samples.labels, classes=dataset.classes)
+            right[split] = majority.packed(task.correct(logits_NK, samples.labels))
     some = dataset.train.fetch(np.arange(min(_COMPARED, len(dataset.train)), dtype=np.int64))
     with artifact.folder_for(target.folder) as folder:
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))
@@ -52,7 +53,7 @@ def keep(
             target.manifest("torch"),
             data=dataset.describe(),
             metrics=metrics,
-            details={"network": network, **details},
+            details={"network": network, **details, "right": right},  # so that two networks can be paired
             decisions=(*dataset.decisions, *target.decisions, *decisions),
             machine=machine.describe(),
             elapsed_s=elapsed_s,

@@ -31,8 +31,6 @@ from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
 
-_FEW_STEPS = 200
-
 
 def produce(
     model: ModelSettings,
@@ -91,11 +89,6 @@ def train_from(
         title: What the progress bar calls it; by default its role.
     """
     require_keepable(loaded, material.dataset)
-    steps = settings.epochs * max(1, len(material.dataset.train) // settings.batch_size)
-    if steps < _FEW_STEPS:
-        console.note(
-            f"{title or target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more"
-        )
     job, why_views = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     if title is not None:
         job = replace(job, title=title)

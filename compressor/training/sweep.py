@@ -22,7 +22,7 @@ from compressor.errors import ArtifactError, DivergenceError, InputError
 from compressor.files import replacing
 from compressor.recipe import SWEPT, DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
-from compressor.training import compiling, engine, resume
+from compressor.training import budget, compiling, engine, resume
 from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.sources import losses_of
@@ -61,6 +61,8 @@ def settle(
         hint = "keep some for it (data.val_share = 0.1), or state a number"
         raise InputError(f"{names[0]} = auto is decided on validation, and there is no such set", hint=hint)
     candidates = _candidates(settings, names)
+    settings, _ = budget.settle(settings, num_samples=len(material.dataset.train))
+    assert settings.epochs != "auto", "it is settled"
     epochs = max(1, round(_SHARE * settings.epochs))
     records = _Records(place_of(target), key=target.key)
     scores: dict[str, float | None] = {}

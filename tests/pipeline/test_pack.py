@@ -94,7 +94,8 @@ def test_each_model_is_timed_beside_the_teacher(measured):
         "CPUExecutionProvider",
     )
     assert student["p50_ms"] > 0
-    assert student["speedup"]["low"] <= student["speedup"]["ratio"] <= student["speedup"]["high"]
+    assert student["speedup"]["ratio"] > 0
+    assert (student["starts"], student["speedup"]["low"], student["speedup"]["high"]) == (1, None, None)
 
 
 def test_a_model_that_changed_on_the_way_is_not_measured(packed, tmp_path):

@@ -6,13 +6,13 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compressor import artifact
 from compressor.errors import ArtifactError, InputError
-from compressor.report import card, html, markdown, quality, words
+from compressor.report import card, gate, html, markdown, quality, words
 from compressor.report.collect import collect
 from compressor.report.facts import ReportData, Worst, WorstSample
 
@@ -148,3 +148,35 @@ def test_a_distilled_student_is_told_by_its_role(data: ReportData) -> None:
     assert markdown.render(data).startswith(f"## {data.run}: teacher → student")
     assert "that the teacher answers rightly and the student does not" in html.render(replace(data, worst=LOST))
     assert "- knowledge-distillation" in card.render(data)
+
+
+def _started_once(measurements: dict[str, Any]) -> None:
+    for timing in measurements["timings"]:
+        timing["starts"] = 1
+        timing["p50_interval"] = [0.0401, 0.0402]
+
+
+def test_of_a_single_start_no_interval_is_read_and_its_want_is_listed(make_run: MakeRun) -> None:
+    data = collect(make_run(change=_started_once))
+
+    assert data.headline.speedup is not None
+    assert (data.headline.speedup.low, data.headline.speedup.conclusive) == (None, False)
+    assert {timing.p50_interval for timing in data.timings} == {None}
+    assert [each.what for each in data.missing] == ["intervals of latencies and speed-ups under edge, server"]
+    assert "speedup_low" not in gate.values(data)
+    for text in (html.render(data), markdown.render(data), card.render(data)):
+        assert "in the one start that was timed" in text
+
+
+def test_a_model_at_chance_is_called_so_in_every_form_of_the_report(make_run: MakeRun) -> None:
+    def constant(measurements: dict[str, Any]) -> None:
+        for candidate in measurements["candidates"]:
+            for entry in candidate["accuracy"]:
+                beside = {"metric": 0.99, "answer": "3", "constant_only": 9, "model_only": 0, "p_value": 1.0}
+                entry["majority"] = beside
+
+    data = collect(make_run(change=constant))
+
+    for text in (html.render(data), markdown.render(data), card.render(data)):
+        assert "The teacher is at chance: 98.52 % accuracy on 270 test samples" in text
+    assert not data.headline.gain_told

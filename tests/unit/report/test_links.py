@@ -52,6 +52,15 @@ def test_a_link_that_makes_it_slower_and_no_smaller_is_to_be_dropped(data):
     assert links.table(changed).rows[-1][-1] == "slower: drop this link"
 
 
+@pytest.mark.parametrize(("smaller", "verdict"), [(1, "not told by one start"), (4, "smaller")])
+def test_one_start_calls_no_link_faster_and_drops_none(data, smaller, verdict):
+    size = data.candidate("student").size_bytes["onnx"]
+    once = replace(data, timings=tuple(replace(timing, starts=1) for timing in data.timings))
+    changed = with_a_link_between(once, role="distilled", ms=2.0, size=smaller * size)
+
+    assert links.table(changed).rows[-1][-1] == verdict
+
+
 def test_a_link_that_only_makes_it_smaller_says_so(data):
     size = data.candidate("student").size_bytes["onnx"]
     changed = with_a_link_between(data, role="distilled", ms=1.0, size=4 * size)
