@@ -138,7 +138,8 @@ class Prunable:
                 try:
                     _remove(graph, group, modules, gone)
                 except graphs.FAULTS as fault:
-                    raise _cannot_be_cut(group.name, fault) from fault
+                    why = f"{group.name} cannot be cut alone: {graphs.first_line(fault)}"
+                    raise ModelError(why, where="prune", hint=f"leave it whole: --ignore {group.name}") from fault
         pruned.zero_grad(set_to_none=True)
         pruned.requires_grad_(True)
         self._run(pruned, names=[group.name for group, _ in wanted])
@@ -151,7 +152,7 @@ class Prunable:
             ModelError: It does not.
         """
         try:
-            with graphs.quiet(), torch.no_grad():
+            with graphs.quiet(), graphs.left_as_it_was(pruned), torch.no_grad():
                 answer = pruned(self._example)
         except graphs.FAULTS as fault:
             raise _cannot_be_cut(", ".join(names[:3]), fault) from fault
@@ -200,9 +201,10 @@ class Prunable:
 
     def _that_can_be_cut(self, groups: Sequence[Group]) -> list[Group]:
         """Groups that a trial cut leaves running; together first, then in halves where that fails."""
-        narrow = [group for group in groups if group.width < 2]
-        for group in narrow:
-            self.spared |= dict.fromkeys(group.layers, "it is one channel wide")
+        for group in groups:
+            if group.width < 2:
+                why = "it has one head" if group.heads else "it is one channel wide"
+                self.spared |= dict.fromkeys(group.layers, why)
         return self._tried([group for group in groups if group.width >= 2])
 
     def _tried(self, groups: Sequence[Group]) -> list[Group]:
@@ -237,7 +239,12 @@ def _channel_groups(
     found = []
     refused: dict[str, str] = {}
     for layer in in_order:
-        if not isinstance(layer, _ROOTS) or layer in seen or layer not in graph.module2node or _is_depthwise(layer):
+        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+            refused[names[layer]] = "the width of what a recurrent layer remembers is not cut"
+        if not isinstance(layer, _ROOTS) or layer in seen or _is_depthwise(layer):
+            continue
+        if layer not in graph.module2node:
+            refused[names[layer]] = "the answer has no gradient for it, so where its channels lead is not known"
             continue
         width = graph.get_out_channels(layer)
         pruner = graph.get_pruner_of_module(layer).prune_out_channels
@@ -253,9 +260,24 @@ def _channel_groups(
             continue
         layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
         unit = math.lcm(parts, *(_channel_parts(each.dep.target.module) for each in traced))
-        if width % unit == 0:
+        if width % unit or (width == unit > 1):
+            why = _why_together(traced, graph, parts=parts, width=width, unit=unit)
+            refused |= dict.fromkeys(layers or (names[layer],), why)
+        else:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
     return found, refused
+
+
+def _why_together(traced: Any, graph: Any, *, parts: int, width: int, unit: int) -> str:
+    """Why the channels of a group do not come in units of which some could go."""
+    strictest = max((each.dep.target.module for each in traced), key=_channel_parts)
+    needs = _channel_parts(strictest)
+    whose = (
+        f"the {needs} parts of {graph.name_of(strictest)}" if needs >= parts else f"{parts} parts that gate each other"
+    )
+    if width % unit:
+        return f"its {width} channels do not divide evenly, as they would have to for {whose}"
+    return f"its {width} channels can only go together: each of {whose} would have to lose one"
 
 
 def _gated_parts(graph: Any, layer: nn.Module, width: int) -> int:
@@ -422,7 +444,7 @@ def _cannot_be_cut(names: str, fault: BaseException) -> ModelError:
 
 
 def _reason(refusal: ModelError) -> str:
-    if "changes the output" in refusal.message:
+    if "changes the output" in refusal.message or graphs.THE_ANSWER in refusal.message:
         return "its channels are the outputs of the network"
     return refusal.message
 

@@ -11,6 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ from compressor.errors import FOREIGN_FAULTS, ModelError
 # Tracing and cutting meet whatever a network does; an assertion is how torch-pruning refuses.
 FAULTS = (*FOREIGN_FAULTS, StopIteration)
 _STEPS_FOR_AN_EDGE = 64  # the walks of DenseNet-121, the most tangled network at hand, take less than 8
+_TIMES_THE_WIDEST = 4
+THE_ANSWER = "the answer of the network"
 _OWN_NAMES = frozenset(vars(nn.Module()))
 
 
@@ -63,9 +66,10 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
             read = self.is_in_channel_pruning_fn(each.dep.handler)
             sides = [self.get_in_channels] if read else []
             sides += [self.get_out_channels] if self.is_out_channel_pruning_fn(each.dep.handler) else []
-            widths = [side(each.dep.target.module) for side in sides]
+            module = each.dep.target.module
+            widths = [side(module) for side in sides]
             if any(width is not None and width <= len(each.idxs) for width in widths):
-                raise ValueError(f"nothing would be left of {self._name(each.dep.target.module)}")
+                raise ValueError(f"nothing would be left of {self.name_of(module)}")
         traced.prune()
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Callable[..., Any], idxs: Sequence[int]) -> Any:
@@ -83,6 +87,7 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
         stack, visited = list(found), set()
         seen = {(root, pruning_fn, tuple(found[0][1]))}
         steps_left = _STEPS_FOR_AN_EDGE * sum(len(node.dependencies) for node in self.module2node.values())
+        most = _TIMES_THE_WIDEST * self._widest
         while stack:
             came_by, channels = stack.pop()
             visited.add(came_by.target)
@@ -94,7 +99,7 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
                 if not there or (dep.target in visited and step in seen):
                     continue
                 steps_left -= 1
-                if steps_left < 0:
+                if steps_left < 0 or len(there) > most:
                     raise ValueError("they come back to themselves in other places without end")
                 seen.add(step)
                 found.append((dep, there))
@@ -140,14 +145,21 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
                 shape_infer.init_shape_information(self)
                 index_mapping.update_index_mapping(self)
             except FAULTS:
-                self.lost[node] = f"they are lost in {_name_of(node)}"
+                self.lost[node] = f"they are lost in {_kind_of(node)}"
                 node.type = ops.OPTYPE.ELEMENTWISE
             finally:
                 self.module2node = whole
         return len(self.lost) > before
 
-    def _name(self, module: Any) -> str:
-        return str(self._param_to_name.get(module) or self._module2name.get(module) or "a layer")
+    @cached_property
+    def _widest(self) -> int:
+        """The most channels that a layer has, before anything is cut."""
+        sides = (self.get_in_channels, self.get_out_channels)
+        return max(1, *(side(module) or 0 for module in self.module2node for side in sides))
+
+    def name_of(self, module: Any) -> str:
+        """Dotted path of a layer or parameter."""
+        return str(self._param_to_name.get(module) or self._module2name.get(module) or THE_ANSWER)
 
 
 def build(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Graph:
@@ -178,7 +190,9 @@ def build(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Graph
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, without what the network keeps until it is trained again; of a tensor that was computed from others, its values.
+    """A copy in evaluation mode, without what the network keeps until it is trained again.
+
+    Of a tensor that was computed from others, as a normed weight is, it holds the values.
 
     Raises:
         ModelError: It cannot be copied.
@@ -228,7 +242,7 @@ def _mapped(dep: Any, channels: list[Any]) -> list[Any]:
             if mapping is not None:
                 channels = mapping(channels)
     except (ArithmeticError, LookupError) as fault:
-        raise ValueError(f"they are lost in {_name_of(dep.target)} after {_name_of(dep.source)}") from fault
+        raise ValueError(f"they are lost in {_kind_of(dep.target)} after {_kind_of(dep.source)}") from fault
     return channels
 
 
@@ -260,10 +274,14 @@ def _computed(module: nn.Module) -> Iterator[Tensor]:
     """Tensors that were computed with a history, which Python cannot copy."""
     for each in module.modules():
         for _, value in _own(each):
-            inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            inside = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            )
             yield from (tensor for tensor in inside if isinstance(tensor, Tensor) and not tensor.is_leaf)
 
 
-def _name_of(node: Any) -> str:
+def _kind_of(node: Any) -> str:
     sizes = getattr(node.grad_fn, "_saved_self_sym_sizes", ())
-    return f"a {node.type.name.lower()}" + (f" of {'×'.join(str(size) for size in sizes[1:])}" if len(sizes) > 1 else "")
+    return f"a {node.type.name.lower()}" + (
+        f" of {'×'.join(str(size) for size in sizes[1:])}" if len(sizes) > 1 else ""
+    )
