@@ -42,6 +42,7 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.module2node: dict[Any, Any] = {}
         self.lost: dict[Any, str] = {}
 
     def follow(self, module: nn.Module, channels: Sequence[int], *, handler: Callable[..., Any]) -> Any:
