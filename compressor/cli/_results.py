@@ -157,6 +157,9 @@ def show_pruned(made: Artifact, *, as_json: bool) -> None:
         rows.append([name, f"{100 * entry['share']:.1f} %", _percent(entry["before"]), _percent(entry["after"])])
     form = " in int8" if cut.get("measured_as") == "int8" else ""
     console.table(["", cut["target"] + form, "val before recovery", "val after recovery"], rows)
+    for decision in made.manifest.decisions:
+        if decision.what in ("rounds", "widths"):
+            console.show(str(decision))
     for what in ("macs", "params"):
         before, after = cut[what]
         if before and after:

@@ -131,10 +131,16 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
     # Fused attention is one opaque operator to the counter: that of nn.MultiheadAttention, in some releases any on a CPU.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # The counter follows modules by autograd, and fails where one is handed a view of a parameter (timm's PiT).
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         with counter, sdpa_kernel(SDPBackend.MATH), _without_onednn():  # so is an LSTM as oneDNN runs it
             _run_on_zeros(network, input_shape)
     finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return int(counter.get_total_flops()) // 2 or None
 

@@ -159,6 +159,8 @@ class _Pruning(OnMaterial):
                 record["kept"] = False
                 break
             best, reached = found, record["cost"]
+            if record.get("coarse"):
+                self.decisions.append(Decision("widths", f"multiples of {self.settings.round_to}", record["coarse"]))
             if not record["met"] and (record["narrowest"] or number == self.settings.rounds):
                 reason = f"{record['short']}; {reached / start:.0%} of the {self.what} is left"
                 self.decisions.append(Decision("rounds", str(number), reason))
@@ -177,7 +179,7 @@ class _Pruning(OnMaterial):
         title = f"prune {number}/{self.settings.rounds}"
         half = self.rounds.find(f"cut-{number}")
         if half is None:
-            loaded, record = self._cut(before, want=want, now=now)
+            loaded, record = self._cut(before, want=want, now=now, start=start)
             record |= {"round": number, "wanted": want, "share": record["cost"] / start, "kept": True}
             loaded, record = self.rounds.keep(f"cut-{number}", loaded, record, dataset=self.dataset)
         else:
@@ -196,7 +198,7 @@ class _Pruning(OnMaterial):
         console.note(f"{title}: {self._score_text(after)} after recovery")
         return loaded, record
 
-    def _cut(self, before: Loaded, *, want: float, now: float) -> tuple[Loaded, dict[str, Any]]:
+    def _cut(self, before: Loaded, *, want: float, now: float, start: float) -> tuple[Loaded, dict[str, Any]]:
         network = before.network
         prunable = self._prunable(network)
         scores = self._scores(prunable, network)
@@ -220,6 +222,7 @@ class _Pruning(OnMaterial):
             "met": cut.met,
             "short": cut.short,
             "narrowest": cut.narrowest,
+            "coarse": aim.coarse(cut, what=self.what, want=want, start=start, round_to=round_to),
             "candidates": cut.tried,
             "before": self.metric(pruned),
             "batch_norms": norms,

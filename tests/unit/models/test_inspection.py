@@ -84,6 +84,24 @@ def test_of_an_onnx_model_with_an_lstm_no_macs_are_told_rather_than_too_few(tmp_
     assert inspection.inspect_onnx(tmp_path / "l.onnx").macs is None
 
 
+class Prompted(nn.Module):
+    """A block that is handed a view of a parameter, as the class token of timm's PiT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.block = nn.Parameter(torch.zeros(1, 4)), nn.Sequential(nn.Linear(4, 3))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows + self.block(self.token.expand(len(rows), -1))
+
+
+def test_macs_are_counted_where_a_module_is_handed_a_view_of_a_parameter() -> None:
+    network = Prompted()
+
+    assert inspection.count_macs(network, (3,)) == 4 * 3
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
 def test_a_network_that_multiplies_nothing_has_no_macs() -> None:
     assert inspection.count_macs(nn.Flatten(), (1, 8, 8)) is None
 
