@@ -23,6 +23,13 @@ def trained(tmp_path_factory):
     return api.train(project / "teacher.py", data=data, runs=project / "runs", options=options)
 
 
+@pytest.fixture(scope="module")
+def quantized(trained):
+    """The same in int8, whatever it costs, in a run of its own."""
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name("quantized")))
+    return api.quantize(run / trained.path.name, options={"calibration": 32, "mixed": False})
+
+
 def test_prune_shows_each_round_and_what_to_type_next(trained, monkeypatch, capsys):
     cut = ("--macs", "0.5", "--rounds", "2", "--epochs", "2", "--batch-size", "32", "--round-to", "1")
     assert typed(monkeypatch, "prune", str(trained.path), *cut) == 0
@@ -142,6 +149,23 @@ def test_the_place_of_an_artifact_may_be_said(trained, monkeypatch, capsys):
 
     assert typed(monkeypatch, "export", str(trained.path), *place, "--json") == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(trained.path.parent / "export-teacher")
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic", "qat", "weight_only", "float16"])
+def test_what_is_quantized_already_is_not_quantized_again(quantized, monkeypatch, tmp_path, capsys, method):
+    """Neither as an artifact nor as a file; nothing is adopted, and the float network is named where it is known."""
+    data = ("--data", quantized.manifest.settings["data"]["source"], "--runs", str(tmp_path / "runs"))
+    file = shutil.copyfile(quantized.file("model.onnx"), tmp_path / "int8.onnx")
+    for source, hint in (
+        ([str(quantized.path)], f"compress quantize {quantized.parent('network').path}"),
+        ([str(file), *data], "name the float model that it was made from"),
+    ):
+        assert typed(monkeypatch, "quantize", *source, "--method", method) == 2
+
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert "is quantized already: it holds DequantizeLinear, QuantizeLinear" in said
+        assert hint in said
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("kind", ["last_batch", "born_again"])
