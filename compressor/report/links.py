@@ -259,6 +259,8 @@ def quantization(data: ReportData) -> Table:
         ),
         ("Check it on another CPU", "there: compress evaluate MODEL.onnx --data DATA"),
         ("Calibrated with", f"{told['calibration_samples']} training samples"),
+        *((("Drop judged on", told["drop_judged_on"]),) if "drop_judged_on" in told else ()),
+        *((("Kept for", "its size: no gain in speed was shown"),) if told.get("kept_for") == "size" else ()),
     )
     return Table("Quantization", ("Property", "Value"), rows)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressor import api
+from compressor import api, artifact
+from compressor.measure.statistics import Interval
 from compressor.quantizers._targets import cpu
+from compressor.stages import quantize as quantizing
 from tests.small import typed, write_project
 
 
@@ -78,6 +80,21 @@ def test_a_latency_that_no_model_has_is_a_missed_budget(trained, monkeypatch, ca
     shown = capsys.readouterr()
     assert "max_latency_ms = 1e-06 ms, measured" in shown.err
     assert "result:" in shown.out
+
+
+def test_what_is_kept_for_its_size_and_what_judged_the_drop_are_said(trained, monkeypatch, capsys):
+    """Speed is as given here: what this machine measures of so small a network is not what the test is about."""
+    monkeypatch.setattr(quantizing, "paired_speedup", lambda *_, **__: Interval(1.0, 0.96, 1.04))
+    monkeypatch.setattr(quantizing, "_STARTS", 1)
+    assert typed(monkeypatch, "quantize", str(trained.path), "--calibration", "32", "--max-drop", "100") == 0
+
+    shown = capsys.readouterr()
+    assert "result: static — kept for its size, no gain in speed was shown: 1.00× (0.96–1.04)" in shown.out
+    judged = "drop judged on: 26 validation samples — a drop of less than 23.1 points cannot be told from chance"
+    assert judged in shown.out
+    assert "drop judged on" not in shown.err, "a drop of 100 points is easily told"
+    told = artifact.read(trained.path.parent / "quantize").manifest.details["quantization"]
+    assert (told["kept_for"], told["drop_judged_on"][:21]) == ("size", "26 validation samples")
 
 
 def test_a_model_for_another_cpu_is_not_judged_by_its_time_here(trained, monkeypatch, capsys):

@@ -111,6 +111,19 @@ def test_the_report_says_for_which_cpu_a_model_is_and_where_its_accuracy_was_che
     assert links.quantized_layers(quantized).rows[0][:3] == ("conv", "Conv", "yes")
 
 
+def test_the_report_says_what_a_drop_was_judged_on_and_what_int8_is_kept_for(data):
+    told = {
+        **QUANTIZATION,
+        "kept_for": "size",
+        "drop_judged_on": "24 validation samples; a drop of less than 25 points",
+    }
+    quantized = replace(data, links=(*data.links, replace(data.links[0], quantization=told)))
+
+    said = dict(links.quantization(quantized).rows)
+    assert said["Drop judged on"].startswith("24 validation samples")
+    assert said["Kept for"] == "its size: no gain in speed was shown"
+
+
 def test_a_run_without_quantization_says_nothing_of_it(data):
     assert links.quantization(data).rows == ()
     assert links.quantized_layers(data).rows == ()
