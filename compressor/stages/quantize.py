@@ -25,7 +25,7 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Samples, SubsetSamples
 from compressor.errors import InputError
-from compressor.measure import detectable, machine, parity
+from compressor.measure import detectable, machine, parity, ruin
 from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import Interval, paired_speedup
@@ -373,6 +373,11 @@ class _Quantizing(OnMaterial):
             return True, f"all that can be quantized, as asked: {how}, {told}"
         if limit is not None and drop > limit + 50 / len(self.checked):
             return False, f"no choice of layers that was tried keeps to max_drop = {limit:g} ({told})"
+        if limit is None and drop > ruin.POINTS + 50 / len(self.checked):
+            return (
+                False,
+                f"it costs more than {ruin.POINTS:g} points, state --max-drop to look for a better one ({told})",
+            )
         if self.layers and all(layer["float"] for layer in self.layers):
             return False, f"every layer went back to float ({told})"
         if not self.is_for_here:

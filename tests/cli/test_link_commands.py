@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from compressor import api, artifact
 from compressor.measure.statistics import Interval
 from compressor.quantizers._targets import cpu
+from compressor.stages import prune as pruning
 from compressor.stages import quantize as quantizing
+from compressor.training import engine
 from tests.small import typed, write_project
 
 
@@ -48,6 +51,39 @@ def test_a_target_out_of_reach_ends_with_one_and_keeps_the_best(trained, monkeyp
 
     assert "macs = 0.01, reached" in capsys.readouterr().err
     assert (trained.path.parent / "prune" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_a_round_that_ruins_the_network_is_not_kept_and_no_further_one_is_made(trained, monkeypatch, capsys, spoilt):
+    """Recovery of one round ends with weights of nothing; ten points are the limit where none is stated."""
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name(f"ruined {spoilt}")))
+    number = iter(range(1, 4))
+
+    def fit(job):
+        found = engine.fit(job)
+        if next(number) == spoilt:
+            for parameter in found.network.parameters():
+                parameter.data.zero_()
+        return found
+
+    monkeypatch.setattr(pruning, "engine", SimpleNamespace(fit=fit))
+    cut = ("--macs", "0.5", "--rounds", "3", "--epochs", "3", "--round-to", "1")
+    assert typed(monkeypatch, "prune", str(run / trained.path.name), *cut) == 1
+
+    shown = capsys.readouterr()
+    assert "more than 10 (no max_drop is stated, and what costs more than that is no gain)" in shown.out
+    assert ("there is nothing to gain by this cut, and the network is as it was" in shown.out) == (spoilt == 1)
+    made = artifact.read(run / "prune").manifest
+    assert [entry["kept"] for entry in made.details["pruning"]["rounds"]] == [True] * (spoilt - 1) + [False]
+    assert made.metrics["test"]["metrics"]["accuracy"] > 0.9, "what is left is the network before that round"
+
+
+def test_a_cut_that_is_not_trained_back_is_for_the_user_to_judge(trained, monkeypatch):
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name("cut alone")))
+    cut = ("--macs", "0.5", "--rounds", "1", "--epochs", "0", "--round-to", "1", "--criterion", "random")
+
+    assert typed(monkeypatch, "prune", str(run / trained.path.name), *cut) == 0
+    assert artifact.read(run / "prune").manifest.details["pruning"]["rounds"][0]["kept"]
 
 
 def test_two_targets_at_once_are_refused_before_anything_is_spent(trained, monkeypatch, capsys):
