@@ -373,11 +373,9 @@ class _Quantizing(OnMaterial):
             return True, f"all that can be quantized, as asked: {how}, {told}"
         if limit is not None and drop > limit + 50 / len(self.checked):
             return False, f"no choice of layers that was tried keeps to max_drop = {limit:g} ({told})"
-        if limit is None and drop > ruin.POINTS + 50 / len(self.checked):
-            return (
-                False,
-                f"it costs more than {ruin.POINTS:g} points, state --max-drop to look for a better one ({told})",
-            )
+        if limit is None and self.is_for_here and drop > ruin.POINTS + 50 / len(self.checked):
+            more = f"it costs more than {ruin.POINTS:g} points"
+            return False, f"{more}, state --max-drop to look for a better one ({told})"
         if self.layers and all(layer["float"] for layer in self.layers):
             return False, f"every layer went back to float ({told})"
         if not self.is_for_here:
