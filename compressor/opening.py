@@ -95,6 +95,8 @@ def for_another_link(
                 hint = "leave it out, or name the network that the model was exported from"
                 raise InputError(f"{source} is ONNX, which is quantized as it is", where=option, hint=hint)
         return _around_onnx(source, sections, data, runs, assignments, command)
+    if takes_onnx and source is not None and artifact.is_artifact(Path(source)):
+        _require_float(source)
     adopts_teacher = teacher is not None and not artifact.is_artifact(Path(teacher))
     if teacher is None:
         _require_no_architecture(teacher_arch, "--teacher-arch", "the teacher that it learned from")
@@ -108,6 +110,24 @@ def for_another_link(
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
     return current
+
+
+def _require_float(source: PathLike) -> None:
+    """Refuse to quantize what was made by quantization.
+
+    Raises:
+        ModelError: An ONNX file, or that of an artifact, has fewer bits already.
+    """
+    from compressor.quantizers._already import require_float
+
+    if not artifact.is_artifact(Path(source)):
+        require_float(Path(source))
+        return
+    found = artifact.read(Path(source))
+    if found.manifest.kind == "onnx":
+        made_from = found.parent("network") or found.parent("source")
+        hint = f"name what it was made from: compress quantize {made_from.path}" if made_from else None
+        require_float(found.file("model.onnx"), hint=hint)
 
 
 def _teacher_of(network: Artifact) -> tuple[Artifact, tuple[Decision, ...]]:
@@ -134,6 +154,7 @@ def _around_onnx(
     """A run around an ONNX model from elsewhere, which has no network that could be trained."""
     raw = {**sections, **({"data": {"source": data}} if data else {})}
     current = _checked_run(source, raw, None, runs, assignments, command)
+    _require_float(source)
     with current.working():
         pipeline.make_teacher(current)
     return current

@@ -164,6 +164,9 @@ def show_pruned(made: Artifact, *, as_json: bool) -> None:
         before, after = cut[what]
         if before and after:
             console.show(f"{what}: {before:,} → {after:,} ({before / after:.2f} times fewer)")
+    for decision in made.manifest.decisions:
+        if decision.what in ("recovery", "rounds"):
+            console.show(str(decision))
     console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
     console.show(f"\n{made.path}")
     console.note(f"next: compress quantize {made.path}, or compress bench {made.path.parent}")

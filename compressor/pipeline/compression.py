@@ -8,13 +8,15 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.exports import export
 from compressor.pipeline.keys import libraries, this_machine
+from compressor.pipeline.recovery import as_it_was_trained
 
 
 def prune(current: Run) -> Artifact:
     """Cut the latest network, and recover it from the teacher."""
     pruning, why_form = measured_as_shipped(current.recipe)
-    pruning, why_budget = current.settled(pruning)
     source = current.artifacts[current.latest]
+    pruning, why_recovery = as_it_was_trained(pruning, source)
+    pruning, why_budget = current.settled(pruning)
     teacher = current.artifacts.get("teacher", source)
     data, why = current.counted_views(pruning)
     profile = current.recipe.bench.profile_named(pruning.profile)
@@ -37,7 +39,7 @@ def prune(current: Run) -> Artifact:
     parents = {"source": source, "teacher": teacher}
     recovers = bool(pruning.epochs)
     why_teacher = _told(current.why_teacher) if recovers else ()
-    why = (*why_teacher, *why_form, *(why_budget if recovers else ()), *why)
+    why = (*why_teacher, *_told(why_recovery), *why_form, *(why_budget if recovers else ()), *why)
     made = current.link("prune", "prune", "student", settings, make, parents=parents, why=why)
     current.artifacts[current.role_of("prune")] = made
     return made

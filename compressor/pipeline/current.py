@@ -16,6 +16,7 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
 from compressor.files import lock_file, replacing
 from compressor.pipeline.keys import model_key, outside_sources, unchanged
+from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class Run:
         if not processes.is_main():
             return
         with replacing(self.folder / "recipe.json") as written:
-            written.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+            left_open = unstated(self.recipe)
+            written.write_text(self.recipe.model_dump_json(indent=2, exclude=left_open), encoding="utf-8")
 
     def role_of(self, stage: StageName) -> Role:
         """What a link of the chain leaves: the student, when it is the last one."""

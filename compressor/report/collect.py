@@ -106,6 +106,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
             taught=taught,
             compared=compared,
             distilled=any(each.manifest.stage == "distill" for each in artifacts),
+            kept_for_size=not compared and lineage.kept_for_its_size(artifacts),
         ),
         links=tuple(lineage.link(artifact, run_folder=run_folder) for artifact in artifacts),
         decisions=lineage.decisions(artifacts),

@@ -31,6 +31,7 @@ from compressor.report.facts import (
 )
 
 _SAME_SIZE = 0.02
+_KEPT_FOR_SIZE = " Quantization is kept for its size: no gain in speed over float was shown."
 _SAME = 1e-9  # the paired test is about the share of right answers; another metric differs by something else
 
 
@@ -89,6 +90,7 @@ def judge(
     taught: Taught | None = None,
     compared: bool = False,
     distilled: bool = True,
+    kept_for_size: bool = False,
 ) -> Headline:
     """Everything the first screen says.
 
@@ -101,6 +103,7 @@ def judge(
         taught: Who taught the student, where that is recorded.
         compared: They are models of any origin, called by their titles: nobody taught anybody.
         distilled: The student was distilled, so that there is something to say of what its teacher gave it.
+        kept_for_size: It is quantized, and was not shown to be faster than in float.
     """
     titles = {each.role: each.title for each in candidates} if compared else {}
     verdict, verdict_sentence = _verdict(budgets)
@@ -121,7 +124,8 @@ def judge(
     other = find_candidate(candidates, reference.role) if reference.role != "student" else None
     sizes = _sizes(other, student, runtime)
     return Headline(
-        sentence=_sentence(own, reference, metric, change, speed, sizes, taught, title=titles.get("student")),
+        sentence=_sentence(own, reference, metric, change, speed, sizes, taught, title=titles.get("student"))
+        + (_KEPT_FOR_SIZE if kept_for_size else ""),
         verdict=verdict,
         verdict_sentence=verdict_sentence,
         gain_sentence=""

@@ -77,6 +77,11 @@ def _quantization(details: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None if found is None else {**found, "ships": details.get("result") != "float"}
 
 
+def kept_for_its_size(artifacts: tuple[Artifact, ...]) -> bool:
+    """Whether what ships is a quantized model that was not shown to be faster than in float."""
+    return any(each.manifest.details.get("quantization", {}).get("kept_for") == "size" for each in artifacts)
+
+
 def taught(artifacts: tuple[Artifact, ...]) -> Taught | None:
     """Who taught the student, as its own training recorded it; None where nothing was distilled."""
     distilled = [each for each in artifacts if each.manifest.stage == "distill" and each.manifest.role == "student"]

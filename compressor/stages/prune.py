@@ -26,7 +26,7 @@ from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
-from compressor.measure import accuracy
+from compressor.measure import accuracy, ruin
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
@@ -152,10 +152,9 @@ class _Pruning(OnMaterial):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
             found, record = self._round(number, best, want=want, now=reached, start=start, first=first)
             self.history.append(record)
-            if self._is_too_far_below(record["drop"]):
-                limit = self.settings.max_drop
-                reason = f"round {number} ended {record['drop']:.2f} points below the start, more than {limit:g}"
-                self.decisions.append(Decision("rounds", str(number - 1), reason))
+            limit = self._most_below(number)
+            if limit is not None and record["drop"] is not None and record["drop"] > limit:
+                self._give_up(number, drop=record["drop"], limit=limit)
                 record["kept"] = False
                 break
             best, reached = found, record["cost"]
@@ -339,9 +338,20 @@ class _Pruning(OnMaterial):
         assert score is not None
         return score
 
-    def _is_too_far_below(self, drop: float | None) -> bool:
-        limit = self.settings.max_drop
-        return limit is not None and drop is not None and drop > limit
+    def _most_below(self, number: int) -> float | None:
+        """How many points below the start a round may end; of one that was not trained back only what is stated counts."""
+        trained = _share_of_epochs(self.settings.epochs, number, self.settings.rounds) > 0
+        return ruin.limit(self.settings.max_drop) if trained else self.settings.max_drop
+
+    def _give_up(self, number: int, *, drop: float, limit: float) -> None:
+        """Say why no further round is cut, and what is left."""
+        below = f"round {number} ended {drop:.2f} points below the start, more than {limit:g}"
+        reason = f"{below}{'' if self.settings.max_drop is not None else ruin.UNSTATED}"
+        if number == 1:
+            reason += "; there is nothing to gain by this cut, and the network is as it was"
+        decision = Decision("rounds", str(number - 1), reason)
+        self.decisions.append(decision)
+        console.note(f"prune  {decision}")
 
     def _score_text(self, score: float | None) -> str:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from compressor import registry
+from compressor.errors import ModelError
 from compressor.quantizers._targets import cpu
 from tests.unit.quantizers.conftest import (  # noqa: F401 - fixtures
     Pictures,
@@ -98,3 +99,20 @@ def test_nothing_is_printed(request, member, pictures, tmp_path, capfd):  # noqa
     prepared.write(tmp_path / "quiet.onnx")
 
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("first", POST_TRAINING, ids=lambda member: f"after {member.name}")
+@each_member
+def test_what_is_quantized_already_is_refused(request, member, first, pictures, tmp_path):  # noqa: F811
+    folders = [tmp_path / "first", tmp_path / "again"]
+    for folder in folders:
+        folder.mkdir()
+    options = {"calibration": pictures, "cpu": cpu("x86-avx2")}
+    file = tmp_path / "quantized.onnx"
+    first.load()().prepare(model_for(first, request), scratch=folders[0], **options).write(file)
+
+    with pytest.raises(ModelError, match="is quantized already: it holds ") as refusal:
+        member.load()().prepare(file, scratch=folders[1], **options)
+
+    assert refusal.value.exit_code == 2
+    assert "float model" in refusal.value.hint
