@@ -84,7 +84,7 @@ def load(artifact: Artifact) -> Loaded:
         raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
     details = artifact.manifest.details["network"]
     if not _runs_no_code(details):
-        trust.require_artifact(artifact, what="the code that builds its network would run")
+        trust.require_artifact(artifact, what=_what_runs(details))
     artifact.verify()
     sources = combined.sources_below(details)
     strange = [name for name in sources if name not in artifact.manifest.files]
@@ -178,12 +178,21 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _runs_no_code(details: Mapping[str, Any]) -> bool:
-    """Whether a network is made by timm or torchvision, or comes as a file that is judged where it is read."""
+    """Whether a network is made by timm or torchvision, from plain weights."""
     if details["form"] == combined.FORM:
         return ":" not in details["target"] and all(map(_runs_no_code, details["members"]))
-    if details["form"] == "file":
-        return details["target"] in ("torchscript", "exported", "pickled")
     return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
+
+
+def _what_runs(details: Mapping[str, Any]) -> str:
+    programs = {
+        "torchscript": "the TorchScript program",
+        "exported": "the torch.export program",
+        "pickled": "the pickle",
+    }
+    if details["form"] == "file" and details["target"] in programs:
+        return f"{programs[details['target']]} that is its network would run"
+    return "the code that builds its network would run"
 
 
 def rebuild(builder: Builder, fit: Fit) -> nn.Module:
