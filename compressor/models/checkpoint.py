@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compressor import trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.models import build, combined, whole_file
+from compressor.models import build, combined, named_source, whole_file
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -90,9 +90,22 @@ def load(artifact: Artifact) -> Loaded:
     strange = [name for name in sources if name not in artifact.manifest.files]
     if strange:
         raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
+    details = _with_own_rules(artifact, details)
     if trust.is_trusted(artifact.path / MANIFEST):
         trust.grant([artifact.manifest.files[name] for name in sources])
     return read(artifact.path, details)
+
+
+def _with_own_rules(artifact: Artifact, details: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference whose combinations, at any depth, name the very files that the artifact was made with."""
+    target = str(details["target"])
+    file, _, attr = target.rpartition(":")
+    if details["form"] == combined.FORM and file.endswith(".py"):
+        what, hint = f"the rule {target} of its networks would run", "type it where the artifact was made"
+        found = named_source.file_for(artifact, target, named=Path(file), what=what, hint=hint)
+        target = target if found == Path(file) else f"{found}:{attr}"
+    members = [_with_own_rules(artifact, member) for member in details.get("members", ())]
+    return {**details, "target": target, **({"members": members} if members else {})}
 
 
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:

@@ -150,17 +150,21 @@ def zoo_function(name: str) -> tuple[Path, str]:
     raise UnknownNameError(f"no reference network is called '{name}'", hint=hint)
 
 
-def local_sources(file: Path) -> list[Path]:
+def local_sources(file: Path, *, lenient: bool = False) -> list[Path]:
     """A Python file and the files beside it that it imports, directly or through one another; found without running them.
 
     Not covered: imports whose name is made at run time.
+
+    Args:
+        file: The file.
+        lenient: Take a file beside it that is not valid Python as it is: nobody can import it, nor what it would import.
 
     Raises:
         ModelError: One of them is not valid Python.
     """
     found = [file]
     for source in found:
-        for node in ast.walk(_parsed(source)):
+        for node in _imports_of(source, lenient=lenient and source != file):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and (
                 node.level == 0 or (node.level == 1 and source.parent == file.parent)
@@ -173,6 +177,15 @@ def local_sources(file: Path) -> list[Path]:
     return found
 
 
+def _imports_of(file: Path, *, lenient: bool) -> list[ast.AST]:
+    try:
+        return [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    except ModelError:
+        if not lenient:
+            raise
+        return []
+
+
 def _parsed(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
@@ -182,10 +195,11 @@ def _parsed(file: Path) -> ast.Module:
         raise ModelError(f"cannot be read as Python: {fault}", where=str(file)) from fault
 
 
-def source_hashes(file: Path) -> dict[str, str]:
-    """SHA-256 of a Python file and of what it imports from beside itself, by path relative to it."""
+def source_hashes(file: Path, *, lenient: bool = False) -> dict[str, str]:
+    """SHA-256 of a Python file and of what it imports from beside itself, by path relative to it; as `local_sources`."""
     root = file.resolve().parent
-    return {each.relative_to(root).as_posix(): artifact.sha256(each) for each in local_sources(file.resolve())}
+    found = local_sources(file.resolve(), lenient=lenient)
+    return {each.relative_to(root).as_posix(): artifact.sha256(each) for each in found}
 
 
 def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
