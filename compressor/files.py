@@ -26,3 +26,15 @@ def replacing(file: Path) -> Iterator[Path]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The place in `folder` that a relative name from elsewhere means; None when it leads out of it, by dots or by a link."""
+    given = Path(name)
+    if given.is_absolute() or ".." in given.parts:
+        return None
+    try:
+        place = folder / given
+        return place if place.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
+        return None

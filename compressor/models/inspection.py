@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor.artifact import Artifact
 from compressor.errors import ModelError
+from compressor.files import inside
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -392,14 +393,19 @@ def _tensor_fact(value: Any) -> TensorFact:
 
 
 def external_files(model: ModelProto, folder: Path) -> set[Path]:
-    """The files beside the model that hold initializers and exist."""
-    named = {
-        folder / entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return {file for file in named if file.is_file()}
+    """The files beside the model that hold initializers and exist.
+
+    Raises:
+        ModelError: One of them is said to lie outside of its folder.
+    """
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    places = {name: inside(folder, name) for name in names}
+    strange = sorted(name for name, place in places.items() if place is None)
+    if strange:
+        message = f"its weights are said to lie in '{strange[0]}', which is outside of its folder"
+        raise ModelError(message, where=str(folder), hint="weights lie beside the model, as files of their own")
+    return {place for place in places.values() if place is not None and place.is_file()}
 
 
 def _onnx_macs(model: ModelProto) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
@@ -28,6 +29,22 @@ def says_its_input(file: Path) -> bool:
     model = onnx.load(str(file), load_external_data=False)
     takes_bytes = any(each.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for each in model.graph.input)
     return takes_bytes or any(entry.key == INPUT for entry in model.metadata_props)
+
+
+def require_own_weights(file: Path) -> None:
+    """Refuse a model whose weights are said to lie elsewhere than beside it; older ONNX Runtimes read them anywhere.
+
+    Args:
+        file: The model; one that cannot be read is left to whoever runs it.
+
+    Raises:
+        ModelError: They are.
+    """
+    try:
+        model = onnx.load(str(file), load_external_data=False)
+    except (OSError, DecodeError):
+        return
+    external_files(model, file.parent)
 
 
 def write_copy(

@@ -23,6 +23,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from compressor.errors import CompressError, MeasurementError, ModelError
+from compressor.files import inside
 from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def external_files(file: Path) -> set[Path]:
     """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose).
 
     Raises:
-        ModelError: It is not an ONNX model.
+        ModelError: It is not an ONNX model, or one of them is said to lie outside of its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -367,7 +368,13 @@ def external_files(file: Path) -> set[Path]:
     except DecodeError as fault:
         raise ModelError(f"not an ONNX model: {fault}", where=str(file)) from fault
     entries = (entry for tensor in graph.initializer for entry in tensor.external_data)
-    return {file.parent / entry.value for entry in entries if entry.key == "location"}
+    names = {entry.value for entry in entries if entry.key == "location"}
+    places = {name: inside(file.parent, name) for name in names}
+    strange = sorted(name for name, place in places.items() if place is None)
+    if strange:
+        message = f"its weights are said to lie in '{strange[0]}', which is outside of its folder"
+        raise ModelError(message, where=str(file), hint="weights lie beside the model, as files of their own")
+    return {place for place in places.values() if place is not None}
 
 
 def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:

@@ -9,7 +9,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from compressor.models import onnx_copy
+from compressor.errors import ModelError
+from compressor.models import inspection, onnx_copy
+from compressor.pipeline import keys
 
 
 @pytest.fixture
@@ -51,3 +53,35 @@ def test_weights_that_one_file_cannot_hold_stay_beside_the_copy(outside, tmp_pat
     copy = copied(outside, tmp_path / "mine")
 
     assert {file.name for file in copy.parent.iterdir()} == {"model.onnx", "weights.bin"}
+
+
+def said_to_lie_in(file: Path, location: str) -> Path:
+    """The model, with another word for where its weights lie."""
+    model = onnx.load(file, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = location
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "{there}/secret.bin", "link.bin", "folder/secret.bin", "a/../../secret.bin"]
+)
+def test_weights_outside_of_the_model_s_folder_are_neither_read_nor_copied(outside, tmp_path, monkeypatch, location):
+    (tmp_path / "secret.bin").write_bytes((outside.parent / "weights.bin").read_bytes())
+    (outside.parent / "link.bin").symlink_to(tmp_path / "secret.bin")
+    (outside.parent / "folder").symlink_to(tmp_path)
+    file = said_to_lie_in(outside, location.format(there=tmp_path))
+    monkeypatch.setattr(onnx_copy, "_LARGEST", 10)  # so that files are copied
+
+    for read in (
+        lambda: copied(file, tmp_path / "mine"),
+        lambda: onnx_copy.whole(file),
+        lambda: onnx_copy.require_own_weights(file),
+        lambda: inspection.inspect_onnx(file),
+        lambda: keys.identity(str(file)),
+        lambda: keys.content_key(file),
+    ):
+        with pytest.raises(ModelError, match="outside of its folder"):
+            read()
