@@ -29,7 +29,7 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def inside(folder: Path, name: str) -> Path | None:
-    """The place in `folder` that a relative name from elsewhere means; None when it leads out of it, by dots or by a link."""
+    """The place in `folder` that a relative name from elsewhere means; None when it leads out, by dots or by a link."""
     given = Path(name)
     if given.is_absolute() or ".." in given.parts:
         return None

@@ -1,4 +1,4 @@
-"""Python files that an artifact's settings name (`py:data.py:load`, `mine.py:Loss`): known by place and hash, as builders are.
+"""Python files that an artifact's settings name (`py:data.py:load`, `mine.py:Loss`): known by place and hash.
 
 A name is relative to the folder that a command is typed in, and another folder may have a file of that name. What runs for
 an artifact is the file it was made with, by content, wherever that lies now.

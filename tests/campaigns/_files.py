@@ -1,8 +1,8 @@
 """What the campaigns of hostile files share: each case in a child of its own, which may die, hang or run what it should not.
 
-A child is a fork of this process, which has everything imported, so that a case costs milliseconds. What it prints goes to a
-file; what became of it is told by its exit status: a `CompressError` is the sentence a user gets, anything else that is raised
-would have been a traceback.
+A child is a fork of this process, which has everything imported, so that a case costs milliseconds. What it prints goes to
+a file; what became of it is told by its exit status: a `CompressError` is the sentence a user gets, anything else that is
+raised would have been a traceback.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Campaign:
         began = time.monotonic()
         outcome, said = _in_a_child(read, self.scratch / "said.txt")
         if time.monotonic() - began > _SLOW_S:
-            print(f"slow ({time.monotonic() - began:.0f} s): {case}", file=sys.stderr)
+            sys.stderr.write(f"slow ({time.monotonic() - began:.0f} s): {case}\n")
         self.outcomes[outcome] += 1
         if outcome not in (_WORDS[_READ], _WORDS[_REFUSED]):
             self.broken.append(f"{case}: {outcome}\n{said}")
@@ -77,11 +77,13 @@ class Campaign:
     def end(self, *, promise: str) -> NoReturn:
         """Print the one line, and end with 1 where a promise broke."""
         for each in self.broken[:20]:
-            print(f"BROKEN {each}", file=sys.stderr)
+            sys.stderr.write(f"BROKEN {each}\n")
         cases = sum(self.outcomes.values())
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
         took = time.monotonic() - self.began
-        print(f"{self.name}: {cases} cases ({counts}); {len(self.broken)} broken promises ({promise}); {took:.0f} s")
+        sys.stdout.write(
+            f"{self.name}: {cases} cases ({counts}); {len(self.broken)} broken promises ({promise}); {took:.0f} s\n"
+        )
         sys.exit(1 if self.broken or not cases else 0)
 
 
@@ -118,7 +120,7 @@ def _run_and_leave(read: Callable[[], object], said: Path) -> NoReturn:
         read()
         ended = _READ
     except CompressError as fault:
-        print(fault, file=sys.stderr)
+        sys.stderr.write(f"{fault}\n")
         ended = _REFUSED
     except SystemExit as left:
         ended = _READ if left.code in (None, 0) else _REFUSED if left.code in (1, 2) else int(str(left.code))

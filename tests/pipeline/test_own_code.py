@@ -103,7 +103,7 @@ def test_an_edited_file_is_told_and_does_not_run(
     file = project / name
     file.write_text(file.read_text() + TRAP.format(mark=str(mark)))
 
-    with pytest.raises(TrustError, match="is not what the artifact was made with.*(--data|--set).*compress trust"):
+    with pytest.raises(TrustError, match=r"is not what the artifact was made with.*(--data|--set).*compress trust"):
         call(project / "runs" / "net" / "train")  # type: ignore[operator]
 
     assert not mark.exists()
@@ -145,7 +145,7 @@ def test_an_artifact_that_does_not_say_which_file_it_was_is_told(project: Path) 
     (made / "manifest.json").write_text(json.dumps(raw))
     trust.remember(made)
 
-    with pytest.raises(TrustError, match="does not say which file.*--data py:data.py:load"):
+    with pytest.raises(TrustError, match=r"does not say which file.*--data py:data\.py:load"):
         api.evaluate(made)
 
 
