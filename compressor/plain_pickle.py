@@ -409,14 +409,14 @@ def _require_shallow(value: object) -> None:
     """
     height: dict[int, int] = {}  # of parts that were looked at
     open_ = {id(value)}  # those that are being looked at
-    path = [(value, _parts(value))]
+    path = [(value, parts_of(value))]
     while path:
         whole, parts = path[-1]
         part = next(parts, _MARK)
         if part is _MARK:
             path.pop()
             open_.discard(id(whole))
-            height[id(whole)] = 1 + max((height.get(id(each), 0) for each in _parts(whole)), default=0)
+            height[id(whole)] = 1 + max((height.get(id(each), 0) for each in parts_of(whole)), default=0)
             if height[id(whole)] > MOST_NESTED:  # by a way that was not the first to it
                 _refuse(f"nested more than {MOST_NESTED} deep")
         elif id(part) in open_:
@@ -425,10 +425,11 @@ def _require_shallow(value: object) -> None:
             if len(path) > MOST_NESTED:
                 _refuse(f"nested more than {MOST_NESTED} deep")
             open_.add(id(part))
-            path.append((part, _parts(part)))
+            path.append((part, parts_of(part)))
 
 
-def _parts(whole: object) -> Iterator[object]:
+def parts_of(whole: object) -> Iterator[object]:
+    """What a value or a record holds directly."""
     if isinstance(whole, tuple | list):
         yield from whole
     elif isinstance(whole, dict):

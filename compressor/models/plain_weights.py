@@ -53,26 +53,17 @@ def _zipped(path: Path) -> object:
 
 
 def _legacy(path: Path) -> object:
-    """Storages come behind the pickle that says of what type they are, so it is read for these first."""
+    """Storages come one behind the other, and the pickle says how long each is."""
     size = path.stat().st_size
+    rows: dict[str, Tensor] = {}
     with path.open("rb") as stream:
         value = torch_archive.legacy_pickles(stream, size=size)[-1].value
-        wanted: dict[str, Storage] = {}
-
-        def noted(storage: Storage) -> Tensor:
-            if wanted.setdefault(storage.key, storage) != storage:
-                raise DamagedPickleError("a storage of two sizes")
-            return torch.empty(0, dtype=torch.uint8)
-
-        _resolved(value, noted, swapped=False, only_look=True)
-        rows: dict[str, Tensor] = {}
+        stored = torch_archive.storages_in(value)
         for key, num_items in torch_archive.legacy_storages(stream, size=size):
-            if key not in wanted:
-                break  # its size cannot be told, so those behind it cannot be found
-            if wanted[key].num_items != num_items or wanted[key].num_bytes > size - stream.tell():
-                raise DamagedPickleError("a storage of another size than its tensors say")
-            rows[key] = _filled(stream, wanted[key].num_bytes)
-    missing = [key for key in wanted if key not in rows]
+            if key not in stored or stored[key].num_items != num_items or stored[key].num_bytes > size - stream.tell():
+                raise DamagedPickleError(f"storage {key} has another size than its tensors say")
+            rows[key] = _filled(stream, stored[key].num_bytes)
+    missing = [key for key in stored if key not in rows]
     if missing:
         raise DamagedPickleError(f"storage {missing[0]} is not there")
     return _resolved(value, lambda storage: rows[storage.key], swapped=False)
@@ -102,7 +93,7 @@ def _filled(stream: IO[bytes], num_bytes: int) -> Tensor:
     return row
 
 
-def _resolved(value: object, row: _Rows, *, swapped: bool, only_look: bool = False) -> object:
+def _resolved(value: object, row: _Rows, *, swapped: bool) -> object:
     """A value with the tensors in its dictionaries in place of their records; each dictionary once."""
     done: dict[int, object] = {}
 
@@ -114,7 +105,7 @@ def _resolved(value: object, row: _Rows, *, swapped: bool, only_look: bool = Fal
         stored = torch_archive.tensor_in(each)
         if stored is None:
             return _from_numpy(each)
-        return row(stored.storage) if only_look else _tensor(stored, row(stored.storage), swapped=swapped)
+        return _tensor(stored, row(stored.storage), swapped=swapped)
 
     return of(value)
 

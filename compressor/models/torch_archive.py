@@ -20,7 +20,7 @@ from typing import IO
 
 from compressor import plain_pickle
 from compressor.errors import ModelError
-from compressor.plain_pickle import DamagedPickleError, Made, Name, Outside, Read
+from compressor.plain_pickle import DamagedPickleError, Made, Name, Outside, Read, parts_of
 
 LEGACY_PICKLES = 4
 LEGACY_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
@@ -50,6 +50,7 @@ _STORAGES: Mapping[str, str] = {
     "ComplexDouble": "complex128",
     "Untyped": "uint8",
 }
+_QUANTIZED: Mapping[str, int] = {"QInt8": 1, "QUInt8": 1, "QUInt4x2": 1, "QUInt2x4": 1, "QInt32": 4}
 _MOST_AXES = 64
 _MOST_ELEMENTS = 1 << 62
 
@@ -121,11 +122,7 @@ def tensor_in(found: object) -> StoredTensor | None:
 def _stored(
     place: Outside, offset: object, shape: object, strides: object, *, dtype: str | None
 ) -> StoredTensor | None:
-    match place.identity:
-        case ("storage", Name(text=kind), str(key), _, int(num_items), *view):
-            kind = kind.rpartition(".")[2].removesuffix("Storage")
-        case _:
-            raise DamagedPickleError("a tensor without a storage")
+    kind, key, num_items, view = _told_of(place)
     if kind not in _STORAGES or (dtype or _STORAGES[kind]) not in ITEM_BYTES:
         return None
     storage = Storage(key, ITEM_BYTES[_STORAGES[kind]], num_items)
@@ -143,6 +140,38 @@ def _stored(
         raise DamagedPickleError("a tensor without a shape")
     if (last + 1) * found.item_bytes > num_items * storage.item_bytes:
         raise DamagedPickleError("a tensor that lies outside of its storage")
+    return found
+
+
+def _told_of(place: Outside) -> tuple[str, str, int, list[object]]:
+    """Kind, name and length of a storage, and of which other one it is a part."""
+    match place.identity:
+        case ("storage", Name(text=kind), str(key), _, int(num_items), *view):
+            return kind.rpartition(".")[2].removesuffix("Storage"), key, num_items, view
+    raise DamagedPickleError("a tensor without a storage")
+
+
+def storages_in(value: object) -> dict[str, Storage]:
+    """Every storage that a pickle names, by its name.
+
+    Raises:
+        DamagedPickleError: One has two sizes, or is of an unknown kind.
+    """
+    found: dict[str, Storage] = {}
+    waiting, seen = [value], {id(value)}
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Outside):
+            kind, key, num_items, _ = _told_of(each)
+            if kind not in _STORAGES and kind not in _QUANTIZED:
+                raise DamagedPickleError(f"a storage of an unknown kind, {kind[:40]}")
+            item_bytes = _QUANTIZED[kind] if kind in _QUANTIZED else ITEM_BYTES[_STORAGES[kind]]
+            storage = Storage(key, item_bytes, num_items)
+            if num_items < 0 or found.setdefault(key, storage) != storage:
+                raise DamagedPickleError(f"storage {key[:40]} of two sizes")
+        fresh = [part for part in parts_of(each) if id(part) not in seen]
+        seen |= {id(part) for part in fresh}
+        waiting += fresh
     return found
 
 

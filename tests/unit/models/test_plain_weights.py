@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import zipfile
@@ -77,6 +78,8 @@ def test_views_parameters_and_nesting_are_read(tmp_path: Path, legacy: bool) -> 
         "none": torch.zeros(0, 3),
         "parameter": nn.Parameter(whole.clone()),
         "deeper": {"network": nn.Linear(2, 2).state_dict()},
+        "in a list": [torch.ones(3), (torch.zeros(2, dtype=torch.float64),)],
+        "in arguments": argparse.Namespace(weight=torch.ones(4, dtype=torch.int16)),
     }
 
     found = mapping(saved(held, tmp_path / "t.pt", legacy=legacy))
