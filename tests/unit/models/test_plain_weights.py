@@ -196,11 +196,15 @@ def test_a_pickle_that_nests_for_ever_is_no_checkpoint(tmp_path: Path, legacy: b
         spec.parse(str(file))
 
 
-def test_a_dtype_with_a_state_of_its_own_is_weights_without_it(tmp_path: Path) -> None:
-    """NumPy's own `dtype.__setstate__` follows the pointers in such a state, and the process dies."""
-    crafted_state = b"cnumpy\ndtype\nX\2\0\0\0V8K\0K\1\x87R(K\3X\1\0\0\0|NNNK\x41K\x41K\x3ftb"
+def test_an_object_by_its_address_is_a_record_and_is_not_followed(tmp_path: Path) -> None:
+    """NumPy's own unpickling raises the count of an object at 0x4141414141414141, and the process dies."""
+    field = b"}X\1\0\0\0a(cnumpy\ndtype\nX\2\0\0\0O8\x89\x88\x87RK\0ts"
+    dtype = b"cnumpy\ndtype\nX\2\0\0\0V8\x89\x88\x87R(K\3X\1\0\0\0|NX\1\0\0\0a\x85" + field + b"K\x08K\1K\x3dtb"
+    scalar = (
+        b"cnumpy._core.multiarray\nscalar\n" + dtype + b"c_codecs\nencode\nX\x08\0\0\0AAAAAAAAX\6\0\0\0latin1\x86R\x86R"
+    )
 
-    file = crafted(tmp_path / "t.pt", b"\x80\2}X\4\0\0\0best" + crafted_state + b"s.")
+    file = crafted(tmp_path / "t.pt", b"\x80\2}X\4\0\0\0best" + scalar + b"s.")
 
     assert spec.parse(str(file)).kind == "state_dict"
     assert list(mapping(file)) == ["best"]
