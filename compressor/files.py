@@ -35,6 +35,7 @@ def inside(folder: Path, name: str) -> Path | None:
         return None
     try:
         place = folder / given
+        place.exists()  # raises for a name that no file can have
         return place if place.resolve().is_relative_to(folder.resolve()) else None
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
+    except (OSError, ValueError, RuntimeError):  # such a name, or links in a circle
         return None

@@ -12,6 +12,8 @@ from onnx import helper, numpy_helper
 from compressor.errors import ModelError
 from compressor.models import inspection, onnx_copy
 from compressor.pipeline import keys
+from compressor.runtimes._onnx_runtime import external_files
+from compressor.runtimes.ort_cpu import OrtCpu
 
 
 @pytest.fixture
@@ -53,6 +55,40 @@ def test_weights_that_one_file_cannot_hold_stay_beside_the_copy(outside, tmp_pat
     copy = copied(outside, tmp_path / "mine")
 
     assert {file.name for file in copy.parent.iterdir()} == {"model.onnx", "weights.bin"}
+
+
+@pytest.fixture(params=["initializer", "constant", "branch"])
+def held(request: pytest.FixtureRequest, outside: Path) -> Path:
+    """The model, with its weights held in another place of its graph."""
+    model = onnx.load(outside, load_external_data=False)
+    weights = onnx.TensorProto()
+    weights.CopyFrom(model.graph.initializer[0])
+    if request.param != "initializer":
+        del model.graph.initializer[:]
+        node = helper.make_node("Constant", [], ["weights"], value=weights)
+        if request.param == "branch":
+            inner = helper.make_tensor_value_info("weights", onnx.TensorProto.FLOAT, [4, 3])
+            branch = helper.make_graph([node], "branch", [], [inner])
+            model.graph.initializer.append(helper.make_tensor("yes", onnx.TensorProto.BOOL, [], [True]))
+            node = helper.make_node("If", ["yes"], ["weights"], then_branch=branch, else_branch=branch)
+        model.graph.node.insert(0, node)
+    outside.write_bytes(model.SerializeToString())
+    return outside
+
+
+def test_weights_beside_a_model_are_found_wherever_its_graph_holds_them(held: Path) -> None:
+    assert [
+        file.name for file in inspection.external_files(onnx.load(held, load_external_data=False), held.parent)
+    ] == ["weights.bin"]
+    assert external_files(held) == {held.parent / "weights.bin"}
+
+    (held.parent / "weights.bin").write_bytes(b"short")
+    with pytest.raises(ModelError, match="its weights, which lie beside it, cannot be read"):
+        onnx_copy.whole(held)
+
+    (held.parent / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"'weights\.bin' beside it, which is not there"):
+        OrtCpu().file_size(held)
 
 
 def said_to_lie_in(file: Path, location: str) -> Path:
