@@ -79,6 +79,8 @@ class Manifest:
         elapsed_s: Wall time of the stage in seconds, resumed parts included.
         command: What the user typed.
         files: SHA-256 of each payload file, by path relative to the artifact.
+        code: Name -> `{"path", "files"}` of each Python file of the user's own that the settings name: its place relative to
+            the artifact, and the SHA-256 of it and of what it imports from beside itself.
     """
 
     kind: Kind
@@ -98,6 +100,7 @@ class Manifest:
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
 
@@ -169,6 +172,7 @@ class Target:
         parents: Source artifacts by role.
         command: What the user types to do this again, or to go on after an interruption.
         decisions: What was chosen before the stage began.
+        code: Python files that the settings name (see `Manifest`).
     """
 
     folder: Path
@@ -180,6 +184,7 @@ class Target:
     parents: Mapping[str, Artifact] = field(default_factory=dict)
     command: str = ""
     decisions: tuple[Decision, ...] = ()
+    code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
@@ -189,7 +194,17 @@ class Target:
     def manifest(self, kind: Kind) -> Manifest:
         """The manifest of the artifact to be, as far as it is known before the work."""
         parents = {role: parent_entry(parent, self.folder) for role, parent in self.parents.items()}
-        return Manifest(kind, self.stage, self.role, self.key, self.seed, self.settings, parents, command=self.command)
+        return Manifest(
+            kind,
+            self.stage,
+            self.role,
+            self.key,
+            self.seed,
+            self.settings,
+            parents,
+            command=self.command,
+            code=self.code,
+        )
 
 
 def is_artifact(path: Path) -> bool:

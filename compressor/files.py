@@ -73,3 +73,16 @@ def sha256(file: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The place in `folder` that a relative name from elsewhere means; None when it leads out, by dots or by a link."""
+    given = Path(name)
+    if given.is_absolute() or ".." in given.parts:
+        return None
+    try:
+        place = folder / given
+        place.exists()  # raises for a name that no file can have
+        return place if place.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # such a name, or links in a circle
+        return None

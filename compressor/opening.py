@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline, preflight, trust
+from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
 from compressor.errors import ArtifactError, CompressError, InputError, RecipeError
@@ -425,13 +425,25 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
         return {}
     measured = artifact.read(run / "bench")
     kept = recipes.table_of(measured.manifest.settings, "bench")
-    for runtime in pipeline.runtimes_in(kept):
-        if ":" in runtime:
-            trust.require_artifact(measured, what=f"the runtime {runtime} would run")
+    own = {
+        runtime: pipeline.own_member(measured, runtime, what="the runtime", hint="measure in the folder it lies in")
+        for runtime in pipeline.runtimes_in(kept)
+        if ":" in runtime
+    }
+    kept = _renamed(kept, own)
     file = run / "recipe.json"
     stated = recipes.table_of(recipes.read_file(file), "bench") if file.is_file() else {}
     budgets = {name: stated.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
+
+
+def _renamed(settings: Any, names: Mapping[str, str]) -> Any:
+    """Plain settings with some of their texts in other words."""
+    if isinstance(settings, Mapping):
+        return {key: _renamed(value, names) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_renamed(value, names) for value in settings]
+    return names.get(settings, settings) if isinstance(settings, str) else settings
 
 
 def add_relatives(current: Run) -> None:

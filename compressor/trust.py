@@ -1,9 +1,9 @@
-"""Which Python source and which pickles may run.
+"""Which Python source, which programs and which pickles may run.
 
 Trust is by content: the SHA-256 of a file is remembered in `$COMPRESS_HOME/trusted.json` (default `~/.config/compress`),
 so an edited file must be trusted again. Source that a user names on the command line or in a recipe runs as asked; what
-needs trust is a full pickle, and whatever an artifact made elsewhere would run. An artifact is trusted by its manifest,
-which holds the hashes of all its files.
+needs trust is a full pickle, a program (TorchScript, torch.export), and whatever an artifact made elsewhere would run. An
+artifact is trusted by its manifest, which holds the hashes of all its files.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from compressor.files import lock_file, replacing
 
 logger = logging.getLogger(__name__)
 
+_PICKLES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl")
+_PROGRAMS = (".pt2", ".ts", ".torchscript")  # TorchScript may have any of the suffixes of pickles, too
+_RUNNABLE = frozenset({".json", ".py", *_PICKLES, *_PROGRAMS})
 _this_process: set[str] = set()
 
 
@@ -152,12 +155,11 @@ def entries() -> dict[str, str]:
 
 
 def runnable_files(path: Path) -> list[Path]:
-    """What is trusted with `path`: itself, or the manifests, sources and pickles of a folder."""
+    """What is trusted with `path`: itself, or the manifests, sources, programs and pickles of a folder."""
     if path.is_file():
         return [path]
     if path.is_dir():
-        suffixes = {".json", ".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl", ".pt2"}
-        return sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
+        return sorted(file for file in path.rglob("*") if file.suffix in _RUNNABLE and file.is_file())
     raise InputError("no such file or folder", where=str(path))
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compressor import trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.models import build, combined, whole_file
+from compressor.models import build, combined, named_source, whole_file
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -89,15 +89,28 @@ def load(artifact: Artifact) -> Loaded:
         raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
     details = artifact.manifest.details["network"]
     if not _runs_no_code(details):
-        trust.require_artifact(artifact, what="the code that builds its network would run")
+        trust.require_artifact(artifact, what=_what_runs(details))
     artifact.verify()
     sources = combined.sources_below(details)
     strange = [name for name in sources if name not in artifact.manifest.files]
     if strange:
         raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
+    details = _with_own_rules(artifact, details)
     if trust.is_trusted(artifact.path / MANIFEST):
         trust.grant([artifact.manifest.files[name] for name in sources])
     return read(artifact.path, details)
+
+
+def _with_own_rules(artifact: Artifact, details: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference whose combinations, at any depth, name the very files that the artifact was made with."""
+    target = str(details["target"])
+    file, _, attr = target.rpartition(":")
+    if details["form"] == combined.FORM and file.endswith(".py"):
+        what, hint = f"the rule {target} of its networks would run", "type it where the artifact was made"
+        found = named_source.file_for(artifact, target, named=Path(file), what=what, hint=hint)
+        target = target if found == Path(file) else f"{found}:{attr}"
+    members = [_with_own_rules(artifact, member) for member in details.get("members", ())]
+    return {**details, "target": target, **({"members": members} if members else {})}
 
 
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
@@ -184,12 +197,21 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _runs_no_code(details: Mapping[str, Any]) -> bool:
-    """Whether a network is made by timm or torchvision, or comes as a file that is judged where it is read."""
+    """Whether a network is made by timm or torchvision, from plain weights."""
     if details["form"] == combined.FORM:
         return ":" not in details["target"] and all(map(_runs_no_code, details["members"]))
-    if details["form"] == "file":
-        return details["target"] in ("torchscript", "exported", "pickled")
     return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
+
+
+def _what_runs(details: Mapping[str, Any]) -> str:
+    programs = {
+        "torchscript": "the TorchScript program",
+        "exported": "the torch.export program",
+        "pickled": "the pickle",
+    }
+    if details["form"] == "file" and details["target"] in programs:
+        return f"{programs[details['target']]} that is its network would run"
+    return "the code that builds its network would run"
 
 
 def rebuild(builder: Builder, fit: Fit) -> nn.Module:

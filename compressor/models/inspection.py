@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from compressor.artifact import Artifact
 from compressor.errors import ModelError
+from compressor.files import inside
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from torch import Tensor, nn
 
 # A module with more than this share of a network's parameters is a shell around it rather than a block of it.
@@ -398,14 +399,29 @@ def _tensor_fact(value: Any) -> TensorFact:
 
 
 def external_files(model: ModelProto, folder: Path) -> set[Path]:
-    """The files beside the model that hold initializers and exist."""
-    named = {
-        folder / entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return {file for file in named if file.is_file()}
+    """The files beside the model that hold tensors (initializers, constants, those of branches) and exist.
+
+    Raises:
+        ModelError: One of them is said to lie outside of its folder.
+    """
+    entries = (entry for tensor in _tensors(model.graph) for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    places = {name: inside(folder, name) for name in names}
+    strange = sorted(name for name, place in places.items() if place is None)
+    if strange:
+        message = f"its weights are said to lie in '{strange[0][:80]}', which is outside of its folder"
+        raise ModelError(message, where=str(folder), hint="weights lie beside the model, as files of their own")
+    return {place for place in places.values() if place is not None and place.is_file()}
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Every tensor that a graph holds, and those of the subgraphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(subgraph)
 
 
 def _onnx_macs(model: ModelProto) -> int | None:

@@ -15,7 +15,7 @@ from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
 from compressor.files import lock_file, replacing
-from compressor.pipeline.keys import model_key, outside_sources, unchanged
+from compressor.pipeline.keys import model_key, outside_sources, own_code, unchanged
 from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
@@ -265,7 +265,8 @@ class Run:
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
-        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why)
+        code = own_code(settings, sources, beside=folder)
+        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why, code)
 
     def settings(self, **parts: Any) -> dict[str, Any]:
         """Resolved settings as plain data, with the data and the task they were used with."""

@@ -22,7 +22,7 @@ from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation as measured
 from compressor.measure.accuracy import adds_up_to_one, predict
-from compressor.models import normalisation
+from compressor.models import normalisation, onnx_copy
 from compressor.models.network import SMALLEST, Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
@@ -75,6 +75,7 @@ class OnnxFile(Teacher):
         if outputs not in _OUTPUTS:
             raise InputError(f"'{outputs}' is not known", where="onnx.outputs", hint=f"write {', '.join(_OUTPUTS)}")
         self._file = file
+        onnx_copy.require_own_weights(file / "model.onnx" if file.is_dir() else file)
         self._runtime = OrtCpu()
         self._runtime.load(file)
         self.normalisation: Normalisation | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compressor import files
-from compressor.files import replacing
+from compressor.files import inside, replacing
 
 
 def test_readers_find_the_old_content_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -84,3 +84,21 @@ def test_clearing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
     files.clear(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.bin", "sub/a.bin", "inner.link", "..a"])
+def test_a_name_inside_a_folder_is_a_place_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "inner.link").symlink_to(tmp_path / "sub")
+
+    assert inside(tmp_path, name) == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../a", "sub/../../a", "out.link", "out.link/a", "circle", "a\0b", "a" * 5000]
+)
+def test_a_name_that_leads_out_of_a_folder_is_no_place(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out.link").symlink_to(tmp_path.parent)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+
+    assert inside(tmp_path, name) is None

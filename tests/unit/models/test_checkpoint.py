@@ -141,6 +141,7 @@ def test_torchscript_travels_as_its_file(network: nn.Module, tmp_path: Path) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(network, INPUTS).save(tmp_path / "t.pt")
+    trust.remember(tmp_path / "t.pt")
     loaded = load.load(str(tmp_path / "t.pt"))
 
     made = kept(loaded, tmp_path / "run" / "train")
@@ -230,6 +231,31 @@ def test_a_whole_network_in_an_artifact_made_here_needs_no_trust_of_its_own(
     made = kept(load.load(str(tmp_path / "t.pt2")), tmp_path / "run" / "teacher")
     monkeypatch.setattr(trust, "_this_process", set())
 
+    assert answers(checkpoint.load(made))
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "exported", "pickled"])
+def test_a_program_in_an_artifact_from_elsewhere_is_refused_until_the_artifact_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    network, file = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval(), tmp_path / "t.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "exported":
+            torch.export.save(torch.export.export(network, (INPUTS,)), file.with_suffix(".pt2"))
+            file = file.with_suffix(".pt2")
+        else:
+            torch.jit.trace(network, INPUTS).save(file) if kind == "torchscript" else torch.save(network, file)
+    trust.for_this_process(file)
+    made = kept(load.load(str(file)), tmp_path / "run" / "teacher")
+    monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "home of another"))
+    monkeypatch.setattr(trust, "_this_process", set())
+    trust.remember(file)  # the file alone: what lies beside it in the artifact is not known by it
+
+    with pytest.raises(TrustError, match="that is its network would run, from an artifact that was not made here"):
+        checkpoint.load(made)
+
+    trust.remember(made.path)
     assert answers(checkpoint.load(made))
 
 
