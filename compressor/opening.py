@@ -255,6 +255,7 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
         return found
     if spec.kind == "onnx":
         assert spec.path is not None
+        artifact.require_as_written(spec.path)
         return spec.path
     raise InputError(
         f"a {spec.kind} is not compared directly",
@@ -344,9 +345,9 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
 
 
 def _newest_first(folder: Path) -> list[Artifact]:
-    """The artifacts in a run's folder."""
+    """The artifacts in a run's folder, what was made last first."""
     made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
-    return sorted(made, key=lambda each: each.manifest.created, reverse=True)
+    return list(reversed(artifact.in_order(made)))
 
 
 def _network_in(made: Artifact) -> Artifact | None:
@@ -372,8 +373,7 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
     for runtime in pipeline.runtimes_in(kept):
         if ":" in runtime:
             trust.require_artifact(measured, what=f"the runtime {runtime} would run")
-    file = run / "recipe.json"
-    stated = recipes.table_of(recipes.read_file(file), "bench") if file.is_file() else {}
+    stated = recipes.table_of(recipes.kept_in(run) or {}, "bench")
     budgets = {name: stated.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 

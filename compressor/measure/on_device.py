@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, plain_json
-from compressor.errors import CompressError, InputError
+from compressor import artifact, plain_json, sealed_json
+from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, timings
 from compressor.measure.accuracy import evaluate, predict
@@ -76,7 +76,7 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(summary(found) + "\n")
     try:
         with replacing(given.out) as written:
-            written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
+            written.write_text(sealed_json.text(plain_json.plain(found), indent=1), encoding="utf-8")
     except OSError as full:
         sys.stderr.write(f"error: {given.out}: cannot be written: {full.strerror}\n")
         return 2
@@ -111,6 +111,7 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         InputError: The pack is not whole, or has no such profile.
         CompressError: A model does not load or run here.
     """
+    _require_whole(pack)
     told = _told(pack)
     files = {role: pack / "models" / f"{role}.onnx" for role in told["models"]}
     for role, file in files.items():
@@ -162,6 +163,23 @@ def summary(found: Mapping[str, Any]) -> str:
     if restless:
         lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
     return "\n".join(lines)
+
+
+def _require_whole(pack: Path) -> None:
+    """Refuse a pack of which what the result follows from has changed on the way.
+
+    Raises:
+        InputError: It has.
+    """
+    if not artifact.is_artifact(pack):
+        return  # its manifest was left behind; each model has its hash in pack.json
+    try:
+        made = artifact.read(pack)
+        for name in made.manifest.files:
+            if name != "README.md" and not name.startswith("models/"):
+                made.file(name)
+    except ArtifactError as fault:
+        raise InputError(fault.message, where=str(pack), hint="carry the pack here again") from fault
 
 
 def _told(pack: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from compressor import __version__, artifact, console, processes, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
-from compressor.files import replacing
 from compressor.pipeline.keys import model_key, outside_sources, unchanged
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
@@ -109,7 +108,7 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
+            lock = (self.folder / artifact.LOCK).open("w")
         except OSError as fault:
             problem = f"cannot write here: {fault.strerror}"
             raise ArtifactError(problem, where=str(self.folder), hint=artifact.ELSEWHERE) from fault
@@ -127,8 +126,7 @@ class Run:
         """Keep the resolved recipe beside the artifacts."""
         if not processes.is_main():
             return
-        with replacing(self.folder / "recipe.json") as written:
-            written.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        recipes.keep(self.folder, self.recipe.model_dump_json(indent=2))
 
     def role_of(self, stage: StageName) -> Role:
         """What a link of the chain leaves: the student, when it is the last one."""

@@ -35,6 +35,7 @@ CARRIED = (
     "label_sets.py",
     "plain_json.py",
     "registry.py",
+    "sealed_json.py",
     "trust.py",
     "measure/__init__.py",
     "measure/accuracy.py",

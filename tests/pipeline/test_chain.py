@@ -13,7 +13,7 @@ from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import QUICK_BENCH, recipe, typed, write_project
+from tests.small import QUICK_BENCH, recipe, typed, with_manifest, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -288,10 +288,8 @@ def foreign_copy(made, folder, sections):
     shutil.copytree(made.path, folder)
     evil, mark = folder.parent / "evil.py", folder.parent / "code-has-run"
     evil.write_text(EVIL.format(mark=mark))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for section, changed in json.loads(json.dumps(sections).replace("{evil}", str(evil))).items():
-        manifest["settings"][section] |= changed
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    named = json.loads(json.dumps(sections).replace("{evil}", str(evil)))
+    with_manifest(folder, lambda raw: [raw["settings"][section].update(named[section]) for section in named])
     return folder, mark
 
 

@@ -211,6 +211,70 @@ def test_a_damaged_state_is_said_and_trained_anew(job, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+def zeroed(content: bytes) -> bytes:
+    return content[: len(content) // 2] + bytes(64) + content[len(content) // 2 + 64 :]
+
+
+DAMAGES = {
+    "a flipped bit among the tensors": (resume.TENSORS, flipped),
+    "a zeroed block among the tensors": (resume.TENSORS, zeroed),
+    "a renamed tensor": (resume.TENSORS, lambda content: content.replace(b"network/", b"netwerk/")),
+    "a flipped bit in the position": (resume.POSITION, flipped),
+    "an epoch before the first": (resume.POSITION, lambda content: content.replace(b'"epoch": 1', b'"epoch": -1')),
+    "no UTF-8": (resume.POSITION, lambda content: b"\xff" + content),
+    "no table": (resume.POSITION, lambda content: b"[1]"),
+    "an empty position": (resume.POSITION, lambda content: b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_in_any_way_is_not_gone_on_from(job, capsys, damage):
+    whole = engine.fit(job())
+    resume.discard(job().state)
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(9, signal.SIGINT)),)))
+    name, harm = DAMAGES[damage]
+    file = job().state / name
+    damaged = harm(file.read_bytes())
+    assert damaged != file.read_bytes()
+    file.write_bytes(damaged)
+
+    trained = engine.fit(job())
+
+    assert trained.interruptions == 0
+    assert all(
+        torch.equal(one, other) for one, other in zip(weights(trained.network), weights(whole.network), strict=True)
+    )
+    assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [resume.TENSORS, resume.POSITION])
+def test_a_state_that_lacks_a_file_is_said_to_be_damaged(job, capsys, name):
+    with pytest.raises(InterruptedRunError):
+        engine.fit(job(losses=(engine.WeightedLoss("hard", 1.0, StopAfter(9, signal.SIGINT)),)))
+    (job().state / name).unlink()
+
+    assert engine.fit(job()).interruptions == 0
+    assert f"is damaged ({name}: No such file" in capsys.readouterr().err
+
+
+def test_a_state_whose_tensors_do_not_fit_changes_nothing(tmp_path):
+    network, other = nn.Linear(3, 2), nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    resume.save(tmp_path / "s", resume.Position("k"), modules={"network": other}, optimizer=optimizer)
+    before = network.weight.detach().clone()
+
+    why = resume.restore(tmp_path / "s", modules={"network": network}, optimizer=optimizer)
+
+    assert why == "the kept state does not fit the network (network/weight), so training starts anew"
+    assert torch.equal(network.weight, before)
+
+
 def test_a_student_learns_from_a_teacher_without_labels(job):
     teacher = engine.fit(job(file="teacher.py", epochs=4)).network
     resume.discard(job().state)
