@@ -141,11 +141,13 @@ def restore(folder: Path, *, modules: Mapping[str, nn.Module], optimizer: torch.
 def _misfit(
     tensors: Mapping[str, Tensor], *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> str | None:
-    """The first tensor that is not there, too much, or of another shape than where it belongs; None where all fit."""
+    """The first tensor that is not there, too much, or of another shape than its parameter; None where all fit.
+
+    Buffers may have grown since they were made (what a batch taught, for the next one).
+    """
+    due = {f"{name}/{key}" for name, module in modules.items() for key in module.state_dict()}
     shapes = {
-        f"{name}/{key}": tuple(value.shape)
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
+        f"{name}/{key}": each.shape for name, module in modules.items() for key, each in module.named_parameters()
     }
     num_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
     for key, value in tensors.items():
@@ -153,9 +155,9 @@ def _misfit(
         index = rest.partition("/")[0]
         if owner == "optimizer" and index.isdecimal() and int(index) < num_parameters:
             continue
-        if shapes.pop(key, None) != tuple(value.shape):
+        if key not in due or shapes.get(key, value.shape) != value.shape:
             return key
-    return next(iter(shapes), None)
+    return min(due - tensors.keys(), default=None)
 
 
 def _begins_anew(why: str) -> str:

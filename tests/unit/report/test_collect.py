@@ -143,7 +143,7 @@ def test_measurements_that_were_edited_are_refused(make_run: MakeRun, name: str)
 def test_a_manifest_of_the_chain_that_was_edited_is_refused(make_run: MakeRun) -> None:
     bench = make_run()
     file = bench.path.parent / "student" / "manifest.json"
-    edited = file.read_text().replace('"seed": 0', '"seed": 1', 1)
+    edited = file.read_text().replace('"role": "student"', '"role": "teacher"', 1)
     assert edited != file.read_text()
     file.write_text(edited)
     with pytest.raises(ArtifactError, match=r"manifest.json is damaged: its content does not fit its checksum"):
