@@ -114,7 +114,7 @@ def _attacked(subject: Subject, whole: str, chance: random.Random) -> tuple[str,
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is a violation
             return f"{told}: {type(fault).__name__}: {fault}", "tracebacks"
     finally:
-        shutil.rmtree(subject.root)
+        shutil.rmtree(subject.root, ignore_errors=True)  # a reader may have thrown away what it refused
         backup.rename(subject.root)
 
 

@@ -469,3 +469,26 @@ def test_a_folder_whose_name_is_no_run_name_can_hold_a_recipe(tmp_path):
     del raw["name"]
     (project / "recipe.json").write_text(json.dumps(raw))
     assert recipes.read_file(project / "recipe.json")["name"] == "my-demo"
+
+
+@pytest.fixture
+def edited_onnx(finished, tmp_path, monkeypatch):
+    """A copy of the finished run's ONNX artifact in which one bit of a weight is another."""
+    monkeypatch.setenv("COMPRESS_HOME", str(finished[0] / "home"))
+    folder = shutil.copytree(finished[1].onnx["student"].path, tmp_path / "run" / "export")
+    content = bytearray((folder / "model.onnx").read_bytes())
+    weight = onnx.load(folder / "model.onnx").graph.initializer[-1].raw_data
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["the folder", "the file in it"])
+@pytest.mark.parametrize("command", ["evaluate", "inspect", "bench", "quantize"])
+def test_an_edited_onnx_artifact_is_believed_by_nobody(edited_onnx, monkeypatch, capsys, command, form):
+    named = edited_onnx if form == "the folder" else edited_onnx / "model.onnx"
+    monkeypatch.chdir(edited_onnx.parent)
+    data = () if command == "inspect" else ("--data", "digits")
+
+    assert typed(monkeypatch, command, str(named), *data) in (2, 3)
+    assert "'model.onnx' is not what was written (hash)" in capsys.readouterr().err
