@@ -2,7 +2,8 @@
 
 An artifact is written into a temporary folder beside its final place, synced to the disk and renamed. The manifest says
 what made it, from what, with which settings, seed, data, library versions and machine, every automatic decision with its
-reason, the metrics, and the SHA-256 of every file.
+reason, the metrics, and the SHA-256 of every file; it has a checksum of its own. Whoever reads a payload file asks for it
+with `Artifact.file` or after `Artifact.verify`, so that nothing is believed that was changed since.
 
 Not covered: what a network's payload looks like (`models/checkpoint.py`).
 """
@@ -17,7 +18,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -26,13 +27,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressor import files as whole_files
-from compressor import places
+from compressor import places, sealed_json
 from compressor.errors import ArtifactError, NotOursError
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # in the folder of a run: what is at work there holds it
 _POLL_S = 0.2
 Kind = Literal["torch", "onnx", "measurements", "report", "pack", "clusters"]
 
@@ -81,6 +83,8 @@ class Manifest:
         files: SHA-256 of each payload file, by path relative to the artifact.
         code: Name -> `{"path", "files"}` of each Python file of the user's own that the settings name: its place relative to
             the artifact, and the SHA-256 of it and of what it imports from beside itself.
+        sequence: Its place among what was made below the same folder of runs, from 1: more than that of anything that was
+            there before. Clocks are set back, this is not. 0 for what earlier versions wrote.
     """
 
     kind: Kind
@@ -101,6 +105,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sequence: int = 0
     schema: int = SCHEMA_VERSION
 
 
@@ -112,13 +117,16 @@ class Artifact:
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """Path of a payload file.
+        """Path of a payload file; it, and what belongs to it (`model.onnx.data` to `model.onnx`), is what was written.
 
         Raises:
-            ArtifactError: The artifact holds no such file.
+            ArtifactError: The artifact holds no such file, or it is missing or was changed since.
         """
         if name not in self.manifest.files:
             raise ArtifactError(f"holds no '{name}'; it holds {', '.join(self.manifest.files)}", where=str(self.path))
+        for each in self.manifest.files:
+            if each.startswith(name):
+                self._require_unchanged(each)
         return self.path / name
 
     def parent(self, role: str) -> Artifact | None:
@@ -145,12 +153,15 @@ class Artifact:
             known = name == MANIFEST or name in self.manifest.files or self.manifest.kind in SHARED_WITH_PEOPLE
             if not file.is_dir() and not known and "__pycache__" not in name:
                 raise ArtifactError(f"'{name}' was not written with the others", where=str(self.path), hint=_REMAKE)
-        for name, expected in self.manifest.files.items():
-            file = self.path / name
-            if not file.is_file():
-                raise ArtifactError(f"'{name}' is missing", where=str(self.path), hint=_REMAKE)
-            if sha256(file) != expected:
-                raise ArtifactError(f"'{name}' is not what was written (hash)", where=str(self.path), hint=_REMAKE)
+        for name in self.manifest.files:
+            self._require_unchanged(name)
+
+    def _require_unchanged(self, name: str) -> None:
+        file = self.path / name
+        if not file.is_file():
+            raise ArtifactError(f"'{name}' is missing", where=str(self.path), hint=_REMAKE)
+        if sha256(file) != self.manifest.files[name]:
+            raise ArtifactError(f"'{name}' is not what was written (hash)", where=str(self.path), hint=_REMAKE)
 
 
 SHARED_WITH_PEOPLE: tuple[Kind, ...] = ("report", "pack")
@@ -213,10 +224,10 @@ def is_artifact(path: Path) -> bool:
 
 
 def read(path: Path) -> Artifact:
-    """Read the artifact at `path`; payload hashes are checked by `verify`, not here.
+    """Read the artifact at `path`; payload hashes are checked by `file` and `verify`, not here.
 
     Raises:
-        ArtifactError: No manifest, not JSON, or written by a newer version.
+        ArtifactError: No manifest, not JSON, changed after it was written, or written by a newer version.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -233,6 +244,10 @@ def read(path: Path) -> Artifact:
             where=str(path),
             hint="pip install --upgrade compressor",
         )
+    try:
+        raw = sealed_json.opened(raw, required=False)  # earlier versions wrote none
+    except ValueError as fault:
+        raise ArtifactError(f"manifest.json is damaged: {fault}", where=str(path), hint=_REMAKE) from fault
     known = {f.name for f in fields(Manifest)}
     lacking = [f.name for f in fields(Manifest) if f.default is MISSING and f.default_factory is MISSING]
     lacking = [name for name in lacking if name not in raw]
@@ -244,6 +259,24 @@ def read(path: Path) -> Artifact:
     except TypeError as fault:
         raise ArtifactError("manifest.json is damaged: decisions", where=str(path), hint=_REMAKE) from fault
     return Artifact(path, Manifest(**raw))
+
+
+def require_as_written(file: Path) -> None:
+    """Refuse a file that lies in an artifact and is not what was written there; a file of anywhere else is as it is.
+
+    Raises:
+        ArtifactError: It was changed since.
+    """
+    if not is_artifact(file.parent):
+        return
+    try:
+        made = read(file.parent)
+    except ArtifactError as fault:
+        if fault.hint is None:
+            return  # the manifest of something else
+        raise
+    if file.name in made.manifest.files:
+        made.file(file.name)
 
 
 def await_other(folder: Path, *, key: str) -> Artifact:
@@ -260,21 +293,66 @@ def await_other(folder: Path, *, key: str) -> Artifact:
 
 
 def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact | None:
-    """The most recently created artifact of `kind` below `runs` (in one of `roles`, if any are named)."""
-    fitting = [a for a in below(runs) if a.manifest.kind == kind and (not roles or a.manifest.role in roles)]
-    return max(fitting, key=lambda a: a.manifest.created, default=None)
+    """The artifact of `kind` below `runs` that was made last (in one of `roles`, if any are named).
+
+    Raises:
+        ArtifactError: One of those below `runs` is damaged, so that nobody can say whether it is the one.
+    """
+    found, faults = _below(runs)
+    if faults:
+        raise ArtifactError(
+            f"{faults[0].message}, so nobody can say what was made last here",
+            where=faults[0].where,
+            hint=f"name what is meant, or {_REMAKE}",
+        )
+    fitting = [a for a in found if a.manifest.kind == kind and (not roles or a.manifest.role in roles)]
+    return next(reversed(in_order(fitting)), None)
+
+
+def in_order(artifacts: Iterable[Artifact]) -> list[Artifact]:
+    """Artifacts in the order in which they were made: by their sequence, and never before what they were made from.
+
+    The clock decides between those of earlier versions alone, which have no sequence.
+    """
+    made = sorted(artifacts, key=lambda each: (each.manifest.sequence, each.manifest.created))
+    places = {os.path.realpath(each.path): each for each in made}
+    ordered: dict[str, Artifact] = {}
+    begun: set[str] = set()
+
+    def add(place: str) -> None:
+        if place in begun:
+            return
+        begun.add(place)
+        for recorded in places[place].manifest.parents.values():
+            source = os.path.realpath(places[place].path / recorded["path"])
+            if source in places and places[source].manifest.key == recorded["key"]:
+                add(source)
+        ordered[place] = places[place]
+
+    for place in places:
+        add(place)
+    return list(ordered.values())
 
 
 def below(runs: Path) -> list[Artifact]:
     """Every artifact that can be read in the run folders below `runs`; a damaged one is told to the log and left out."""
-    found = []
+    found, faults = _below(runs)
+    for fault in faults:
+        logger.warning("%s", fault)
+    return found
+
+
+def _below(runs: Path) -> tuple[list[Artifact], list[ArtifactError]]:
+    """What can be read below `runs`, and what is wrong with the rest; a manifest of something else is passed over."""
+    found, faults = [], []
     for file in sorted(runs.glob(f"*/*/{MANIFEST}")):
         if not file.parent.name.startswith("."):
             try:
                 found.append(read(file.parent))
             except ArtifactError as fault:
-                logger.warning("%s", fault)
-    return found
+                if fault.hint is not None:  # of ours: something can be done about it
+                    faults.append(fault)
+    return found, faults
 
 
 def tidy(run_folder: Path) -> None:
@@ -382,8 +460,10 @@ def seal(temporary: Path, final: Path, manifest: Manifest) -> Artifact:
         file.relative_to(temporary).as_posix(): sha256(file) for file in sorted(temporary.rglob("*")) if file.is_file()
     }
     created = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    complete = replace(manifest, files=files, created=created, versions=library_versions())
-    (temporary / MANIFEST).write_text(json.dumps(asdict(complete), indent=2, sort_keys=True), encoding="utf-8")
+    sequence = 1 + max((_sequence_in(file) for file in _made_before(final, manifest)), default=0)
+    complete = replace(manifest, files=files, created=created, versions=library_versions(), sequence=sequence)
+    text = sealed_json.text(asdict(complete), indent=2, sort_keys=True)
+    (temporary / MANIFEST).write_text(text, encoding="utf-8")
     found = require_replaceable(final)
     places.take_along(found.unlisted, final, temporary)
     for file in temporary.rglob("*"):
@@ -406,6 +486,25 @@ def _unused(path: Path) -> Path:
     """The path with the first number at its end that nothing has."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(1))
     return next(each for each in numbered if not os.path.lexists(each))
+
+
+def _made_before(final: Path, manifest: Manifest) -> Iterator[Path]:
+    """The manifests of what an artifact at `final` comes after: those of its run, of the runs beside it, of its sources."""
+    run = final.parent
+    yield from run.glob(f"[!.]*/{MANIFEST}")
+    if (run / LOCK).is_file():  # a report may go anywhere, where nobody wants to search the folders around it
+        yield from run.parent.glob(f"*/[!.]*/{MANIFEST}")
+    for recorded in manifest.parents.values():
+        yield final / recorded["path"] / MANIFEST
+
+
+def _sequence_in(file: Path) -> int:
+    """The sequence that a manifest states; 0 where it states none that can be believed."""
+    try:
+        stated = sealed_json.read(file.read_text(encoding="utf-8"), required=False).get("sequence")
+    except (OSError, ValueError):
+        return 0
+    return stated if isinstance(stated, int) else 0
 
 
 def parent_entry(parent: Artifact, child: Path) -> dict[str, str]:

@@ -276,6 +276,7 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
         return found
     if spec.kind == "onnx":
         assert spec.path is not None
+        artifact.require_as_written(spec.path)
         return spec.path
     raise InputError(
         f"a {spec.kind} is not compared directly",
@@ -395,14 +396,14 @@ def _paths_in(text: str) -> Iterator[Path]:
 
 
 def _newest_first(folder: Path) -> list[Artifact]:
-    """The artifacts in a run's folder; a folder of others that has a manifest too is told and left out."""
+    """The artifacts in a run's folder, what was made last first; a folder of others with a manifest is told and left out."""
     made = []
     for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}")):
         try:
             made.append(artifact.read(file.parent))
         except ArtifactError as fault:
             console.note(f"{file.parent}: {fault.message}; left out")
-    return sorted(made, key=lambda each: each.manifest.created, reverse=True)
+    return list(reversed(artifact.in_order(made)))
 
 
 def _network_in(made: Artifact) -> Artifact | None:
@@ -431,8 +432,7 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
         if ":" in runtime
     }
     kept = _renamed(kept, own)
-    file = run / "recipe.json"
-    stated = recipes.table_of(recipes.read_file(file), "bench") if file.is_file() else {}
+    stated = recipes.table_of(recipes.kept_in(run) or {}, "bench")
     budgets = {name: stated.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 

@@ -102,9 +102,9 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
 
 def show_device(file: Path, *, as_json: bool) -> None:
     """What a pack measured on another machine, and how to see it beside this one."""
-    import json
+    from compressor.report.collect import told_by
 
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = dict(told_by(file))
     if as_json:
         console.as_json({"path": str(file), **found})
         return
@@ -121,11 +121,10 @@ def raise_too_slow_there(file: Path, max_latency_ms: float | None) -> None:
     Raises:
         BudgetMissedError: Its p50 there, under the first profile, lies above the budget.
     """
-    import json
-
     from compressor.errors import BudgetMissedError
+    from compressor.report.collect import told_by
 
-    timed = json.loads(file.read_text(encoding="utf-8"))["timings"]
+    timed = told_by(file)["timings"]
     p50_ms = next(each["p50_ms"] for each in timed if each["role"] == "student")
     if max_latency_ms is not None and p50_ms > max_latency_ms:
         said = f"max_latency_ms = {max_latency_ms:g} ms, measured {p50_ms:.3g} there"

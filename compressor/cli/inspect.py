@@ -43,7 +43,10 @@ def inspect(
     if trust and spec.path is not None:
         trusted.for_this_process(spec.path)
     if spec.kind == "onnx":
+        from compressor import artifact
+
         assert spec.path is not None
+        artifact.require_as_written(spec.path)
         facts = _onnx(spec.path)
     elif spec.kind == "artifact":
         facts = _artifact(spec, shape=sample_shape, every=every)

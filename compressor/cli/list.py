@@ -185,7 +185,7 @@ def _artifacts(runs: Path) -> list[Artifact]:
     """Artifacts below `runs`, the oldest first; a folder that is still being written, or is damaged, is none."""
     from compressor import artifact
 
-    return sorted(artifact.below(runs), key=lambda one: one.manifest.created)
+    return artifact.in_order(artifact.below(runs))
 
 
 def _artifact(one: Artifact) -> dict[str, Any]:

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, places, plain_json
-from compressor.errors import CompressError, InputError
+from compressor import artifact, places, plain_json, sealed_json
+from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, majority, timings
 from compressor.measure.accuracy import evaluate, predict
@@ -81,7 +81,7 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(printable(summary(found)) + "\n")
     try:
         with replacing(given.out) as written:
-            written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
+            written.write_text(sealed_json.text(plain_json.plain(found), indent=1), encoding="utf-8")
     except OSError as full:
         sys.stderr.write(printable(f"error: {given.out}: cannot be written: {full.strerror}\n"))
         return 2
@@ -125,6 +125,7 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         InputError: The pack is not whole, or has no such profile.
         CompressError: A model does not load or run here.
     """
+    _require_whole(pack)
     told = _told(pack)
     files = {role: pack / "models" / f"{role}.onnx" for role in told["models"]}
     for role, file in files.items():
@@ -184,6 +185,23 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def _interval(faster: Mapping[str, Any]) -> str:
     return "one start" if faster["low"] is None else f"{faster['low']:.2f}-{faster['high']:.2f}"
+
+
+def _require_whole(pack: Path) -> None:
+    """Refuse a pack of which what the result follows from has changed on the way.
+
+    Raises:
+        InputError: It has.
+    """
+    if not artifact.is_artifact(pack):
+        return  # its manifest was left behind; each model has its hash in pack.json
+    try:
+        made = artifact.read(pack)
+        for name in made.manifest.files:
+            if name != "README.md" and not name.startswith("models/"):
+                made.file(name)
+    except ArtifactError as fault:
+        raise InputError(fault.message, where=str(pack), hint="carry the pack here again") from fault
 
 
 def _told(pack: Path) -> dict[str, Any]:

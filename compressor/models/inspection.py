@@ -41,6 +41,24 @@ _WEIGHT_INPUT: Mapping[str, int] = {
     "QLinearMatMul": 3,
     "ConvTranspose": 1,
 }
+# Inputs of quantized operators that say how others are read (scales, zero points), by position.
+_SCALES: Mapping[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "MatMulNBits": (2, 3, 4),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "QLinearAdd": (1, 2, 4, 5, 6, 7),
+    "QLinearMul": (1, 2, 4, 5, 6, 7),
+    "QLinearGlobalAveragePool": (1, 2, 3, 4),
+    "QLinearAveragePool": (1, 2, 3, 4),
+    "QLinearLeakyRelu": (1, 2, 3, 4),
+    "QLinearSigmoid": (1, 2, 3, 4),
+    "QLinearSoftmax": (1, 2, 3, 4),
+}
 # Operators with products that are not counted: of a model that has one nothing is told rather than too little.
 _NOT_COUNTED = frozenset({"LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention"})
 
@@ -78,7 +96,8 @@ class OnnxFacts:
     Attributes:
         opsets: Operator set version by domain; "ai.onnx" is the standard one.
         operators: Count by type, most frequent first, subgraphs included; foreign domains are prefixed.
-        parameters: Numbers stored as initializers, in whatever type.
+        parameters: Numbers stored as initializers, in whatever type; of a quantized model the weights alone, without the
+            scales and zero points that they are read by, so that it has as many as the model it was made from.
         macs: Of one sample, from shape inference; None when a shape that is needed stays unknown.
         size_bytes: The file and its external data.
     """
@@ -249,7 +268,7 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         inputs=tuple(_tensor_fact(value) for value in model.graph.input if value.name not in stored),
         outputs=tuple(_tensor_fact(value) for value in model.graph.output),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
-        parameters=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
+        parameters=_num_weights(model.graph),
         macs=_onnx_macs(model),
         size_bytes=path.stat().st_size + sum(file.stat().st_size for file in external_files(model, path.parent)),
         metadata={entry.key: entry.value for entry in model.metadata_props},
@@ -422,6 +441,26 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 yield from _tensors(subgraph)
+
+
+def _num_weights(graph: GraphProto) -> int:
+    """Numbers stored in a graph, without those that only say how quantized ones are read."""
+    uses, reading = Counter[str](), Counter[str]()
+    packed: dict[str, int] = {}
+    ranges = {node.output[1] for node in _nodes(graph) if node.op_type == "DynamicQuantizeLinear"}
+    for node in _nodes(graph):
+        uses.update(name for name in node.input if name)
+        reading.update(node.input[at] for at in _SCALES.get(node.op_type, ()) if at < len(node.input))
+        if node.op_type == "Mul" and ranges & set(node.input):  # the scale of a weight times that of an activation
+            reading.update(node.input)
+        if node.op_type == "MatMulNBits":  # several to a byte, in whole blocks
+            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+            packed[node.input[1]] = sizes["K"] * sizes["N"]
+    return sum(
+        packed.get(tensor.name, math.prod(tensor.dims))
+        for tensor in graph.initializer
+        if not 0 < uses[tensor.name] <= reading[tensor.name]
+    )
 
 
 def _onnx_macs(model: ModelProto) -> int | None:

@@ -14,7 +14,7 @@ from compressor import __version__, artifact, console, places, processes, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
-from compressor.files import lock_file, replacing
+from compressor.files import lock_file
 from compressor.pipeline.keys import model_key, outside_sources, own_code, unchanged
 from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
@@ -116,7 +116,7 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             places.require_no_links(self.folder)
-            lock = lock_file(self.folder / ".lock")
+            lock = lock_file(self.folder / artifact.LOCK)
         except OSError as fault:
             problem = f"cannot write here: {fault.strerror}"
             raise ArtifactError(problem, where=str(self.folder), hint=artifact.ELSEWHERE) from fault
@@ -134,9 +134,7 @@ class Run:
         """Keep the resolved recipe beside the artifacts."""
         if not processes.is_main():
             return
-        with replacing(self.folder / "recipe.json") as written:
-            left_open = unstated(self.recipe)
-            written.write_text(self.recipe.model_dump_json(indent=2, exclude=left_open), encoding="utf-8")
+        recipes.keep(self.folder, self.recipe.model_dump_json(indent=2, exclude=unstated(self.recipe)))
 
     def role_of(self, stage: StageName) -> Role:
         """What a link of the chain leaves: the student, when it is the last one."""

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import sealed_json
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, InputError
 from compressor.measure import majority
 from compressor.measure.statistics import paired_difference
+from compressor.recipe import is_as_written
 from compressor.report import headline, lineage
 from compressor.report.facts import (
     Accuracy,
@@ -79,7 +81,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
     compared = "compared" in bench.manifest.settings
     candidates = tuple(_named(candidate, taught) for candidate in measured.candidates)
     run_folder = bench.path.resolve().parent
-    command, recipe = _reproduce(run_folder)
+    command, recipe, changed = _reproduce(run_folder)
     there, elsewhere = _devices(bench, devices)
     return ReportData(
         run=measured.run,
@@ -96,6 +98,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
             *_without_intervals(measured.timings),
             *gone,
             *elsewhere,
+            *changed,
         ),
         headline=headline.judge(
             candidates,
@@ -366,7 +369,7 @@ def other_models(bench: Artifact, file: Path) -> tuple[str, ...]:
         InputError: The device's file cannot be read, or is not one of ours.
     """
     found = []
-    for role, sha256 in _told_by(file)["models"].items():
+    for role, sha256 in told_by(file)["models"].items():
         model = bench.standing_for(f"{role}-onnx")
         if model is None or model.manifest.files.get("model.onnx") != sha256:
             found.append(str(role))
@@ -379,7 +382,7 @@ def read_device(file: Path) -> Device:
     Raises:
         InputError: It cannot be read, or is not one of ours.
     """
-    raw = _told_by(file)
+    raw = told_by(file)
     try:
         return Device(
             name=str(raw["name"]),
@@ -395,9 +398,14 @@ def read_device(file: Path) -> Device:
         raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=_RUN_IT_AGAIN) from fault
 
 
-def _told_by(file: Path) -> Mapping[str, Any]:
+def told_by(file: Path) -> Mapping[str, Any]:
+    """What a device has written, as plain data.
+
+    Raises:
+        InputError: It cannot be read, is not one of ours, or was changed since.
+    """
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = sealed_json.read(file.read_text(encoding="utf-8"), required=False)  # packs of earlier versions write none
         schema, _ = raw["schema"], raw["models"].items()
     except OSError as fault:
         raise InputError(f"cannot be read: {fault.strerror}", where=str(file), hint=_RUN_IT_AGAIN) from fault
@@ -464,14 +472,17 @@ def _without_intervals(timings: Sequence[Timing]) -> tuple[Missing, ...]:
     return (Missing(f"intervals of latencies and speed-ups under {', '.join(once)}", reason),)
 
 
-def _reproduce(run_folder: Path) -> tuple[str | None, str | None]:
-    """The command that makes this run again and the text of its recipe, when the run keeps one."""
+def _reproduce(run_folder: Path) -> tuple[str | None, str | None, tuple[Missing, ...]]:
+    """The command that makes this run again and the text of its recipe, when the run keeps one that it has written."""
     for name in ("recipe.toml", "recipe.json"):
         file = run_folder / name
         if file.is_file():
+            if name == "recipe.json" and not is_as_written(run_folder):
+                why = f"{name} was changed after the run had written it, so it is not shown as the run's"
+                return None, None, (Missing("the recipe", why),)
             place = Path(run_folder.parent.name) / run_folder.name / name
-            return f"compress run {shlex.quote(place.as_posix())}", file.read_text(encoding="utf-8")
-    return None, None
+            return f"compress run {shlex.quote(place.as_posix())}", file.read_text(encoding="utf-8"), ()
+    return None, None, ()
 
 
 def _bounds(value: Any) -> tuple[float, float] | None:

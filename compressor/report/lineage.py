@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor.artifact import Artifact
+from compressor.artifact import Artifact, in_order
 from compressor.report.facts import DecisionFact, Epoch, Link, Missing, Taught
 
 
@@ -40,7 +40,7 @@ def chain(bench: Artifact) -> tuple[tuple[Artifact, ...], tuple[Missing, ...]]:
                 gone.append(Missing(f"the artifact of {role} as it was", f"{place} has been made again since"))
             else:
                 waiting.append(parent)
-    return tuple(sorted(found.values(), key=lambda artifact: artifact.manifest.created)), tuple(dict.fromkeys(gone))
+    return tuple(in_order(found.values())), tuple(dict.fromkeys(gone))
 
 
 def link(artifact: Artifact, *, run_folder: Path) -> Link:

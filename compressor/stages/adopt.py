@@ -125,7 +125,9 @@ def onnx_as_fed(
     Raises:
         ModelError: It cannot be read, or does not fit the data.
         InputError: A normalisation is stated that cannot be applied.
+        ArtifactError: An artifact's file is not what was written.
     """
+    artifact.require_as_written(model_file(model))
     if not dataset.one_class_each:
         if normalise not in ("auto", "none"):
             message = "an ONNX model is fed as it is where samples do not have one class each"
@@ -159,8 +161,10 @@ def adopt_onnx(
     Raises:
         ModelError: It cannot be read, or does not fit the data.
         InputError: An unknown option.
+        ArtifactError: It lies in an artifact, and is not what was written there.
     """
     started = time.perf_counter()
+    artifact.require_as_written(file)
     teacher = OnnxFile(file, dataset.classes, _tried(dataset), **options)
     metrics = {
         split: evaluate(task, predict(teacher.logits, samples), samples.labels, classes=dataset.classes)

@@ -41,6 +41,7 @@ CARRIED = (
     "plain_json.py",
     "plain_text.py",
     "registry.py",
+    "sealed_json.py",
     "trust.py",
     "measure/__init__.py",
     "measure/accuracy.py",

@@ -6,7 +6,6 @@ after recovery; both are kept for each round. Once a round ends below what the u
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor import artifact, console, registry
+from compressor import artifact, console, registry, sealed_json
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Samples, SubsetSamples
@@ -292,7 +291,7 @@ class _Pruning(OnMaterial):
         """Measured once, and kept for whoever goes on after an interruption; what later rounds cut has the same names."""
         kept = self.target.state / "latency.json"
         if self.table is None and kept.is_file():
-            self.table = LatencyTable.from_plain(json.loads(kept.read_text(encoding="utf-8")))
+            self.table = self._kept_table(kept)
         if self.table is None:
             shapes = len({group.shape for group in prunable.groups})
             console.note(f"prune  the latency of {shapes} shapes of layers is measured, each at a few widths")
@@ -300,8 +299,19 @@ class _Pruning(OnMaterial):
                 prunable, times=self.costs.times, now_ms=now_ms, round_to=self.settings.round_to
             )
             with replacing(kept) as file:
-                file.write_text(json.dumps(self.table.saved_ms), encoding="utf-8")
+                table = {"key": self.target.key, "saved_ms": self.table.saved_ms}
+                file.write_text(sealed_json.text(table), encoding="utf-8")
         return self.table
+
+    def _kept_table(self, file: Path) -> LatencyTable | None:
+        try:
+            kept = sealed_json.read(file.read_text(encoding="utf-8"))
+            if kept["key"] != self.target.key:
+                raise ValueError("it belongs to other settings")
+            return LatencyTable.from_plain(kept["saved_ms"])
+        except (OSError, ValueError, KeyError) as fault:
+            console.note(f"prune  the latencies that were kept are damaged ({fault}), so they are measured again")
+            return None
 
     def metric(self, network: Network, *, samples: Samples | None = None) -> float | None:
         """The task's metric on validation, or None where there is no such set."""

@@ -102,6 +102,7 @@ class _Quantizing(OnMaterial):
 
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
+        self.source.verify()  # all of it: weights may lie beside the model
         self.float_file = self.source.file(MODEL)
         self.cpu: Cpu = cpu_of(self.settings.target)
         self.is_for_here = self.cpu.name == cpu_of("this").name

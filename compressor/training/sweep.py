@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from compressor import console, processes, registry
+from compressor import console, processes, registry, sealed_json
 from compressor.artifact import Decision, Target
 from compressor.errors import ArtifactError, DivergenceError, InputError
 from compressor.files import replacing
@@ -166,11 +164,11 @@ class _Records:
         self.finished: dict[str, float | None] = {}
         for file in sorted(folder.glob("*.json")):
             try:
-                record: Any = json.loads(file.read_text(encoding="utf-8"))
+                record = sealed_json.read(file.read_text(encoding="utf-8"))
                 if record["key"] == key:
                     self.finished[record["trial"]] = record["score"]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # not written whole: that trial is made again
+            except (OSError, ValueError, KeyError) as fault:
+                console.note(f"sweep  {file.stem}: what was kept of it is damaged ({fault}), so it is tried again")
 
     def keep(self, trial: str, score: float | None) -> None:
         """Write what a trial came to.
@@ -184,7 +182,8 @@ class _Records:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(file) as written:
-                written.write_text(json.dumps({"key": self._key, "trial": trial, "score": score}), encoding="utf-8")
+                kept = {"key": self._key, "trial": trial, "score": score}
+                written.write_text(sealed_json.text(kept), encoding="utf-8")
         except OSError as fault:
             message = f"what a trial came to cannot be kept: {fault.strerror}"
             raise ArtifactError(message, where=str(self.folder), hint="is the disk full?") from fault

@@ -8,6 +8,7 @@ import pytest
 
 from compressor import registry
 from compressor.errors import ModelError
+from compressor.models.inspection import inspect_onnx
 from compressor.quantizers._targets import cpu
 from tests.unit.quantizers.conftest import (  # noqa: F401 - fixtures
     Pictures,
@@ -81,6 +82,17 @@ def test_what_the_model_says_of_itself_is_kept(made):
     metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
 
     assert metadata == {entry.key: entry.value for entry in onnx.load(source).metadata_props}
+
+
+@each_member
+def test_it_has_as_many_parameters_as_the_float_model(made):
+    _, prepared, file = made
+    expected, found = inspect_onnx(prepared.float_model).parameters, inspect_onnx(file).parameters
+
+    assert expected > 900
+    assert (
+        abs(found - expected) <= 4
+    )  # constants that are no weights may be laid out otherwise: bounds, a normalization
 
 
 @each_member

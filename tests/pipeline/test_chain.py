@@ -13,7 +13,7 @@ from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import QUICK_BENCH, recipe, typed, write_project
+from tests.small import QUICK_BENCH, recipe, typed, with_manifest, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -289,10 +289,8 @@ def foreign_copy(made, folder, sections):
     shutil.copytree(made.path, folder)
     evil, mark = folder.parent / "evil.py", folder.parent / "code-has-run"
     evil.write_text(EVIL.format(mark=mark))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for section, changed in json.loads(json.dumps(sections).replace("{evil}", str(evil))).items():
-        manifest["settings"][section] |= changed
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    named = json.loads(json.dumps(sections).replace("{evil}", str(evil)))
+    with_manifest(folder, lambda raw: [raw["settings"][section].update(named[section]) for section in named])
     return folder, mark
 
 
@@ -472,3 +470,27 @@ def test_a_folder_whose_name_is_no_run_name_can_hold_a_recipe(tmp_path):
     del raw["name"]
     (project / "recipe.json").write_text(json.dumps(raw))
     assert recipes.read_file(project / "recipe.json")["name"] == "my-demo"
+
+
+@pytest.fixture
+def edited_onnx(finished, tmp_path, monkeypatch):
+    """A copy of the finished run's ONNX artifact in which one bit of a weight is another."""
+    monkeypatch.setenv("COMPRESS_HOME", str(finished[0] / "home"))
+    folder = shutil.copytree(finished[1].onnx["student"].path, tmp_path / "run" / "export")
+    content = bytearray((folder / "model.onnx").read_bytes())
+    weight = onnx.load(folder / "model.onnx").graph.initializer[-1].raw_data
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "model.onnx"], ids=["the folder", "the file in it"])
+@pytest.mark.parametrize("command", ["evaluate", "inspect", "bench", "quantize"])
+def test_an_edited_onnx_artifact_is_believed_by_nobody(finished, edited_onnx, monkeypatch, capsys, command, name):
+    if command == "quantize":  # of a folder it would take the network that was exported
+        name = "model.onnx"
+    monkeypatch.chdir(edited_onnx.parent)
+    data = () if command == "inspect" else ("--data", str(finished[0] / "data.npz"))
+
+    assert typed(monkeypatch, command, str(edited_onnx / name), *data) == 3
+    assert "'model.onnx' is not what was written (hash)" in capsys.readouterr().err

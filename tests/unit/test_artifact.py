@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from compressor import artifact
+from compressor import artifact, sealed_json
 from compressor.artifact import Artifact, Decision, Manifest, Target
 from compressor.errors import ArtifactError, NotOursError
+from tests.small import with_manifest
 
 
 def write(final: Path, *, text: str = "payload", key: str = "k", kind: artifact.Kind = "torch") -> Artifact:
@@ -24,9 +25,14 @@ def write(final: Path, *, text: str = "payload", key: str = "k", kind: artifact.
 
 
 def damage(made: Artifact, **changes: Any) -> None:
-    file = made.path / artifact.MANIFEST
-    raw = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({name: value for name, value in raw.items() if value is not None}))
+    """Change keys of the manifest, or take them away (None)."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw.update(changes)
+        for name in [name for name, value in changes.items() if value is None]:
+            del raw[name]
+
+    with_manifest(made.path, change)
 
 
 def test_what_is_written_reads_back_equal(tmp_path: Path) -> None:
@@ -317,6 +323,108 @@ def test_the_newest_of_a_kind_is_found(tmp_path: Path) -> None:
     assert found is not None
     assert found.manifest.key == "new"
     assert artifact.newest(tmp_path, kind="torch", roles=("nobody",)) is None
+
+
+def made_from(final: Path, *sources: Artifact, key: str, role: str = "student", created: str = "") -> Artifact:
+    target = Target(final, "distill", role, key, 0, {}, {f"source-{n}": each for n, each in enumerate(sources)})
+    with artifact.folder_for(final) as folder:
+        made = artifact.seal(folder, final, target.manifest("torch"))
+    if created:
+        with_manifest(final, lambda raw: raw.update(created=created))
+    return artifact.read(made.path)
+
+
+def test_what_was_made_last_is_the_newest_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    teacher = made_from(tmp_path / "runs" / "t" / "train", key="t", role="teacher", created="2040-01-01")
+    made_from(tmp_path / "runs" / "s" / "distill", teacher, key="s", created="2020-01-01")
+
+    found = artifact.newest(tmp_path / "runs", kind="torch", roles=("student", "teacher"))
+
+    assert found is not None
+    assert found.manifest.role == "student"
+
+
+def test_the_order_goes_on_across_the_runs_of_one_folder(tmp_path: Path) -> None:
+    for run in "ab":
+        (tmp_path / run).mkdir()
+        (tmp_path / run / artifact.LOCK).touch()
+    first = made_from(tmp_path / "b" / "train", key="1", created="2040-01-01")
+    second = made_from(tmp_path / "a" / "train", key="2", created="2020-01-01")
+    third = made_from(tmp_path / "b" / "train", key="3", created="2030-01-01")
+
+    assert [each.manifest.sequence for each in (first, second, third)] == [1, 2, 3]
+    assert [each.manifest.key for each in artifact.in_order(artifact.below(tmp_path))] == ["2", "3"]
+
+
+def test_of_earlier_versions_no_artifact_comes_before_what_it_was_made_from(tmp_path: Path) -> None:
+    teacher = made_from(tmp_path / "r" / "train", key="t", role="teacher", created="2040-01-01")
+    student = made_from(tmp_path / "r" / "distill", teacher, key="s", created="2020-01-01")
+    for each in (teacher, student):
+        with_manifest(each.path, lambda raw: raw.update(sequence=0))
+
+    in_order = artifact.in_order(artifact.below(tmp_path))
+
+    assert [each.manifest.key for each in in_order] == ["t", "s"]
+
+
+def test_artifacts_that_name_each_other_as_parents_are_still_put_in_order(tmp_path: Path) -> None:
+    made = made_from(tmp_path / "r" / "a", key="a")
+    with_manifest(made.path, lambda raw: raw.update(parents={"teacher": {"path": ".", "key": "a", "stage": "train"}}))
+
+    assert [each.manifest.key for each in artifact.in_order(artifact.below(tmp_path))] == ["a"]
+
+
+def test_nothing_is_the_newest_beside_what_is_damaged(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "train")
+    made = write(tmp_path / "a" / "distill")
+    file = made.path / artifact.MANIFEST
+    file.write_text(file.read_text().replace("0.1", "0.2", 1))
+
+    with pytest.raises(ArtifactError, match=r"does not fit its checksum.* nobody can say what was made last"):
+        artifact.newest(tmp_path, kind="torch")
+
+
+def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "train").path / artifact.MANIFEST
+    file.write_text(file.read_text().replace("0.1", "0.2", 1))
+
+    with pytest.raises(ArtifactError, match=r"damaged: its content does not fit its checksum.*run the stage again"):
+        artifact.read(tmp_path / "train")
+
+
+def test_a_manifest_without_a_checksum_is_of_an_earlier_version(tmp_path: Path) -> None:
+    file = write(tmp_path / "train").path / artifact.MANIFEST
+    file.write_text(json.dumps(sealed_json.read(file.read_text())))
+
+    assert artifact.read(tmp_path / "train").manifest.key == "k"
+
+
+def test_a_payload_file_that_was_changed_is_not_handed_out(tmp_path: Path) -> None:
+    made = write(tmp_path / "train")
+    (made.path / "deep" / "a.txt").write_text("other")
+
+    with pytest.raises(ArtifactError, match=r"'deep/a.txt' is not what was written"):
+        made.file("deep/a.txt")
+
+
+def test_what_lies_beside_a_file_and_belongs_to_it_is_looked_at_with_it(tmp_path: Path) -> None:
+    with artifact.folder_for(tmp_path / "export") as folder:
+        for name in ("model.onnx", "model.onnx.data", "notes.txt"):
+            (folder / name).write_text(name)
+        made = artifact.seal(folder, tmp_path / "export", Manifest("onnx", "export", "teacher-onnx", "k", 0, {}))
+    (made.path / "notes.txt").write_text("other")
+    made.file("model.onnx")
+    (made.path / "model.onnx.data").write_text("other")
+
+    with pytest.raises(ArtifactError, match=r"'model.onnx.data' is not what was written"):
+        artifact.require_as_written(made.path / "model.onnx")
+
+
+def test_a_file_that_lies_in_no_artifact_is_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / artifact.MANIFEST).write_text('{"name": "a web app"}')
+    (tmp_path / "model.onnx").write_text("x")
+
+    artifact.require_as_written(tmp_path / "model.onnx")
 
 
 def test_a_damaged_artifact_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -127,6 +127,7 @@ def _stored(files: TableSet, *, side: int, wanted: str, source: Path) -> tuple[S
         folder = caches.open_cache("pixels", key, {"data": f"images:{source.resolve()}", "image_size": side})
         pictures, found = find_or_make(folder, count=len(files), side=side, path=files.path)
     except (ArtifactError, OSError) as fault:
+        console.note(f"data: decoded pictures are not kept, so each is decoded whenever it is read: {fault}")
         return None, Decision("data.options.decode", "stream", f"{about}, but they cannot be kept: {fault}")
     told = "and were found decoded" if found else "and have been decoded for this run and later ones"
     return pictures, Decision("data.options.decode", "once", f"{about}, {told}")

@@ -22,6 +22,7 @@ from compressor.errors import ArtifactError, ModelError, TrustError
 from compressor.models import checkpoint, load
 from compressor.models.build import Fit, Loaded
 from compressor.models.normalisation import Normalisation
+from tests.small import with_manifest
 
 FIT = Fit(3, (1, 4, 4))
 INPUTS = torch.linspace(0, 1, 32).view(2, 1, 4, 4)
@@ -177,11 +178,8 @@ def foreign(made: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def resealed(made: Artifact) -> Artifact:
     """The artifact with hashes that fit what lies there now, as whoever tampers would leave it."""
-    file = made.path / artifact.MANIFEST
-    raw = json.loads(file.read_text())
-    raw["files"] = {name: artifact.sha256(made.path / name) for name in raw["files"]}
-    file.write_text(json.dumps(raw))
-    return artifact.read(made.path)
+    hashes = {name: artifact.sha256(made.path / name) for name in made.manifest.files}
+    return artifact.read(with_manifest(made.path, lambda raw: raw.update(files=hashes)))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "source/s.py", "source/blocks.py"])
@@ -261,11 +259,7 @@ def test_a_program_in_an_artifact_from_elsewhere_is_refused_until_the_artifact_i
 
 def edited(made: Artifact, **changes: Any) -> Artifact:
     """The artifact with another builder reference in its manifest, as whoever tampers would leave it."""
-    file = made.path / artifact.MANIFEST
-    raw = json.loads(file.read_text())
-    raw["details"]["network"] |= changes
-    file.write_text(json.dumps(raw))
-    return artifact.read(made.path)
+    return artifact.read(with_manifest(made.path, lambda raw: raw["details"]["network"].update(changes)))
 
 
 @pytest.mark.parametrize("source", ["evil.py", "source/evil.txt", "source/__pycache__/evil.py", "../evil.py"])
@@ -320,8 +314,7 @@ def test_weights_of_another_network_are_refused(made: Artifact, student: Path, t
 
 
 def test_an_artifact_without_a_network_is_refused(made: Artifact) -> None:
-    raw = json.loads((made.path / artifact.MANIFEST).read_text())
-    (made.path / artifact.MANIFEST).write_text(json.dumps(raw | {"kind": "onnx"}))
+    with_manifest(made.path, lambda raw: raw.update(kind="onnx"))
 
     with pytest.raises(ArtifactError, match="holds no network but onnx"):
         checkpoint.load(artifact.read(made.path))

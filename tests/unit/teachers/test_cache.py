@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressor import registry
+from compressor import caches, registry
+from compressor.artifact import Decision
 from compressor.batch import Batch
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher, bytes_per_view, choose_form
@@ -434,6 +435,29 @@ def test_answers_are_not_written_where_a_link_leads(tmp_path, capsys):
 
     assert precious.read_bytes() == b"mine" * 1000
     assert "no longer kept" in capsys.readouterr().err
+
+
+def test_where_the_cache_cannot_be_opened_the_same_numbers_are_given_and_it_is_said(tmp_path, monkeypatch, capsys):
+    batches = [batch_of([0, 1, 2]), batch_of([3, 4], view=1), batch_of([0, 1, 2])]
+    usual = cached(tmp_path)
+    right = [usual.answer(batch).logits for batch in batches]
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "a file"))
+
+    def find(student):
+        return AnswerStore(caches.open_cache("teacher", "k", {}), key="k", num_samples=40, form=Form(10)), why
+
+    why = Decision("teacher cache", "float16", "it fits")
+    teacher = CachedTeacher(FrozenNetwork(Network()), find, form=Form(10))
+    (told,) = teacher.meet(Network(), batches[0].inputs)
+
+    answers = [teacher.answer(batch).logits for batch in batches]
+
+    assert all(torch.equal(one, other) for one, other in zip(answers, right, strict=True))
+    assert (told.choice, teacher.keeps_answers) == ("none", False)
+    said = capsys.readouterr().err
+    assert said.count("the teacher's predictions are not kept: ") == 1
+    assert "point COMPRESS_CACHE to a folder that can be written" in said
 
 
 def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):
