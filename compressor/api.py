@@ -5,7 +5,6 @@ Every function takes what the command of the same name takes, under the same nam
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -393,6 +392,7 @@ def bench_on(
         CompressError: With the sentence that the command would print.
     """
     from compressor.measure.remote import Host, program
+    from compressor.report import collect as reports
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -407,6 +407,7 @@ def bench_on(
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")
+        reports.device_in(content, where=f"{host}: device.json")  # before it takes the place of a good one
         kept = current.folder / "devices" / f"{recipes.safe_name(called)}.json"
         kept.parent.mkdir(exist_ok=True)
         with replacing(kept) as written:
@@ -543,17 +544,22 @@ def report(
 
     measured = measurements(source, runs=runs)
     folder = measured.path.parent / "devices"
-    for file in map(Path, devices):
-        name = reports.device_name(file, of=measured)
-        folder.mkdir(exist_ok=True)
-        kept = folder / f"{recipes.safe_name(name)}.json"
-        if kept.resolve() != file.resolve():
-            shutil.copyfile(file, kept)
-    return reports.write(
+    given = {
+        folder / f"{recipes.safe_name(reports.device_name(file, of=measured))}.json": file
+        for file in map(Path, devices)
+    }
+    shown = {file: file for file in folder.glob("*.json")} | given
+    made = reports.write(
         measured,
         Path(destination) if destination else measured.path.parent / "report",
-        devices=sorted(folder.glob("*.json")),
+        devices=[shown[kept] for kept in sorted(shown)],
     )
+    for kept, file in given.items():  # now that a report has been made of all of them
+        folder.mkdir(exist_ok=True)
+        if kept.resolve() != file.resolve():
+            with replacing(kept) as written:
+                shutil.copyfile(file, written)
+    return made
 
 
 def compare_reports(sources: Sequence[PathLike], *, runs: PathLike = "runs") -> Comparison:
@@ -682,8 +688,9 @@ def evaluate(
 
 def measurements_of(made: Artifact) -> dict[str, Any]:
     """The numbers in a `bench` artifact as plain data."""
-    found: dict[str, Any] = json.loads(made.file("measurements.json").read_text(encoding="utf-8"))
-    return found
+    from compressor.report.collect import read_measurements
+
+    return dict(read_measurements(made))
 
 
 def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:

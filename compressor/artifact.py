@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from compressor import plain_json
 from compressor.errors import ArtifactError
 
 logger = logging.getLogger(__name__)
@@ -204,8 +205,8 @@ def read(path: Path) -> Artifact:
     if not file.is_file():
         raise ArtifactError("no manifest.json here, so this is no artifact", where=str(path))
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raw = plain_json.read(file)
+    except (OSError, ValueError) as fault:
         raise ArtifactError(f"manifest.json is damaged: {fault}", where=str(path), hint=_REMAKE) from fault
     if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise ArtifactError("manifest.json is not one of ours", where=str(path))
@@ -221,11 +222,59 @@ def read(path: Path) -> Artifact:
     if lacking:
         raise ArtifactError(f"manifest.json lacks {', '.join(lacking)}", where=str(path), hint=_REMAKE)
     raw = {name: value for name, value in raw.items() if name in known}
+    wrong = _wrong_kinds(raw)
+    if wrong:
+        raise ArtifactError(f"manifest.json is damaged: {', '.join(wrong)}", where=str(path), hint=_REMAKE)
     try:
-        raw["decisions"] = tuple(Decision(**decision) for decision in raw.get("decisions", ()))
-    except TypeError as fault:
+        raw["decisions"] = tuple(
+            Decision(*(str(decision[part]) for part in ("what", "choice", "reason")))
+            for decision in raw.get("decisions", ())
+        )
+    except (TypeError, KeyError) as fault:
         raise ArtifactError("manifest.json is damaged: decisions", where=str(path), hint=_REMAKE) from fault
     return Artifact(path, Manifest(**raw))
+
+
+_TABLES = ("settings", "data", "metrics", "details", "machine")
+_TEXTS = ("kind", "stage", "role", "key", "created", "command")
+_LONGEST_NAME = 255
+
+
+def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
+    """Entries of a manifest that are not of their kind, or name a file where none of an artifact can be."""
+    found = [name for name in _TEXTS if not isinstance(raw.get(name, ""), str)]
+    found += [name for name in _TABLES if not isinstance(raw.get(name, {}), dict)]
+    found += [name for name in ("files", "versions") if not _is_table_of_texts(raw.get(name, {}))]
+    found += [name for name in ("seed",) if not _is_number(raw[name], int)]
+    found += [name for name in ("elapsed_s",) if not _is_number(raw.get(name, 0), (int, float))]
+    parents = raw.get("parents", {})
+    if not isinstance(parents, dict):
+        return [*found, "parents"]
+    for role, entry in parents.items():
+        whole = _is_table_of_texts(entry) and {"path", "key", "stage"} <= set(entry)
+        if not whole or not _can_be_path(entry["path"]):
+            found.append(f"parents.{role}")
+    if "files" not in found:
+        found += [f"files.{name}" for name in raw.get("files", {}) if not _can_be_path(name) or not _is_inside(name)]
+    return found
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _can_be_path(name: str) -> bool:
+    """Whether a file system would take a name at all."""
+    return "\0" not in name and all(len(part.encode()) <= _LONGEST_NAME for part in name.split("/"))
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a relative name stays below the folder it starts in."""
+    return name not in ("", ".") and not name.startswith("/") and ".." not in name.split("/")
 
 
 def await_other(folder: Path, *, key: str) -> Artifact:
@@ -239,6 +288,23 @@ def await_other(folder: Path, *, key: str) -> Artifact:
         except (ArtifactError, OSError):
             pass  # not there yet, or just being moved
         time.sleep(_POLL_S)
+
+
+def walk(first: Artifact | None, onward: Callable[[Artifact], Artifact | None]) -> Iterator[Artifact]:
+    """The artifacts from `first` on, each a source of the one before, as `onward` finds it.
+
+    Raises:
+        ArtifactError: One comes a second time: nothing is made from itself.
+    """
+    seen: set[Path] = set()
+    current = first
+    while current is not None:
+        place = current.path.resolve()
+        if place in seen:
+            raise ArtifactError("is named among its own sources", where=str(current.path), hint=_REMAKE)
+        seen.add(place)
+        yield current
+        current = onward(current)
 
 
 def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact | None:

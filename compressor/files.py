@@ -1,4 +1,4 @@
-"""Files that are there as a whole, or not at all."""
+"""Files that are there as a whole, or not at all; and files that anyone may have written, read within bounds."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ def replacing(file: Path) -> Iterator[Path]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_bytes(file: Path, *, most_bytes: int) -> bytes:
+    """The content of a file that is not larger than that; no more is read of one that is, nor of one without an end.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is larger.
+    """
+    with file.open("rb") as stream:
+        content = stream.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"larger than the {most_bytes / 2**20:.3g} MB that are read of such a file")
+    return content

@@ -98,9 +98,9 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
 
 def show_device(file: Path, *, as_json: bool) -> None:
     """What a pack measured on another machine, and how to see it beside this one."""
-    import json
+    from compressor import plain_json
 
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = plain_json.read(file, finite=True)
     if as_json:
         console.as_json({"path": str(file), **found})
         return
@@ -117,13 +117,16 @@ def raise_too_slow_there(file: Path, max_latency_ms: float | None) -> None:
     Raises:
         BudgetMissedError: Its p50 there, under the first profile, lies above the budget.
     """
-    import json
+    from compressor import plain_json
+    from compressor.errors import BudgetMissedError, MeasurementError
 
-    from compressor.errors import BudgetMissedError
-
-    timed = json.loads(file.read_text(encoding="utf-8"))["timings"]
-    p50_ms = next(each["p50_ms"] for each in timed if each["role"] == "student")
-    if max_latency_ms is not None and p50_ms > max_latency_ms:
+    if max_latency_ms is None:
+        return
+    timed = plain_json.read(file, finite=True)["timings"]
+    p50_ms = next((each["p50_ms"] for each in timed if each["role"] == "student"), None)
+    if p50_ms is None:
+        raise MeasurementError("timed no student, so its latency is not known", where=str(file))
+    if p50_ms > max_latency_ms:
         said = f"max_latency_ms = {max_latency_ms:g} ms, measured {p50_ms:.3g} there"
         raise BudgetMissedError(said, where="budget", hint="the table above says under which profile")
 

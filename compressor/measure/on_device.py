@@ -14,13 +14,11 @@ A pack is a folder:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
 import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -30,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, plain_json
+from compressor import array_files, artifact, plain_json
 from compressor.errors import CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, timings
@@ -166,7 +164,7 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def _told(pack: Path) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
+        told: dict[str, Any] = plain_json.read(pack / "pack.json")
     except (OSError, ValueError) as fault:
         raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
     return told
@@ -174,9 +172,8 @@ def _told(pack: Path) -> dict[str, Any]:
 
 def _samples(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        return array_files.read(file)
+    except (OSError, ValueError) as fault:
         raise InputError(f"cannot be read: {fault}", where=str(file), hint="carry the pack here again") from fault
 
 

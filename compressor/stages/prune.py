@@ -6,6 +6,7 @@ after recovery; both are kept for each round. Once a round ends below what the u
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor import artifact, console, registry
+from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, to_float
 from compressor.data.samples import Samples, SubsetSamples
@@ -290,7 +291,8 @@ class _Pruning(OnMaterial):
         """Measured once, and kept for whoever goes on after an interruption; what later rounds cut has the same names."""
         kept = self.target.state / "latency.json"
         if self.table is None and kept.is_file():
-            self.table = LatencyTable.from_plain(json.loads(kept.read_text(encoding="utf-8")))
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):  # damaged: measured again
+                self.table = LatencyTable.from_plain(plain_json.read(kept, finite=True))
         if self.table is None:
             shapes = len({group.shape for group in prunable.groups})
             console.note(f"prune  the latency of {shapes} shapes of layers is measured, each at a few widths")

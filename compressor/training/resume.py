@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compressor import plain_json
 from compressor.errors import ArtifactError
 
 TENSORS, POSITION = "state.safetensors", "state.json"
@@ -100,11 +101,11 @@ def position(folder: Path, *, key: str) -> tuple[Position, str | None]:
     """Where the run under `key` stands, from the beginning if nothing fits; and why a state found was not used."""
     for candidate in (folder, folder.with_name(folder.name + ".replaced")):
         try:
-            raw = json.loads((candidate / POSITION).read_text(encoding="utf-8"))
+            raw = plain_json.read(candidate / POSITION)
             found = Position(**raw)
         except FileNotFoundError:
             continue
-        except (json.JSONDecodeError, TypeError, OSError) as fault:
+        except (ValueError, TypeError, OSError) as fault:
             return Position(key), f"the kept state is damaged ({fault}), so training starts anew"
         if found.key != key:
             return Position(key), "the kept state belongs to other settings or data, so training starts anew"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compressor import plain_json
 from compressor.data.samples import Dataset
 from compressor.errors import CompressError
 from compressor.models import checkpoint
@@ -63,7 +64,7 @@ class Rounds:
         """What was kept under `name`, if it is there and can be read."""
         folder = self.folder / name
         try:
-            kept = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            return checkpoint.read(folder, kept["network"]), kept["record"]
-        except (OSError, ValueError, KeyError, CompressError):
+            kept = plain_json.read(folder / _RECORD)
+            return checkpoint.read(folder, kept["network"]), dict(kept["record"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, CompressError):
             return None

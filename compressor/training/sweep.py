@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compressor import console, processes, registry
+from compressor import console, plain_json, processes, registry
 from compressor.artifact import Decision, Target
 from compressor.errors import ArtifactError, DivergenceError, InputError
 from compressor.files import replacing
@@ -164,7 +164,7 @@ class _Records:
         self.finished: dict[str, float | None] = {}
         for file in sorted(folder.glob("*.json")):
             try:
-                record: Any = json.loads(file.read_text(encoding="utf-8"))
+                record: Any = plain_json.read(file)
                 if record["key"] == key:
                     self.finished[record["trial"]] = record["score"]
             except (OSError, ValueError, KeyError, TypeError):

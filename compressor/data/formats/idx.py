@@ -9,16 +9,19 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import array_files
 from compressor.data import arrays
 from compressor.data.samples import ArraySamples, Splits
 from compressor.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
+_HINT = "it was cut short or damaged; fetch it again"
 _AXES = {"images": "idx3", "labels": "idx1"}
 
 
@@ -77,8 +80,8 @@ def _require(path: Path, split: str, part: str) -> Path:
 
 
 def _read(file: Path, *, num_axes: int) -> NDArray[np.uint8]:
-    raw = _bytes(file)
     start = 4 + 4 * num_axes
+    raw, rest = _bytes(file, start)
     if len(raw) < start or raw[:2] != b"\0\0":
         raise DataError("is not an idx file: its first bytes are wrong", where=str(file))
     if raw[2] != _UNSIGNED_BYTE:
@@ -86,20 +89,33 @@ def _read(file: Path, *, num_axes: int) -> NDArray[np.uint8]:
     if raw[3] != num_axes:
         raise DataError(f"has {raw[3]} axes where {num_axes} are due", where=str(file))
     shape = tuple(int(count) for count in np.frombuffer(raw, ">u4", num_axes, offset=4))
-    if len(raw) - start != math.prod(shape):
+    content = rest(math.prod(shape))
+    if len(content) != math.prod(shape):
+        more = len(content) > math.prod(shape)
+        held = len(content) if not more else "more" if file.suffix == ".gz" else file.stat().st_size - start
         raise DataError(
-            f"its header promises {math.prod(shape)} bytes {shape}, it holds {len(raw) - start}",
-            where=str(file),
-            hint="it was cut short or damaged; fetch it again",
+            f"its header promises {math.prod(shape)} bytes {shape}, it holds {held}", where=str(file), hint=_HINT
         )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _bytes(file: Path) -> bytes:
-    try:
-        raw = file.read_bytes()
-        return gzip.decompress(raw) if file.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as fault:
-        raise DataError(
-            f"cannot be read: {fault}", where=str(file), hint="it was cut short or damaged; fetch it again"
-        ) from fault
+def _bytes(file: Path, start: int) -> tuple[bytes, Callable[[int], bytes]]:
+    """The first bytes of a file, and what gives the others: no more than are due and one, whatever they would unpack to."""
+
+    def read(first: int, count: int) -> bytes:
+        try:
+            with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+                stream.seek(first)
+                found: bytes = stream.read(count)
+                return found
+        except (OSError, EOFError, zlib.error) as fault:
+            raise DataError(f"cannot be read: {fault}", where=str(file), hint=_HINT) from fault
+
+    def rest(due: int) -> bytes:
+        try:
+            array_files.require_unpackable(due, packed=file.stat().st_size)
+        except ValueError as fault:
+            raise DataError(str(fault), where=str(file), hint=_HINT) from fault
+        return read(start, due + 1)
+
+    return read(0, start), rest
