@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -37,9 +38,11 @@ _FAULTS = (
     OSError,
     RecursionError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     lzma.LZMAError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -247,6 +247,9 @@ def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
     found += [name for name in ("files", "versions") if not _is_table_of_texts(raw.get(name, {}))]
     found += [name for name in ("seed",) if not _is_number(raw[name], int)]
     found += [name for name in ("elapsed_s",) if not _is_number(raw.get(name, 0), (int, float))]
+    machine = raw["machine"] if "machine" in raw and "machine" not in found else {}
+    if not all(_is_told_of_machine(name, value) for name, value in machine.items()):
+        found.append("machine")
     parents = raw.get("parents", {})
     if not isinstance(parents, dict):
         return [*found, "parents"]
@@ -261,6 +264,15 @@ def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
 
 def _is_table_of_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_told_of_machine(name: str, value: Any) -> bool:
+    """Whether a value is as `measure.machine.describe` gives it."""
+    if name in ("isa", "gpus"):
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if name in ("cpu", "architecture"):
+        return isinstance(value, str)
+    return value is None or isinstance(value, (str, int, float))
 
 
 def _is_number(value: Any, kinds: Any) -> bool:

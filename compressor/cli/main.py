@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from types import FrameType
@@ -30,7 +31,7 @@ from compressor.cli import (
     trust,
 )
 from compressor.cli import list as list_command
-from compressor.errors import CompressError, InterruptedRunError
+from compressor.errors import CompressError, InputError, InterruptedRunError
 
 app = typer.Typer(
     name="compress",
@@ -91,18 +92,27 @@ def main() -> None:
     try:
         app()
     except CompressError as fault:
-        from compressor import console
-
-        console.error(fault)
-        if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
-            told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
-            console.as_json({"error": told})
-        sys.exit(fault.exit_code)
+        _end_with(fault)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say to it
         sys.exit(0)
+    except OSError as fault:
+        if fault.errno != errno.ENAMETOOLONG:
+            _unknown()
+        named = f"{str(fault.filename)[:60]}..."  # what was typed or read; whoever looks at it first meets this
+        _end_with(InputError("no file can have a name as long as this", where=named, hint="write the path of a file"))
     except Exception:  # noqa: BLE001 -- the one place where the unknown becomes an exit code
         _unknown()
+
+
+def _end_with(fault: CompressError) -> NoReturn:
+    from compressor import console
+
+    console.error(fault)
+    if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
+        told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
+        console.as_json({"error": told})
+    sys.exit(fault.exit_code)
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:

@@ -217,8 +217,8 @@ def likely_input_shape(network: nn.Module, *, side: int) -> tuple[int, ...] | No
     return None
 
 
-def inspect_onnx(path: Path) -> OnnxFacts:
-    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+def read_onnx(path: Path) -> ModelProto:
+    """An ONNX model that anyone may have written, without the weights that lie outside of it.
 
     Raises:
         ModelError: No such file, or it is not ONNX.
@@ -230,10 +230,20 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         model = onnx.load(path, load_external_data=False)
     except OSError as fault:
         raise ModelError(f"cannot be read: {fault.strerror}", where=str(path)) from fault
-    except DecodeError as fault:
+    except (DecodeError, ValueError) as fault:
         raise ModelError("this is not an ONNX model", where=str(path)) from fault
     if not model.HasField("graph"):
         raise ModelError("this is not an ONNX model", where=str(path))
+    return model
+
+
+def inspect_onnx(path: Path) -> OnnxFacts:
+    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+
+    Raises:
+        ModelError: No such file, or it is not ONNX.
+    """
+    model = read_onnx(path)
     stored = {tensor.name for tensor in model.graph.initializer}
     operators = Counter(_operator_name(node) for node in _nodes(model.graph))
     return OnnxFacts(

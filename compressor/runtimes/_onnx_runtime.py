@@ -139,7 +139,10 @@ class OnnxRuntime:
         self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self._sample_shape = tuple(inputs[0].shape[1:])
         self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
-        self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        try:
+            self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as fault:
+            raise ModelError("what it says of itself is no UTF-8 text", where=str(file)) from fault
         self._normalisation = _outside_normalisation(self._metadata)
 
     @property

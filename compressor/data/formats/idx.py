@@ -113,6 +113,8 @@ def _bytes(file: Path, start: int) -> tuple[bytes, Callable[[int], bytes]]:
 
     def rest(due: int) -> bytes:
         try:
+            if file.suffix != ".gz":
+                return read(start, min(due + 1, file.stat().st_size))
             array_files.require_unpackable(due, packed=file.stat().st_size)
         except ValueError as fault:
             raise DataError(str(fault), where=str(file), hint=_HINT) from fault
