@@ -108,13 +108,13 @@ def _arrays(archive: zipfile.ZipFile, *, size: int, names: Collection[str] | Non
 def _array(stream: IO[bytes], *, holds: int) -> NDArray[Any]:
     """An array from a stream that ends with it."""
     try:
-        version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
+        version = np.lib.format.read_magic(stream)
     except ValueError as fault:
         raise ValueError("is no array") from fault
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"is an array of form {version[0]}.{version[1]}, which is for records")
-    shape, in_columns, dtype = readers[version](stream)  # type: ignore[no-untyped-call]
+    shape, in_columns, dtype = readers[version](stream)
     if dtype.hasobject:
         raise ValueError("holds Python objects")
     if dtype.kind not in _KINDS or dtype.itemsize == 0:

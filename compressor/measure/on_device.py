@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME = "ort_cpu"
+_PACKED = {
+    **dict.fromkeys(("run", "key", "task", "base"), str),
+    **dict.fromkeys(("models", "profiles"), dict),
+    **dict.fromkeys(("blocks", "min_samples", "attempts"), int),
+    "classes": list,
+}
 _BATCH = 8  # samples answered at once: activations of hundreds do not fit into a small device
 
 
@@ -165,7 +171,10 @@ def summary(found: Mapping[str, Any]) -> str:
 def _told(pack: Path) -> dict[str, Any]:
     try:
         told: dict[str, Any] = plain_json.read(pack / "pack.json")
-    except (OSError, ValueError) as fault:
+        lacking = [name for name, kind in _PACKED.items() if not isinstance(told.get(name), kind)]
+        if lacking:
+            raise ValueError(f"pack.json has no proper '{lacking[0]}'")
+    except (OSError, ValueError, AttributeError) as fault:
         raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
     return told
 
