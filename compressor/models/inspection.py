@@ -418,7 +418,8 @@ def _tensor_fact(value: Any) -> TensorFact:
 
     tensor = value.type.tensor_type
     shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
-    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?"
+    known = tensor.elem_type in onnx.TensorProto.DataType.values()
+    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known and tensor.elem_type else "?"
     return TensorFact(value.name, dtype, shape)
 
 
