@@ -250,6 +250,10 @@ def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
     machine = raw["machine"] if "machine" in raw and "machine" not in found else {}
     if not all(_is_told_of_machine(name, value) for name, value in machine.items()):
         found.append("machine")
+    if not set(_TABLES) & set(found):
+        found += _wrong_of_data(raw.get("data", {})) + _wrong_of_metrics(raw.get("metrics", {}))
+        if not _is_curve(raw.get("details", {}).get("curve", [])):
+            found.append("details.curve")
     parents = raw.get("parents", {})
     if not isinstance(parents, dict):
         return [*found, "parents"]
@@ -264,6 +268,46 @@ def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
 
 def _is_table_of_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _wrong_of_data(data: Mapping[str, Any]) -> list[str]:
+    texts = ("source", "fingerprint", "test_fingerprint")
+    found = [f"data.{name}" for name in texts if not isinstance(data.get(name, ""), str)]
+    classes = data.get("classes", [])
+    whole = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
+    return found if whole else [*found, "data.classes"]
+
+
+def _wrong_of_metrics(metrics: Mapping[str, Any]) -> list[str]:
+    """Splits whose scores are not as `measure.accuracy.evaluate` gives them."""
+    found = []
+    for split in ("train", "val", "test"):
+        scored = metrics.get(split)
+        if scored is None or (isinstance(scored, dict) and "primary" not in scored):
+            continue
+        whole = isinstance(scored, dict) and isinstance(scored["primary"], str)
+        numbers = scored.get("metrics") if whole else None
+        whole = isinstance(numbers, dict) and all(
+            each is None or _is_number(each, (int, float)) for each in numbers.values()
+        )
+        interval = scored.get("interval") if whole else None
+        bounds = interval if isinstance(interval, list) else []
+        whole = whole and (
+            interval is None or (len(bounds) == 2 and all(_is_number(each, (int, float)) for each in bounds))
+        )
+        if not whole or scored["primary"] not in numbers or not _is_number(scored.get("samples"), int):
+            found.append(f"metrics.{split}")
+    return found
+
+
+def _is_curve(curve: Any) -> bool:
+    return isinstance(curve, list) and all(
+        isinstance(entry, dict)
+        and _is_number(entry.get("epoch"), int)
+        and all(entry.get(name) is None or _is_number(entry[name], (int, float)) for name in ("lr", "train_loss"))
+        and isinstance(entry.get("val") or {}, dict)
+        for entry in curve
+    )
 
 
 def _is_told_of_machine(name: str, value: Any) -> bool:

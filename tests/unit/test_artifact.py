@@ -218,6 +218,9 @@ def test_versions_of_what_can_change_a_result_are_recorded(tmp_path: Path) -> No
         ({"metrics": 3, "seed": "0"}, "metrics, seed"),
         ({"machine": {"isa": [{}]}}, "machine"),
         ({"elapsed_s": "long"}, "elapsed_s"),
+        ({"data": {"classes": [["a"]]}}, r"data\.classes"),
+        ({"metrics": {"test": {"primary": "accuracy", "metrics": {}}}}, r"metrics\.test"),
+        ({"details": {"curve": [{"epoch": "first"}]}}, r"details\.curve"),
         ({"decisions": [{"what": "lr"}]}, "decisions"),
     ],
 )
