@@ -307,6 +307,11 @@ def test_names_in_links_are_checked_like_all_others(assignment: str, expected: s
     assert told(assignment)[0].startswith(expected)
 
 
+@pytest.mark.parametrize("section", ["quantize.options", "prune.criterion_options"])
+def test_options_without_a_name_are_those_of_the_default(section: str) -> None:
+    assert any("has no option 'epochs_x'" in fault for fault in told(f"{section}.epochs_x=1"))
+
+
 def test_a_table_of_a_built_in_profile_says_what_is_other_in_it() -> None:
     bench = recipe.BenchSettings(profile={"edge": {"memory_mb": 512}, "mine": {"memory_mb": 512}})  # type: ignore[dict-item]
 
