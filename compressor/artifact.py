@@ -286,7 +286,7 @@ def _wrong_of_metrics(metrics: Mapping[str, Any]) -> list[str]:
         if scored is None or (isinstance(scored, dict) and "primary" not in scored):
             continue
         whole = isinstance(scored, dict) and isinstance(scored["primary"], str)
-        numbers = scored.get("metrics") if whole else None
+        numbers: Any = scored.get("metrics") if whole else None
         whole = isinstance(numbers, dict) and all(
             each is None or _is_number(each, (int, float)) for each in numbers.values()
         )

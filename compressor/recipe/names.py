@@ -68,7 +68,8 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
     ):
         name = table.get(key)
         if name is None and table_of(table, given):  # they are those of the default
-            name = {"criterion": PruneSettings, "method": QuantizeSettings}[key].model_fields[key].default
+            fields = PruneSettings.model_fields if key == "criterion" else QuantizeSettings.model_fields
+            name = fields[key].default
         if isinstance(name, str):
             member = _member(family, name, f"{where}.{key}", found)
             if member:
