@@ -103,6 +103,8 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     _require_reference(details, where=folder)
     fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
+    if details["form"] in ("file", "source") and not sources:
+        raise ArtifactError("manifest.json is damaged: details.network.sources", where=str(folder))
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
     surgery = _surgery(folder)
     if builder.form == combined.FORM:
@@ -150,10 +152,11 @@ def _require_reference(details: Any, *, where: Path) -> None:
         wrong += [] if plain else ["normalisation"]
         wrong += [] if all(isinstance(each, str) and each for each in told["sources"]) else ["sources"]
         wrong += [] if all(isinstance(each, int) for each in told["sample_shape"]) else ["sample_shape"]
-        wrong += [] if told["form"] == combined.FORM or told["form"] == "library" or told["sources"] else ["sources"]
         wrong += [] if told["form"] != combined.FORM or isinstance(told.get("members"), list | tuple) else ["members"]
     if wrong:
         raise ArtifactError(f"manifest.json is damaged: details.network.{wrong[0]}", where=str(where))
+    for member in told["members"] if told["form"] == combined.FORM else ():
+        _require_reference(member, where=where)
 
 
 def _are_numbers(values: Any) -> bool:
