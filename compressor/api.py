@@ -5,7 +5,6 @@ Every function takes what the command of the same name takes, under the same nam
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -393,6 +392,7 @@ def bench_on(
         CompressError: With the sentence that the command would print.
     """
     from compressor.measure.remote import Host, program
+    from compressor.report import collect as reports
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -407,7 +407,8 @@ def bench_on(
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")
-        return _keep_device(content, called, run_folder=current.folder)
+        reports.device_in(content, where=f"{host}: device.json")  # before it takes the place of a good one
+        return _keep_device(content, _place_for_device(called, run_folder=current.folder))
 
 
 def _exported_run(
@@ -537,24 +538,29 @@ def report(
     from compressor.report import write as reports
 
     measured = measurements(source, runs=runs)
-    folder = measured.path.parent / "devices"
-    for file in map(Path, devices):
-        name = reports.device_name(file, of=measured)
-        if (folder / f"{recipes.safe_name(name)}.json").resolve() != file.resolve():
-            _keep_device(file.read_bytes(), name, run_folder=folder.parent)
-    return reports.write(
+    run_folder = measured.path.parent
+    given = {
+        _place_for_device(reports.device_name(file, of=measured), run_folder=run_folder, given=file): file
+        for file in map(Path, devices)
+    }
+    shown = {file: file for file in _devices_of(run_folder)} | given
+    made = reports.write(
         measured,
-        Path(destination) if destination else measured.path.parent / "report",
-        devices=_devices_of(folder.parent),
+        Path(destination) if destination else run_folder / "report",
+        devices=[shown[kept] for kept in sorted(shown)],
     )
+    for kept, file in given.items():  # now that a report has been made of all of them
+        if kept.resolve() != file.resolve():
+            _keep_device(file.read_bytes(), kept)
+    return made
 
 
 def _devices_of(run_folder: Path) -> list[Path]:
     return sorted(file for file in (run_folder / "devices").glob("*.json") if file.is_file())
 
 
-def _keep_device(content: bytes, name: str, *, run_folder: Path) -> Path:
-    """Keep what a device has measured with the run, over an older result of a device of this name and nothing else.
+def _place_for_device(name: str, *, run_folder: Path, given: Path | None = None) -> Path:
+    """Where a run keeps what a device of this name has measured, over an older result and nothing else.
 
     Raises:
         NotOursError: A link, or something else than a result, stands there.
@@ -562,8 +568,14 @@ def _keep_device(content: bytes, name: str, *, run_folder: Path) -> Path:
     from compressor.measure import on_device
 
     kept = run_folder / "devices" / f"{recipes.safe_name(name)}.json"
-    places.require_no_links(run_folder)
-    places.require_free(kept, is_ours=on_device.is_result, where="--name", can_overwrite=False)
+    if given is None or kept.resolve() != given.resolve():
+        places.require_no_links(run_folder)
+        places.require_free(kept, is_ours=on_device.is_result, where="--name", can_overwrite=False)
+    return kept
+
+
+def _keep_device(content: bytes, kept: Path) -> Path:
+    """Keep what a device has measured with its run."""
     kept.parent.mkdir(exist_ok=True)
     with replacing(kept) as written:
         written.write_bytes(content)
@@ -701,8 +713,9 @@ def evaluate(
 
 def measurements_of(made: Artifact) -> dict[str, Any]:
     """The numbers in a `bench` artifact as plain data."""
-    found: dict[str, Any] = json.loads(made.file("measurements.json").read_text(encoding="utf-8"))
-    return found
+    from compressor.report.collect import read_measurements
+
+    return dict(read_measurements(made))
 
 
 def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:

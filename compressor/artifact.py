@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compressor import files as whole_files
-from compressor import places, sealed_json
+from compressor import places, plain_json, sealed_json
 from compressor.errors import ArtifactError, NotOursError
 
 logger = logging.getLogger(__name__)
@@ -233,8 +233,8 @@ def read(path: Path) -> Artifact:
     if not file.is_file():
         raise ArtifactError("no manifest.json here, so this is no artifact", where=str(path))
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raw = plain_json.read(file)
+    except (OSError, ValueError) as fault:
         raise ArtifactError(f"manifest.json is damaged: {fault}", where=str(path), hint=_REMAKE) from fault
     if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise ArtifactError("manifest.json is not one of ours", where=str(path))
@@ -254,9 +254,15 @@ def read(path: Path) -> Artifact:
     if lacking:
         raise ArtifactError(f"manifest.json lacks {', '.join(lacking)}", where=str(path), hint=_REMAKE)
     raw = {name: value for name, value in raw.items() if name in known}
+    wrong = _wrong_kinds(raw)
+    if wrong:
+        raise ArtifactError(f"manifest.json is damaged: {', '.join(wrong)}", where=str(path), hint=_REMAKE)
     try:
-        raw["decisions"] = tuple(Decision(**decision) for decision in raw.get("decisions", ()))
-    except TypeError as fault:
+        raw["decisions"] = tuple(
+            Decision(*(str(decision[part]) for part in ("what", "choice", "reason")))
+            for decision in raw.get("decisions", ())
+        )
+    except (TypeError, KeyError) as fault:
         raise ArtifactError("manifest.json is damaged: decisions", where=str(path), hint=_REMAKE) from fault
     return Artifact(path, Manifest(**raw))
 
@@ -279,6 +285,104 @@ def require_as_written(file: Path) -> None:
         made.file(file.name)
 
 
+_TABLES = ("settings", "data", "metrics", "details", "machine")
+_TEXTS = ("kind", "stage", "role", "key", "created", "command")
+_LONGEST_NAME = 255
+
+
+def _wrong_kinds(raw: Mapping[str, Any]) -> list[str]:
+    """Entries of a manifest that are not of their kind, or name a file where none of an artifact can be."""
+    found = [name for name in _TEXTS if not isinstance(raw.get(name, ""), str)]
+    found += [name for name in _TABLES if not isinstance(raw.get(name, {}), dict)]
+    found += [name for name in ("files", "versions") if not _is_table_of_texts(raw.get(name, {}))]
+    found += [name for name in ("seed",) if not _is_number(raw[name], int)]
+    found += [name for name in ("elapsed_s",) if not _is_number(raw.get(name, 0), (int, float))]
+    machine = raw["machine"] if "machine" in raw and "machine" not in found else {}
+    if not all(_is_told_of_machine(name, value) for name, value in machine.items()):
+        found.append("machine")
+    if not set(_TABLES) & set(found):
+        found += _wrong_of_data(raw.get("data", {})) + _wrong_of_metrics(raw.get("metrics", {}))
+        if not _is_curve(raw.get("details", {}).get("curve", [])):
+            found.append("details.curve")
+    parents = raw.get("parents", {})
+    if not isinstance(parents, dict):
+        return [*found, "parents"]
+    for role, entry in parents.items():
+        whole = _is_table_of_texts(entry) and {"path", "key", "stage"} <= set(entry)
+        if not whole or not _can_be_path(entry["path"]):
+            found.append(f"parents.{role}")
+    if "files" not in found:
+        found += [f"files.{name}" for name in raw.get("files", {}) if not _can_be_path(name) or not _is_inside(name)]
+    return found
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _wrong_of_data(data: Mapping[str, Any]) -> list[str]:
+    texts = ("source", "fingerprint", "test_fingerprint")
+    found = [f"data.{name}" for name in texts if not isinstance(data.get(name, ""), str)]
+    classes = data.get("classes", [])
+    whole = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
+    return found if whole else [*found, "data.classes"]
+
+
+def _wrong_of_metrics(metrics: Mapping[str, Any]) -> list[str]:
+    """Splits whose scores are not as `measure.accuracy.evaluate` gives them."""
+    found = []
+    for split in ("train", "val", "test"):
+        scored = metrics.get(split)
+        if scored is None or (isinstance(scored, dict) and "primary" not in scored):
+            continue
+        whole = isinstance(scored, dict) and isinstance(scored["primary"], str)
+        numbers: Any = scored.get("metrics") if whole else None
+        whole = isinstance(numbers, dict) and all(
+            each is None or _is_number(each, (int, float)) for each in numbers.values()
+        )
+        interval = scored.get("interval") if whole else None
+        bounds = interval if isinstance(interval, list) else []
+        whole = whole and (
+            interval is None or (len(bounds) == 2 and all(_is_number(each, (int, float)) for each in bounds))
+        )
+        if not whole or scored["primary"] not in numbers or not _is_number(scored.get("samples"), int):
+            found.append(f"metrics.{split}")
+    return found
+
+
+def _is_curve(curve: Any) -> bool:
+    return isinstance(curve, list) and all(
+        isinstance(entry, dict)
+        and _is_number(entry.get("epoch"), int)
+        and all(entry.get(name) is None or _is_number(entry[name], (int, float)) for name in ("lr", "train_loss"))
+        and isinstance(entry.get("val") or {}, dict)
+        for entry in curve
+    )
+
+
+def _is_told_of_machine(name: str, value: Any) -> bool:
+    """Whether a value is as `measure.machine.describe` gives it."""
+    if name in ("isa", "gpus"):
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if name in ("cpu", "architecture"):
+        return isinstance(value, str)
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _can_be_path(name: str) -> bool:
+    """Whether a file system would take a name at all."""
+    return "\0" not in name and all(len(part.encode()) <= _LONGEST_NAME for part in name.split("/"))
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a relative name stays below the folder it starts in."""
+    return name not in ("", ".") and not name.startswith("/") and ".." not in name.split("/")
+
+
 def await_other(folder: Path, *, key: str) -> Artifact:
     """The whole artifact under `key` that another process is about to put at `folder`; a launcher ends both if it fails."""
     while True:
@@ -290,6 +394,23 @@ def await_other(folder: Path, *, key: str) -> Artifact:
         except (ArtifactError, OSError):
             pass  # not there yet, or just being moved
         time.sleep(_POLL_S)
+
+
+def walk(first: Artifact | None, onward: Callable[[Artifact], Artifact | None]) -> Iterator[Artifact]:
+    """The artifacts from `first` on, each a source of the one before, as `onward` finds it.
+
+    Raises:
+        ArtifactError: One comes a second time: nothing is made from itself.
+    """
+    seen: set[Path] = set()
+    current = first
+    while current is not None:
+        place = current.path.resolve()
+        if place in seen:
+            raise ArtifactError("is named among its own sources", where=str(current.path), hint=_REMAKE)
+        seen.add(place)
+        yield current
+        current = onward(current)
 
 
 def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact | None:
@@ -501,7 +622,7 @@ def _made_before(final: Path, manifest: Manifest) -> Iterator[Path]:
 def _sequence_in(file: Path) -> int:
     """The sequence that a manifest states; 0 where it states none that can be believed."""
     try:
-        stated = sealed_json.read(file.read_text(encoding="utf-8"), required=False).get("sequence")
+        stated = sealed_json.read_file(file, required=False).get("sequence")
     except (OSError, ValueError):
         return 0
     return stated if isinstance(stated, int) else 0

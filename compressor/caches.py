@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from compressor import plain_json
 from compressor.errors import ArtifactError
 from compressor.files import opened_here, replacing
 
@@ -145,7 +146,7 @@ def _make(folder: Path, about: Mapping[str, Any]) -> None:
 def _described(file: Path) -> dict[str, Any] | None:
     """What a description says that a cache follows from; None where it cannot be read or is that of another folder."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = plain_json.read(file)
         is_its_own = (content["kind"], content["key"]) == (file.parent.parent.name, file.parent.name)
         return dict(content["about"]) if is_its_own else None
     except (OSError, ValueError, KeyError, TypeError):

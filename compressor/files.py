@@ -1,4 +1,4 @@
-"""Files that are there as a whole, or not at all; and never in another place than the one that was named.
+"""Files that are there as a whole, or not at all; never elsewhere than where they were named; and read within bounds.
 
 A link in a folder that came from elsewhere may lead anywhere. So nothing here writes through one: what is written is made
 anew beside its place and renamed, which replaces a link rather than what it leads to.
@@ -86,3 +86,17 @@ def inside(folder: Path, name: str) -> Path | None:
         return place if place.resolve().is_relative_to(folder.resolve()) else None
     except (OSError, ValueError, RuntimeError):  # such a name, or links in a circle
         return None
+
+
+def read_bytes(file: Path, *, most_bytes: int) -> bytes:
+    """The content of a file that is not larger than that; no more is read of one that is, nor of one without an end.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is larger.
+    """
+    with file.open("rb") as stream:
+        content = stream.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"larger than the {most_bytes / 2**20:.3g} MB that are read of such a file")
+    return content

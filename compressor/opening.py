@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -476,8 +477,10 @@ def _add_teacher(current: Run, network: Artifact, links: Sequence[Artifact]) -> 
     learner, teacher = network, network.parent("teacher")
     if teacher is not None and teacher.path in [link.path for link in links]:
         learner, teacher = links[0], links[0].parent("teacher")  # it recovered from itself
-    while teacher is not None and teacher.manifest.role == "assistant":
-        learner, teacher = teacher, teacher.parent("teacher")
+    back = list(artifact.walk(teacher, lambda each: each.parent("teacher") if _is_assistant(each) else None))
+    assistants = [each for each in back if _is_assistant(each)]
+    teacher = next((each for each in back if not _is_assistant(each)), None)
+    learner = assistants[-1] if assistants else learner
     if teacher is None and "teacher" in learner.manifest.parents:
         console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
     elif teacher is not None and teacher.manifest.kind == "onnx":
@@ -486,14 +489,15 @@ def _add_teacher(current: Run, network: Artifact, links: Sequence[Artifact]) -> 
         current.artifacts["teacher"] = teacher
 
 
+def _is_assistant(network: Artifact) -> bool:
+    return network.manifest.role == "assistant"
+
+
 def _links_to(network: Artifact) -> list[Artifact]:
     """The distilled and pruned networks up to `network`, oldest first; none for a network that is no link."""
-    links: list[Artifact] = []
-    current: Artifact | None = network
-    while current is not None and current.manifest.stage in pipeline.BETWEEN:
-        links.insert(0, current)
-        current = current.parent("source") or current.parent("student")
-    return links
+    back = artifact.walk(network, lambda each: each.parent("source") or each.parent("student"))
+    links = list(itertools.takewhile(lambda each: each.manifest.stage in pipeline.BETWEEN, back))
+    return links[::-1]
 
 
 def _quantized_from(network: Artifact) -> Artifact | None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from compressor import files, plain_json
 
 CHECKSUM = "checksum"
 
@@ -20,17 +23,30 @@ def text(content: Mapping[str, Any], **options: Any) -> str:
     return json.dumps({**plain, CHECKSUM: _digest(plain)}, **options)
 
 
-def read(content: str, *, required: bool = True) -> dict[str, Any]:
-    """The table in a text, without its checksum.
+def read(content: bytes | str, *, required: bool = True, finite: bool = False) -> dict[str, Any]:
+    """The table in a text, without its checksum, within the bounds of `plain_json`.
 
     Args:
         content: JSON text.
         required: Whether a table must have a checksum; what earlier versions wrote has none.
+        finite: Whether numbers must be finite.
 
     Raises:
         ValueError: It is no JSON table, lacks its checksum, or does not fit it.
     """
-    return opened(json.loads(content), required=required)
+    return opened(plain_json.parse(content, finite=finite), required=required)
+
+
+def read_file(
+    file: Path, *, required: bool = True, finite: bool = False, most_bytes: int = plain_json.MOST_BYTES
+) -> dict[str, Any]:
+    """The table in a file; see `read`.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: As `read`, or it is larger than `most_bytes`.
+    """
+    return read(files.read_bytes(file, most_bytes=most_bytes), required=required, finite=finite)
 
 
 def opened(raw: object, *, required: bool = True) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compressor import artifact
+from compressor import artifact, plain_json
 from compressor.errors import InputError, TrustError
 from compressor.files import lock_file, replacing
 
@@ -184,11 +184,12 @@ def _locked() -> Iterator[None]:
 def _read() -> dict[str, str]:
     file = home() / "trusted.json"
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = plain_json.read(file)
     except FileNotFoundError:
         return {}
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise InputError(f"the list of trusted files cannot be read: {fault}", where=str(file)) from fault
+    except (OSError, ValueError) as fault:
+        message = f"the list of trusted files cannot be read: {fault}"
+        raise InputError(message, where=str(file), hint=f"delete it: rm {file}") from fault
     if not isinstance(known, dict):
         raise InputError("the list of trusted files is damaged", where=str(file), hint=f"delete it: rm {file}")
     return {str(digest): str(name) for digest, name in known.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import signal
 import sys
@@ -31,7 +32,7 @@ from compressor.cli import (
     trust,
 )
 from compressor.cli import list as list_command
-from compressor.errors import CompressError, InterruptedRunError
+from compressor.errors import CompressError, InputError, InterruptedRunError
 
 app = typer.Typer(
     name="compress",
@@ -96,16 +97,15 @@ def main() -> None:
     try:
         _run()
     except CompressError as fault:
-        from compressor import console
-
-        console.error(fault)
-        if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
-            told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
-            console.as_json({"error": told})
-        sys.exit(fault.exit_code)
+        _end_with(fault)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say to it
         sys.exit(0)
+    except OSError as fault:
+        if fault.errno != errno.ENAMETOOLONG:
+            _unknown()
+        named = f"{str(fault.filename)[:60]}..."  # what was typed or read; whoever looks at it first meets this
+        _end_with(InputError("no file can have a name as long as this", where=named, hint="write the path of a file"))
     except Exception:  # noqa: BLE001 -- the one place where the unknown becomes an exit code
         _unknown()
 
@@ -123,6 +123,16 @@ def _run() -> None:
         console.complain(said.getvalue())
         sys.exit(fault.exit_code)
     sys.exit(code or 0)
+
+
+def _end_with(fault: CompressError) -> NoReturn:
+    from compressor import console
+
+    console.error(fault)
+    if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
+        told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
+        console.as_json({"error": told})
+    sys.exit(fault.exit_code)
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:

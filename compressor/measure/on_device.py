@@ -14,13 +14,11 @@ A pack is a folder:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
 import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -30,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, places, plain_json, sealed_json
+from compressor import array_files, artifact, places, plain_json, sealed_json
 from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, majority, timings
@@ -49,6 +47,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME = "ort_cpu"
+_PACKED = {
+    **dict.fromkeys(("run", "key", "task", "base"), str),
+    **dict.fromkeys(("models", "profiles"), dict),
+    **dict.fromkeys(("blocks", "min_samples", "attempts"), int),
+    "classes": list,
+}
 _BATCH = 8  # samples answered at once: activations of hundreds do not fit into a small device
 
 
@@ -103,7 +107,7 @@ def _require_a_result_fits(out: Path, *, seconds: float) -> None:
 def is_result(file: Path) -> bool:
     """Whether a file is what a pack has measured somewhere."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = plain_json.read(file)
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"schema", "pack", "models", "timings"} <= found.keys()
@@ -206,17 +210,19 @@ def _require_whole(pack: Path) -> None:
 
 def _told(pack: Path) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+        told: dict[str, Any] = plain_json.read(pack / "pack.json")
+        lacking = [name for name, kind in _PACKED.items() if not isinstance(told.get(name), kind)]
+        if lacking:
+            raise ValueError(f"pack.json has no proper '{lacking[0]}'")
+    except (OSError, ValueError, AttributeError) as fault:
         raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
     return told
 
 
 def _samples(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        return array_files.read(file)
+    except (OSError, ValueError) as fault:
         raise InputError(f"cannot be read: {fault}", where=str(file), hint="carry the pack here again") from fault
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compressor import trust
+from compressor import plain_json, trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
 from compressor.models import build, combined, named_source, whole_file
@@ -87,7 +87,10 @@ def load(artifact: Artifact) -> Loaded:
     """
     if artifact.manifest.kind != "torch":
         raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
-    details = artifact.manifest.details["network"]
+    details = artifact.manifest.details.get("network")
+    if details is None:
+        raise ArtifactError("manifest.json is damaged: details.network", where=str(artifact.path))
+    _require_reference(details, where=artifact.path)
     if not _runs_no_code(details):
         trust.require_artifact(artifact, what=_what_runs(details))
     artifact.verify()
@@ -115,8 +118,11 @@ def _with_own_rules(artifact: Artifact, details: Mapping[str, Any]) -> dict[str,
 
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     """The network whose files lie in `folder` and whose reference is `details` (see `write`); asks for no trust."""
+    _require_reference(details, where=folder)
     fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
+    if details["form"] in ("file", "source") and not sources:
+        raise ArtifactError("manifest.json is damaged: details.network.sources", where=str(folder))
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
     surgery = _surgery(folder)
     if builder.form == combined.FORM:
@@ -137,6 +143,43 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     ending = kept.get("probabilities", "")
     network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale, ending))
     return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
+
+
+def _require_reference(details: Any, *, where: Path) -> None:
+    """Refuse a reference whose entries are missing or of another kind than `write` gives them.
+
+    Raises:
+        ArtifactError: It names the first.
+    """
+    kinds: Mapping[str, Any] = {
+        "form": str,
+        "target": str,
+        "options": Mapping,
+        "sources": list | tuple,
+        "origin": str,
+        "title": str,
+        "num_classes": int | None,
+        "sample_shape": list | tuple,
+        "normalisation": Mapping,
+    }
+    told = details if isinstance(details, Mapping) else {}
+    wrong = [name for name, kind in kinds.items() if name not in told or not isinstance(told[name], kind)]
+    if not wrong:
+        scale = told["normalisation"]
+        numbers = [scale.get("mean"), scale.get("std"), *(scale.get("outputs") or ())]
+        plain = isinstance(scale.get("name"), str) and all(map(_are_numbers, numbers))
+        wrong += [] if plain else ["normalisation"]
+        wrong += [] if all(isinstance(each, str) and each for each in told["sources"]) else ["sources"]
+        wrong += [] if all(isinstance(each, int) for each in told["sample_shape"]) else ["sample_shape"]
+        wrong += [] if told["form"] != combined.FORM or isinstance(told.get("members"), list | tuple) else ["members"]
+    if wrong:
+        raise ArtifactError(f"manifest.json is damaged: details.network.{wrong[0]}", where=str(where))
+    for member in told["members"] if told["form"] == combined.FORM else ():
+        _require_reference(member, where=where)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(each, int | float) for each in values)
 
 
 def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Tensor) -> None:
@@ -165,10 +208,10 @@ def _surgery(folder: Path) -> Surgery | None:
     if not file.is_file():
         return None
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raw = plain_json.read(file)
+        return Surgery.from_json(raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ArtifactError(f"damaged: {fault}", where=str(file)) from fault
-    return Surgery.from_json(raw)
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor.artifact import Artifact
-from compressor.errors import ModelError
+from compressor.errors import ArtifactError, ModelError
 from compressor.files import inside
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # A module with more than this share of a network's parameters is a shell around it rather than a block of it.
 _SHELL_SHARE = 0.8
+_MOST_ANCESTORS = 1000  # a source counts as often as it is named, and a chain has a few dozen
 
 # Position of the second factor among the inputs of an operator that multiplies and accumulates.
 _WEIGHT_INPUT: Mapping[str, int] = {
@@ -242,8 +243,8 @@ def likely_input_shape(network: nn.Module, *, side: int) -> tuple[int, ...] | No
     return None
 
 
-def inspect_onnx(path: Path) -> OnnxFacts:
-    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+def read_onnx(path: Path) -> ModelProto:
+    """An ONNX model that anyone may have written, without the weights that lie outside of it.
 
     Raises:
         ModelError: No such file, or it is not ONNX.
@@ -255,10 +256,20 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         model = onnx.load(path, load_external_data=False)
     except OSError as fault:
         raise ModelError(f"cannot be read: {fault.strerror}", where=str(path)) from fault
-    except DecodeError as fault:
+    except (DecodeError, ValueError) as fault:
         raise ModelError("this is not an ONNX model", where=str(path)) from fault
     if not model.HasField("graph"):
         raise ModelError("this is not an ONNX model", where=str(path))
+    return model
+
+
+def inspect_onnx(path: Path) -> OnnxFacts:
+    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+
+    Raises:
+        ModelError: No such file, or it is not ONNX.
+    """
+    model = read_onnx(path)
     stored = {tensor.name for tensor in model.graph.initializer}
     operators = Counter(_operator_name(node) for node in _nodes(model.graph))
     return OnnxFacts(
@@ -276,19 +287,39 @@ def inspect_onnx(path: Path) -> OnnxFacts:
 
 
 def lineage(artifact: Artifact) -> Lineage:
-    """The artifacts that `artifact` was made from, recursively, as its manifest and theirs record them."""
-    return Lineage(artifact.manifest.role, artifact.path, artifact, changed=False, parents=_parents(artifact))
+    """The artifacts that `artifact` was made from, recursively, as its manifest and theirs record them.
+
+    Raises:
+        ArtifactError: One is named among its own sources, or there are more than any chain has.
+    """
+    parents = _parents(artifact, below=(artifact.path.resolve(),), left=[_MOST_ANCESTORS])
+    return Lineage(artifact.manifest.role, artifact.path, artifact, changed=False, parents=parents)
 
 
-def _parents(child: Artifact) -> tuple[Lineage, ...]:
+def _parents(child: Artifact, *, below: tuple[Path, ...], left: list[int]) -> tuple[Lineage, ...]:
+    """The sources of an artifact with theirs.
+
+    Args:
+        child: The artifact.
+        below: Where it and those that were made from it lie.
+        left: How many more may be named; counted down.
+    """
     found = []
     for role, recorded in child.manifest.parents.items():
         parent = child.standing_for(role)
+        left[0] -= 1
+        if parent is not None and parent.path.resolve() in below:
+            raise ArtifactError("is named among its own sources", where=str(parent.path))
+        if left[0] < 0:
+            raise ArtifactError(
+                f"its manifest and theirs name more than {_MOST_ANCESTORS} sources", where=str(child.path)
+            )
         if parent is None:
             found.append(Lineage(role, child.path / recorded["path"], None, changed=False, parents=()))
         else:
             changed = parent.manifest.key != recorded["key"]
-            found.append(Lineage(role, parent.path, parent, changed=changed, parents=_parents(parent)))
+            above = _parents(parent, below=(*below, parent.path.resolve()), left=left)
+            found.append(Lineage(role, parent.path, parent, changed=changed, parents=above))
     return tuple(found)
 
 
@@ -413,7 +444,8 @@ def _tensor_fact(value: Any) -> TensorFact:
 
     tensor = value.type.tensor_type
     shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
-    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?"
+    known = tensor.elem_type in onnx.TensorProto.DataType.values()
+    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known and tensor.elem_type else "?"
     return TensorFact(value.name, dtype, shape)
 
 

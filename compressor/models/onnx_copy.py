@@ -17,7 +17,7 @@ from onnx import ModelProto, checker, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from compressor.errors import ModelError
-from compressor.models.inspection import external_files
+from compressor.models.inspection import external_files, read_onnx
 from compressor.models.normalisation import Normalisation
 
 INPUT = "compress.input"
@@ -26,7 +26,7 @@ _LARGEST = 2**31 - 1  # bytes of one file of protocol buffers
 
 def says_its_input(file: Path) -> bool:
     """Whether a model says what its input is normalised by, or takes bytes, which are not."""
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     takes_bytes = any(each.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for each in model.graph.input)
     return takes_bytes or any(entry.key == INPUT for entry in model.metadata_props)
 
@@ -59,7 +59,7 @@ def write_copy(
         gives_probabilities: Whether its first output is to become its logarithm.
         smallest: Added to probabilities before that.
     """
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     if normalisation is not None:
         plain = normalisation.name == "none"
         told = {
@@ -89,7 +89,7 @@ def whole(file: Path) -> ModelProto:
     Raises:
         ModelError: They are more than one file can hold.
     """
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     size = _size(model, file)
     if size > _LARGEST:
         raise ModelError(

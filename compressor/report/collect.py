@@ -5,21 +5,20 @@ Not covered: judging the numbers (`headline.py`).
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import sealed_json
+from compressor import array_files, plain_json, sealed_json
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, InputError
+from compressor.files import read_bytes
 from compressor.measure import majority
 from compressor.measure.statistics import paired_difference
 from compressor.recipe import is_as_written
@@ -48,12 +47,15 @@ from compressor.report.facts import (
     find_candidate,
 )
 
+_T = TypeVar("_T")
+
 MEASUREMENTS_SCHEMA = 2
 
 DEVICE_SCHEMA = 1
 
 _AGAIN = "run compress bench again"
 _RUN_IT_AGAIN = "run the pack's run.py there again"
+_MOST_BYTES_OF_A_DEVICE = 64 * 2**20
 
 
 def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
@@ -73,7 +75,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
             where=str(bench.path),
             hint="compress bench",
         )
-    raw = _read(bench)
+    raw = read_measurements(bench)
     measured = _measured(raw, _arrays(bench, "samples.npz"), where=str(bench.path))
     pictures = _arrays(bench, "pictures.npz").get("worst")
     artifacts, gone = lineage.chain(bench)
@@ -189,17 +191,22 @@ def _measured(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]], *, wh
         )
     except KeyError as fault:
         raise ArtifactError(f"measurements.json lacks {fault}", where=where, hint=_AGAIN) from fault
-    except (TypeError, ValueError, AttributeError) as fault:
+    except (TypeError, ValueError, AttributeError, IndexError) as fault:
         raise ArtifactError(
             f"measurements.json has a value of the wrong kind: {fault}", where=where, hint=_AGAIN
         ) from fault
 
 
-def _read(bench: Artifact) -> Mapping[str, Any]:
+def read_measurements(bench: Artifact) -> Mapping[str, Any]:
+    """The content of `measurements.json`, as it is written.
+
+    Raises:
+        ArtifactError: It cannot be read, or is not one of ours.
+    """
     file = bench.file("measurements.json")
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as fault:
+        raw = plain_json.read(file, finite=True)
+    except (OSError, ValueError) as fault:
         raise ArtifactError(f"measurements.json cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
     if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise ArtifactError("measurements.json is not one of ours", where=str(bench.path), hint=_AGAIN)
@@ -229,21 +236,21 @@ def accuracy_from(raw: Mapping[str, Any]) -> Accuracy:
     return Accuracy(
         runtime=str(raw["runtime"]),
         split=str(raw["split"]),
-        samples=int(raw["samples"]),
-        metrics={name: float(value) for name, value in raw["metrics"].items() if _finite(value) is not None},
-        interval=(float(interval[0]), float(interval[1])) if interval else None,
+        samples=_count(raw["samples"]),
+        metrics={name: _number(value) for name, value in raw["metrics"].items() if _finite(value) is not None},
+        interval=_bounds(interval) if interval else None,
         per_class=tuple(
-            ClassScore(str(entry["name"]), int(entry["samples"]), _finite(entry.get("accuracy")))
+            ClassScore(str(entry["name"]), _count(entry["samples"]), _finite(entry.get("accuracy")))
             for entry in raw.get("per_class", ())
         ),
         agreement_with_teacher=_finite(raw.get("agreement_with_teacher")),
-        reliability=tuple(ReliabilityBin(**entry) for entry in raw.get("reliability", ())),
-        paired=tuple(Paired(**entry) for entry in raw.get("paired", ())),
+        reliability=tuple(_made(ReliabilityBin, entry) for entry in raw.get("reliability", ())),
+        paired=tuple(_made(Paired, entry) for entry in raw.get("paired", ())),
         confusion=_matrix(raw.get("confusion")),
         confusion_with_base=_matrix(raw.get("confusion_with_base")),
-        sets_with_base=tuple(ToldOfClass(**entry) for entry in raw.get("sets_with_base", ())),
-        tolerance={str(name): float(value) for name, value in raw.get("tolerance", {}).items()},
-        majority=Majority(**raw["majority"]) if raw.get("majority") else None,
+        sets_with_base=tuple(_made(ToldOfClass, entry) for entry in raw.get("sets_with_base", ())),
+        tolerance={str(name): _number(value) for name, value in raw.get("tolerance", {}).items()},
+        majority=_made(Majority, raw["majority"]) if raw.get("majority") else None,
     )
 
 
@@ -278,18 +285,18 @@ def _timing(raw: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> Timi
         role=str(raw["role"]),
         runtime=str(raw["runtime"]),
         profile=str(raw["profile"]),
-        threads=int(raw["threads"]),
-        batch=int(raw["batch"]),
-        samples=int(raw["samples"]),
-        mean_ms=float(raw["mean_ms"]),
-        p50_ms=float(raw["p50_ms"]),
-        p90_ms=float(raw["p90_ms"]),
+        threads=_count(raw["threads"]),
+        batch=_count(raw["batch"]),
+        samples=_count(raw["samples"]),
+        mean_ms=_positive(raw["mean_ms"], "mean_ms"),
+        p50_ms=_positive(raw["p50_ms"], "p50_ms"),
+        p90_ms=_positive(raw["p90_ms"], "p90_ms"),
         p99_ms=_finite(raw.get("p99_ms")),
-        throughput_per_s=float(raw["throughput_per_s"]),
+        throughput_per_s=_positive(raw["throughput_per_s"], "throughput_per_s"),
         load_ms=_finite(raw.get("load_ms")),
         first_ms=_finite(raw.get("first_ms")),
         peak_memory_mb=_finite(raw.get("peak_memory_mb")),
-        describe=raw.get("describe", {}),
+        describe=_table(raw.get("describe", {}), "describe"),
         steady=bool(raw.get("steady", True)),
         speedup=_speedup(raw.get("speedup"), several=several),
         speedup_against_teacher_torch=_speedup(raw.get("speedup_against_teacher_torch"), several=several),
@@ -311,17 +318,17 @@ def _curve_point(raw: Mapping[str, Any]) -> CurvePoint:
         role=str(raw["role"]),
         runtime=str(raw["runtime"]),
         profile=str(raw["profile"]),
-        threads=int(raw["threads"]),
-        batch=int(raw["batch"]),
-        p50_ms=float(raw["p50_ms"]),
-        p90_ms=float(raw["p90_ms"]),
-        throughput_per_s=float(raw["throughput_per_s"]),
+        threads=_count(raw["threads"]),
+        batch=_count(raw["batch"]),
+        p50_ms=_positive(raw["p50_ms"], "p50_ms"),
+        p90_ms=_positive(raw["p90_ms"], "p90_ms"),
+        throughput_per_s=_positive(raw["throughput_per_s"], "throughput_per_s"),
     )
 
 
 def _operators(raw: Mapping[str, Any]) -> OperatorTimes:
     listed = tuple(
-        Operator(str(entry["name"]), str(entry["op"]), str(entry["provider"]), float(entry["ms"]))
+        Operator(str(entry["name"]), str(entry["op"]), str(entry["provider"]), _number(entry["ms"]))
         for entry in raw["operators"]
     )
     return OperatorTimes(str(raw["role"]), str(raw["runtime"]), str(raw["profile"]), listed)
@@ -330,11 +337,11 @@ def _operators(raw: Mapping[str, Any]) -> OperatorTimes:
 def _interference(raw: Mapping[str, Any]) -> Interference:
     return Interference(
         profile=str(raw["profile"]),
-        spread=float(raw["spread"]),
+        spread=_number(raw["spread"]),
         other_load=_finite(raw.get("other_load")),
         stolen=_finite(raw.get("stolen")),
         frequency_mhz=_bounds(raw.get("frequency_mhz")),
-        attempts=int(raw.get("attempts", 1)),
+        attempts=_count(raw.get("attempts", 1)),
         calm=bool(raw["calm"]),
     )
 
@@ -343,7 +350,8 @@ def _worst(raw: Mapping[str, Any] | None) -> Worst | None:
     if raw is None:
         return None
     samples = tuple(
-        WorstSample(**{**entry, "numbers": tuple(map(tuple, entry.get("numbers", ())))}) for entry in raw["samples"]
+        _made(WorstSample, {**entry, "numbers": tuple(map(tuple, entry.get("numbers", ())))})
+        for entry in raw["samples"]
     )
     return Worst(str(raw["role"]), str(raw["against"]), str(raw["runtime"]), samples)
 
@@ -382,20 +390,35 @@ def read_device(file: Path) -> Device:
     Raises:
         InputError: It cannot be read, or is not one of ours.
     """
-    raw = told_by(file)
+    return device_in(_content_of(file), where=str(file))
+
+
+def device_in(content: bytes, *, where: str) -> Device:
+    """What a pack wrote on another machine, from the content of its file; all that is shown of it has been looked at.
+
+    Raises:
+        InputError: It is not one of ours.
+    """
+    raw = _told_in(content, where=where)
     try:
-        return Device(
-            name=str(raw["name"]),
-            created=str(raw["created"]),
-            machine=raw["machine"],
-            versions=raw["versions"],
+        device = Device(
+            name=_text(raw["name"], "name"),
+            created=_text(raw["created"], "created"),
+            machine=_machine(raw["machine"]),
+            versions={str(name): _text(version, "versions") for name, version in raw["versions"].items()},
             timings=tuple(_timing(entry, {}) for entry in raw["timings"]),
             accuracy={role: accuracy_from(entry) for role, entry in raw["accuracy"].items()},
-            parity=raw["parity"],
+            parity={role: {**told, "agreement": _number(told["agreement"])} for role, told in raw["parity"].items()},
             interference=tuple(_interference(entry) for entry in raw.get("interference", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=_RUN_IT_AGAIN) from fault
+        for timing in device.timings:  # what its summary says of each
+            judged = device.accuracy[timing.role]
+            _ = device.parity[timing.role], judged.metrics[_text(raw["accuracy"][timing.role]["primary"], "primary")]
+    except KeyError as fault:
+        raise InputError(f"not what a pack writes: it lacks {fault}", where=where, hint=_RUN_IT_AGAIN) from fault
+    except (TypeError, ValueError, AttributeError, IndexError) as fault:
+        raise InputError(f"not what a pack writes: {fault}", where=where, hint=_RUN_IT_AGAIN) from fault
+    return device
 
 
 def told_by(file: Path) -> Mapping[str, Any]:
@@ -404,16 +427,33 @@ def told_by(file: Path) -> Mapping[str, Any]:
     Raises:
         InputError: It cannot be read, is not one of ours, or was changed since.
     """
+    return _told_in(_content_of(file), where=str(file))
+
+
+def _machine(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of a device, as far as it is shown."""
+    texts = {name: _text(raw[name], f"machine.{name}") for name in ("cpu", "architecture")}
+    return {**raw, **texts, "isa": [_text(each, "machine.isa") for each in raw["isa"]]}
+
+
+def _content_of(file: Path) -> bytes:
     try:
-        raw = sealed_json.read(file.read_text(encoding="utf-8"), required=False)  # packs of earlier versions write none
-        schema, _ = raw["schema"], raw["models"].items()
+        return read_bytes(file, most_bytes=_MOST_BYTES_OF_A_DEVICE)
     except OSError as fault:
         raise InputError(f"cannot be read: {fault.strerror}", where=str(file), hint=_RUN_IT_AGAIN) from fault
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+    except ValueError as fault:
         raise InputError(f"not what a pack writes: {fault}", where=str(file), hint=_RUN_IT_AGAIN) from fault
+
+
+def _told_in(content: bytes, *, where: str) -> Mapping[str, Any]:
+    try:
+        raw = sealed_json.read(content, required=False, finite=True)  # packs of earlier versions write none
+        schema, _ = raw["schema"], raw["models"].items()
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise InputError(f"not what a pack writes: {fault}", where=where, hint=_RUN_IT_AGAIN) from fault
     if schema != DEVICE_SCHEMA:
         sentence = f"written in form {schema} by another version; this one reads form {DEVICE_SCHEMA}"
-        raise InputError(sentence, where=str(file), hint="make the pack again with compress pack, and run it there")
+        raise InputError(sentence, where=where, hint="make the pack again with compress pack, and run it there")
     told: Mapping[str, Any] = raw
     return told
 
@@ -422,23 +462,22 @@ def _arrays(bench: Artifact, name: str) -> Mapping[str, NDArray[Any]]:
     if name not in bench.manifest.files:
         return {}
     try:
-        with np.load(bench.file(name), allow_pickle=False) as archive:
-            return {entry: archive[entry] for entry in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as fault:
+        return array_files.read(bench.file(name))
+    except (OSError, ValueError) as fault:
         raise ArtifactError(f"{name} cannot be read: {fault}", where=str(bench.path), hint=_AGAIN) from fault
 
 
 def _speedup(raw: Mapping[str, Any] | None, *, several: bool) -> Speedup | None:
     if raw is None:
         return None
-    low, high = (float(raw["low"]), float(raw["high"])) if several else (None, None)
-    return Speedup(float(raw["ratio"]), low, high, str(raw["against"]))
+    low, high = (_number(raw["low"]), _number(raw["high"])) if several else (None, None)
+    return Speedup(_positive(raw["ratio"], "speedup"), low, high, _text(raw["against"], "against"))
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:
     value = _finite(raw.get("value"))
     return Budget(
-        str(raw["budget"]), float(raw["limit"]), value, str(raw["unit"]), value is not None and bool(raw["met"])
+        str(raw["budget"]), _number(raw["limit"]), value, str(raw["unit"]), value is not None and bool(raw["met"])
     )
 
 
@@ -486,19 +525,65 @@ def _reproduce(run_folder: Path) -> tuple[str | None, str | None, tuple[Missing,
 
 
 def _bounds(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (float(value[0]), float(value[1]))
+    return None if value is None else (_number(value[0]), _number(value[1]))
 
 
 def _matrix(value: Any) -> tuple[tuple[int, ...], ...] | None:
     return None if value is None else tuple(tuple(int(count) for count in row) for row in value)
 
 
+def _made(kind: type[_T], entry: Mapping[str, Any]) -> _T:
+    """A record of plain fields, each looked at by its annotation."""
+    made = kind(**entry)
+    for field in fields(made):  # type: ignore[arg-type]
+        value = getattr(made, field.name)
+        if field.type == "str":
+            _text(value, field.name)
+        elif field.type == "int":
+            _count(value)
+        elif field.type == "float":
+            _number(value)
+    return made
+
+
 def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None else _count(value)
 
 
 def _finite(value: Any) -> float | None:
     """A number, or None for what JSON could not hold as one."""
-    if value is None or not math.isfinite(value):
-        return None
+    return None if value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{_shown(value)} is no number")
     return float(value)
+
+
+def _positive(value: Any, name: str) -> float:
+    if _number(value) <= 0:
+        raise ValueError(f"{name} is {_shown(value)}, not above 0")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if _number(value) != int(value):
+        raise ValueError(f"{_shown(value)} is no whole number")
+    return int(value)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {_shown(value)}, not text")
+    return value
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {_shown(value)}, not a table")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40]

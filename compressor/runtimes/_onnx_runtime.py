@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from compressor import plain_json
 from compressor.errors import CompressError, MeasurementError, ModelError
 from compressor.files import inside
 from compressor.runtimes._contract import OperatorTime
@@ -139,7 +140,10 @@ class OnnxRuntime:
         self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self._sample_shape = tuple(inputs[0].shape[1:])
         self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
-        self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        try:
+            self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as fault:
+            raise ModelError("what it says of itself is no UTF-8 text", where=str(file)) from fault
         self._normalisation = _outside_normalisation(self._metadata)
 
     @property
@@ -322,10 +326,16 @@ def _operator_times(events: list[Mapping[str, Any]]) -> list[OperatorTime]:
 
 def _outside_normalisation(metadata: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Mean and deviation to apply to 0–1 inputs, when the model says that they are not part of it."""
-    told = json.loads(metadata.get("compress.input", "{}")).get("normalisation", {})
-    if told.get("baked_in", True) or not told.get("mean"):
-        return None
-    return np.asarray(told["mean"], np.float32), np.asarray(told["std"], np.float32)
+    try:
+        told = plain_json.parse(metadata.get("compress.input", "{}"), finite=True).get("normalisation", {})
+        if told.get("baked_in", True) or not told.get("mean"):
+            return None
+        mean, std = np.asarray(told["mean"], np.float32), np.asarray(told["std"], np.float32)
+        if mean.ndim != 1 or mean.shape != std.shape or not (std > 0).all():
+            raise ValueError("a mean and a deviation above 0 for each channel are due")
+    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise ModelError(f"what it says of its input (compress.input) is damaged: {fault}") from fault
+    return mean, std
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from compressor.tasks._contract import NumberTask, Task
 SCHEMA = 1
 CARRIED = (
     "__init__.py",
+    "array_files.py",
     "artifact.py",
     "errors.py",
     "files.py",

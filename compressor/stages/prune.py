@@ -305,7 +305,7 @@ class _Pruning(OnMaterial):
 
     def _kept_table(self, file: Path) -> LatencyTable | None:
         try:
-            kept = sealed_json.read(file.read_text(encoding="utf-8"))
+            kept = sealed_json.read_file(file)
             if kept["key"] != self.target.key:
                 raise ValueError("it belongs to other settings")
             return LatencyTable.from_plain(kept["saved_ms"])

@@ -5,7 +5,6 @@ Shape letters: B batch, K classes, C channels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor import plain_json
 from compressor.artifact import Decision
 from compressor.batch import Batch, Outputs
 from compressor.data.samples import Samples, SubsetSamples
@@ -106,7 +106,13 @@ class OnnxFile(Teacher):
 
     def _require_fit(self, classes: Sequence[str], samples: Samples) -> None:
         """Refuse a model that does not give one row of K outputs for each sample."""
-        knows = json.loads(self._runtime.metadata.get("compress.classes", "null"))
+        try:
+            knows = plain_json.parse(self._runtime.metadata.get("compress.classes", "null"))
+            if knows is not None and not (isinstance(knows, list) and all(isinstance(each, str) for each in knows)):
+                raise ValueError("not a list of names")
+        except ValueError as fault:
+            message = f"the names of its classes (compress.classes) are damaged: {fault}"
+            raise ModelError(message, where=str(self._file)) from fault
         if knows is not None and list(knows) != list(classes):
             raise ModelError(
                 f"the teacher knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "

@@ -107,7 +107,7 @@ def position(folder: Path, *, key: str) -> tuple[Position, str | None]:
         if not candidate.is_dir():
             continue
         try:
-            raw = sealed_json.read((candidate / POSITION).read_text(encoding="utf-8"))
+            raw = sealed_json.read_file(candidate / POSITION)
             if raw.get("key") == key and raw.pop(_HASH) != artifact.sha256(candidate / TENSORS):
                 raise ValueError(f"{TENSORS} is not what was written")
             raw.pop(_HASH, None)

@@ -84,7 +84,7 @@ class Rounds:
     def _read(self, name: str) -> dict[str, Any]:
         """The record under `name`; raises a ValueError where it, or a file beside it, is not what was written."""
         folder = self.folder / name
-        kept = sealed_json.read((folder / _RECORD).read_text(encoding="utf-8"))
+        kept = sealed_json.read_file(folder / _RECORD)
         if (kept["name"], kept["key"]) != (name, self._key):
             raise ValueError("it belongs elsewhere")
         found = {file.relative_to(folder).as_posix(): artifact.sha256(file) for file in _files_in(folder)}

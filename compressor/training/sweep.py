@@ -164,7 +164,7 @@ class _Records:
         self.finished: dict[str, float | None] = {}
         for file in sorted(folder.glob("*.json")):
             try:
-                record = sealed_json.read(file.read_text(encoding="utf-8"))
+                record = sealed_json.read_file(file)
                 if record["key"] == key:
                     self.finished[record["trial"]] = record["score"]
             except (OSError, ValueError, KeyError) as fault:

@@ -443,3 +443,46 @@ def test_equal_parts_give_equal_keys_and_other_parts_others() -> None:
 
 def test_versions_of_what_can_change_a_result_are_recorded(tmp_path: Path) -> None:
     assert {"torch", "onnxruntime", "numpy"} <= set(write(tmp_path / "train").manifest.versions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"files": {"../../.bashrc": "0"}}, r"files\.\.\./\.\./\.bashrc"),
+        ({"files": {"/etc/passwd": "0"}}, "files./etc/passwd"),
+        ({"files": ["a"]}, "files"),
+        ({"parents": {"teacher": {"path": "../t"}}}, r"parents\.teacher"),
+        ({"parents": {"teacher": {"path": "x" * 300, "key": "k", "stage": "train"}}}, r"parents\.teacher"),
+        ({"parents": []}, "parents"),
+        ({"metrics": 3, "seed": "0"}, "metrics, seed"),
+        ({"machine": {"isa": [{}]}}, "machine"),
+        ({"elapsed_s": "long"}, "elapsed_s"),
+        ({"data": {"classes": [["a"]]}}, r"data\.classes"),
+        ({"metrics": {"test": {"primary": "accuracy", "metrics": {}}}}, r"metrics\.test"),
+        ({"details": {"curve": [{"epoch": "first"}]}}, r"details\.curve"),
+        ({"decisions": [{"what": "lr"}]}, "decisions"),
+    ],
+)
+def test_a_manifest_with_a_value_of_another_kind_is_damaged(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    damage(write(tmp_path / "train"), **changes)
+
+    with pytest.raises(ArtifactError, match=f"manifest.json is damaged: {said}"):
+        artifact.read(tmp_path / "train")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"schema": ' + b"9" * 5000 + b"}", b"\xff\xfe"])
+def test_a_manifest_beyond_all_measure_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (write(tmp_path / "train").path / artifact.MANIFEST).write_bytes(content)
+
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
+        artifact.read(tmp_path / "train")
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_chain_that_comes_back_to_itself_ends_in_a_sentence(tmp_path: Path, length: int) -> None:
+    made = [write(tmp_path / str(number), key=str(number)) for number in range(length)]
+    for number, each in enumerate(made):
+        damage(each, parents={"source": artifact.parent_entry(made[number - 1], each.path)})
+
+    with pytest.raises(ArtifactError, match="is named among its own sources"):
+        list(artifact.walk(artifact.read(tmp_path / "0"), lambda each: each.parent("source")))

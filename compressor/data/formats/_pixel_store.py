@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.formats._image_files import UNREADABLE, decode, num_threads
+from compressor import array_files
+from compressor.data.formats._image_files import UNREADABLE, content, decode, num_threads
 from compressor.errors import DataError
 from compressor.files import clear, opened_here, replacing
 
@@ -37,10 +37,10 @@ class StoredPictures:
     """
 
     def __init__(self, folder: Path, *, side: int, path: Callable[[int], Path]) -> None:
-        with (folder / _META).open("rb") as stream, np.load(stream) as meta:
-            self.hashes: NDArray[np.uint8] = meta["hashes"]
-            self.readable: NDArray[np.bool_] = meta["readable"]
-            self._checksums: NDArray[np.uint32] = meta["checksums"]
+        meta = array_files.read(folder / _META)
+        self.hashes: NDArray[np.uint8] = meta["hashes"]
+        self.readable: NDArray[np.bool_] = meta["readable"]
+        self._checksums: NDArray[np.uint32] = meta["checksums"]
         self._file = folder / _PIXELS
         self._shape = (3, side, side)
         self._path = path
@@ -66,7 +66,7 @@ class StoredPictures:
     def _again(self, position: int) -> NDArray[np.uint8]:
         path = self._path(position)
         try:
-            pixels = decode(path.read_bytes(), side=self._shape[1])
+            pixels = decode(content(path), side=self._shape[1])
         except UNREADABLE as fault:
             raise DataError(f"could be read when it was decoded, but no longer: {fault}", where=str(path)) from fault
         if zlib.crc32(pixels.tobytes()) != self._checksums[position]:
@@ -135,7 +135,7 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
 
             def fill(position: int) -> None:
                 try:
-                    raw = path(position).read_bytes()
+                    raw = content(path(position))
                     hashes[position] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
                     pixels = decode(raw, side=side).tobytes()
                 except UNREADABLE:
@@ -168,7 +168,7 @@ def _found(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) 
         if (folder / _PIXELS).stat().st_size != count * 3 * side * side:
             return None
         stored = StoredPictures(folder, side=side, path=path)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError):
         return None
     whole = stored.hashes.shape == (count, 32) and stored.readable.shape == stored._checksums.shape == (count,)
     return stored if whole else None

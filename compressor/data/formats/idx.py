@@ -15,12 +15,14 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import array_files
 from compressor.data import arrays
 from compressor.data.samples import ArraySamples, Splits
 from compressor.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
 _MOST_UNPACKED = 2_000_000_000  # bytes: three megabytes of .gz can hold gigabytes of zeros
+_HINT = "it was cut short or damaged; fetch it again"
 _AXES = {"images": "idx3", "labels": "idx1"}
 
 
@@ -90,18 +92,18 @@ def _read(file: Path, *, num_axes: int) -> NDArray[np.uint8]:
                     where=str(file),
                     hint=f"unpack it first: gunzip {file}",
                 )
+            if file.suffix == ".gz":
+                array_files.require_unpackable(due, packed=file.stat().st_size)
             held = None if file.suffix == ".gz" else file.stat().st_size - stream.tell()
             raw = stream.read(due + 1) if held in (None, due) else b""
-    except (OSError, EOFError, zlib.error) as fault:
-        raise DataError(
-            f"cannot be read: {fault}", where=str(file), hint="it was cut short or damaged; fetch it again"
-        ) from fault
+    except (OSError, EOFError, ValueError, zlib.error) as fault:
+        raise DataError(f"cannot be read: {fault}", where=str(file), hint=_HINT) from fault
     if len(raw) != due:
         holds = f"more than {due}" if len(raw) > due else str(len(raw) if held is None else held)
         raise DataError(
             f"its header promises {due} bytes {shape}, it holds {holds}",
             where=str(file),
-            hint="it was cut short or damaged; fetch it again",
+            hint=_HINT,
         )
     return np.frombuffer(raw, np.uint8).reshape(shape)
 

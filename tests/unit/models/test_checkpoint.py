@@ -281,6 +281,22 @@ def test_a_manifest_cannot_call_what_it_likes(made: Artifact, mark: Path, form: 
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("form", None),
+        ("options", []),
+        ("sources", [3]),
+        ("sample_shape", ["1"]),
+        ("normalisation", {"name": "data", "mean": ["a"], "std": [1.0]}),
+        ("num_classes", "three"),
+    ],
+)
+def test_a_reference_with_a_value_of_another_kind_is_damaged(made: Artifact, name: str, value: object) -> None:
+    with pytest.raises(ArtifactError, match=rf"manifest\.json is damaged: details\.network\.{name}"):
+        checkpoint.load(edited(made, **{name: value}))
+
+
 def test_a_manifest_cannot_make_a_library_fetch_weights(made: Artifact) -> None:
     with pytest.raises(ArtifactError, match="asks for 'pretrained'"):
         checkpoint.load(edited(made, form="library", target="timm:resnet18", options={"pretrained": True}, sources=[]))

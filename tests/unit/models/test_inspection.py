@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from compressor import artifact
-from compressor.errors import ModelError
+from compressor.errors import ArtifactError, ModelError
 from compressor.models import inspection
 
 
@@ -295,3 +295,21 @@ def test_lineage_says_when_a_source_is_gone_or_is_another(tmp_path: Path) -> Non
 
     assert changed.changed
     assert gone.artifact is None
+
+
+def test_an_artifact_that_names_itself_has_no_lineage(tmp_path: Path) -> None:
+    made = stored(tmp_path / "distill", key="s")
+    again = stored(tmp_path / "distill", key="s", parents={"source": made})
+
+    with pytest.raises(ArtifactError, match="is named among its own sources"):
+        inspection.lineage(again)
+
+
+@pytest.mark.timeout(60)
+def test_a_lineage_that_doubles_with_every_step_is_not_followed_to_its_end(tmp_path: Path) -> None:
+    made = stored(tmp_path / "0", key="0")
+    for step in range(1, 30):
+        made = stored(tmp_path / str(step), key=str(step), parents={"source": made, "teacher": made})
+
+    with pytest.raises(ArtifactError, match="name more than 1000 sources"):
+        inspection.lineage(made)

@@ -133,3 +133,29 @@ def test_counts_that_disagree_are_told(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="holds no train-images-idx3-ubyte"):
         idx(tmp_path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_a_header_that_promises_more_than_memory_is_refused_before_any_is_taken(tmp_path, end):
+    _write(tmp_path, "train", 7, end=end)
+    file = tmp_path / f"train-images-idx3-ubyte{end}"
+    header = struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**16, 2**16)
+    file.write_bytes((gzip.compress if end else bytes)(header + b"1234"))
+
+    with pytest.raises(DataError, match="would unpack from" if end else "its header promises"):
+        idx(tmp_path)
+
+
+def test_what_unpacks_beyond_all_measure_is_refused(tmp_path):
+    _write(tmp_path, "train", 7, end=".gz")
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + bytes(200_000_000), 1))
+    tracemalloc.start()
+
+    with pytest.raises(DataError, match=r"promises 42 bytes \(7, 2, 3\), it holds more"):
+        idx(tmp_path)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10_000_000

@@ -1,5 +1,9 @@
 """Folders of image files: layouts, decoding, damage."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -368,3 +372,27 @@ def test_a_class_of_files_that_are_not_read_says_what_it_holds(flowers):
 
 def test_a_folder_of_pictures_alone_has_nothing_to_say(flowers):
     assert "files left out" not in [decision.what for decision in images(flowers).decisions]
+
+
+def _png_that_says(width, height):
+    """The head of a picture of that size, with next to nothing behind it."""
+    whole = io.BytesIO()
+    Image.new("L", (1, 1)).save(whole, "PNG")
+    content = whole.getvalue()
+    header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+
+
+@pytest.mark.parametrize("decode", ["once", "stream"])
+@pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])
+def test_a_picture_that_would_fill_the_memory_counts_as_unreadable(tmp_path, side, decode):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "cat" / "bomb.png").write_bytes(_png_that_says(side, side))
+
+    splits = images(tmp_path, decode=decode, image_size=8)
+
+    assert splits.unreadable
+    assert splits.train.fetch(np.arange(len(splits.train))).shape[1:] == (3, 8, 8)
