@@ -86,14 +86,14 @@ def _read(file: Path, *, num_axes: int) -> NDArray[np.uint8]:
         with _opened(file) as stream:
             shape = _shape(stream.read(4 + 4 * num_axes), file, num_axes=num_axes)
             due = math.prod(shape)
+            if file.suffix == ".gz":
+                array_files.require_unpackable(due, packed=file.stat().st_size)
             if file.suffix == ".gz" and due > _MOST_UNPACKED:
                 raise DataError(
                     f"its header promises {due} bytes {shape}; a compressed file is unpacked up to {_MOST_UNPACKED}",
                     where=str(file),
                     hint=f"unpack it first: gunzip {file}",
                 )
-            if file.suffix == ".gz":
-                array_files.require_unpackable(due, packed=file.stat().st_size)
             held = None if file.suffix == ".gz" else file.stat().st_size - stream.tell()
             raw = stream.read(due + 1) if held in (None, due) else b""
     except (OSError, EOFError, ValueError, zlib.error) as fault:

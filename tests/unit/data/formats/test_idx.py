@@ -107,7 +107,7 @@ def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
 def test_a_header_that_promises_gigabytes_is_refused_before_anything_is_unpacked(tmp_path):
     _compressed_images(tmp_path, struct.pack(">BBBB3I", 0, 0, 8, 3, 8_800_000, 28, 28), bytes(1000))
 
-    with pytest.raises(DataError, match=r"promises 6899200000 bytes .* up to 2000000000 .*gunzip"):
+    with pytest.raises(DataError, match=r"would unpack from .* to 6.9 GB"):
         idx(tmp_path)
 
 
@@ -145,17 +145,3 @@ def test_a_header_that_promises_more_than_memory_is_refused_before_any_is_taken(
 
     with pytest.raises(DataError, match="would unpack from" if end else "its header promises"):
         idx(tmp_path)
-
-
-def test_what_unpacks_beyond_all_measure_is_refused(tmp_path):
-    _write(tmp_path, "train", 7, end=".gz")
-    file = tmp_path / "train-images-idx3-ubyte.gz"
-    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + bytes(200_000_000), 1))
-    tracemalloc.start()
-
-    with pytest.raises(DataError, match=r"promises 42 bytes \(7, 2, 3\), it holds more"):
-        idx(tmp_path)
-
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 10_000_000
