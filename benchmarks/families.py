@@ -2,26 +2,37 @@
 
 python -m benchmarks.families
 python -m benchmarks.families --networks resnet18,vit_tiny_patch16_224
+python -m benchmarks.families --untrained --networks torchvision:shufflenet_v2_x0_5,levit_128s,pit_ti_224
 
 The networks are timm's, built for ten classes of 64 x 64 and trained for a moment on generated pictures (a coloured shape in
 one of ten places), so that decisions mean something. Nothing is downloaded. Accuracy here is no measure of the networks.
+With `--untrained` a network is only cut and exported as it was built, which tells in seconds whether it can be followed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import torch
 
 from benchmarks import reload, result
 from benchmarks.result import Claim
 from compressor import api
 from compressor.artifact import Artifact
 from compressor.errors import CompressError
+from compressor.models import inspection, load, onnx_file
+from compressor.models.network import Network
+from compressor.recipe import ExportSettings
+from compressor.surgery import aim
+from compressor.surgery.criteria.l1 import L1
+from compressor.surgery.cut import Prunable
 
 NETWORKS = (
     "resnet18",
@@ -40,6 +51,7 @@ _SIDE = 64
 _CLASSES = 10
 _SAMPLES = {"train": 512, "test": 200}
 _KEPT = 0.7
+_WANTS_224 = re.compile("levit|tiny_vit|pit|xcit|coat_|mixer|gmixer|pvt|convit|visformer|vit_b")
 
 
 def main() -> None:
@@ -47,7 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--untrained", action="store_true", help="cut and export alone; nothing is written")
     given = parser.parse_args()
+    if given.untrained:
+        for name in given.networks.split(","):
+            print(f"{name:32} {untrained(name)}", flush=True)
+        return
     with tempfile.TemporaryDirectory(prefix="compress-families-") as folder:
         data = _pictures(Path(folder))
         rows = {}
@@ -86,6 +103,43 @@ def chain(name: str, *, data: Path, runs: Path, epochs: int) -> dict[str, Any]:
     except CompressError as refusal:
         row["refused"] = str(refusal)
     return row
+
+
+def untrained(name: str) -> str:
+    """Cut a network by 30 % of its multiply-adds as it was built, and compare it with its ONNX file; or the refusal."""
+    size = 224 if _WANTS_224.match(name.rpartition(":")[2]) else _SIDE
+    shape = (3, size, size)
+    spec = name if ":" in name else f"timm:{name}"
+    generator = torch.Generator().manual_seed(0)
+    try:
+        network = load.load(spec, num_classes=_CLASSES, sample_shape=shape).network.eval()
+        prunable = Prunable(network.module, torch.rand(2, *shape, generator=generator))
+        whole = inspection.count_macs(network.module, shape) or 0
+        cut = aim.by_cost(
+            prunable,
+            prunable.score(L1()),
+            want=_KEPT * whole,
+            cost=lambda module: float(inspection.count_macs(module, shape) or 0),
+            how="global",
+            round_to=8,
+        )
+        pruned = Network(cut.module, network.normalisation).eval()
+        pixels = torch.rand(2, *shape, generator=generator)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "pruned.onnx"
+            onnx_file.write(pruned, file, settings=ExportSettings(), pixels=pixels.numpy())
+            session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+            found = session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0]
+        with torch.no_grad():
+            expected = pruned(pixels).numpy()
+    except CompressError as refusal:
+        return f"refused: {refusal}"
+    off = float(np.abs(found - expected).max() / max(float(expected.std()), 1e-12))
+    told = aim.coarse(cut, what="multiply-adds", want=_KEPT * whole, start=whole, round_to=8) or cut.short
+    return (
+        f"{cut.reached / whole:.2f} of the multiply-adds, {len(prunable.groups)} groups cut, {len(prunable.spared)} layers "
+        f"spared, ONNX off by {off:.0e} of the spread {told}"
+    )
 
 
 def claims(rows: dict[str, Any]) -> list[Claim]:

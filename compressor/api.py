@@ -5,15 +5,13 @@ Every function takes what the command of the same name takes, under the same nam
 
 from __future__ import annotations
 
-import json
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressor import artifact, console, opening, pipeline, preflight
+from compressor import artifact, console, opening, pipeline, places, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
 from compressor.data import guess
@@ -323,6 +321,7 @@ def pack(
     links: bool = False,
     samples: int = 500,
     zipped: bool = False,
+    overwrite: bool = False,
     data: str | None = None,
     runs: PathLike = "runs",
     options: Mapping[str, Any] | None = None,
@@ -336,7 +335,8 @@ def pack(
         teacher: Take the teacher along, to be compared with there.
         links: Take along what lies between teacher and student as well.
         samples: How many test samples go along.
-        zipped: Also write it as one zip file beside the folder.
+        zipped: Also write it as one zip file beside the folder, as it was packed and without what lies there since.
+        overwrite: Replace a zip file of another origin.
         data: A data source; by default the one that the artifact was made with.
         runs: Where to look, and where to write.
         options: Settings of `[bench]` by name: `profiles`, `blocks`, ...
@@ -346,15 +346,14 @@ def pack(
     Raises:
         CompressError: With the sentence that the command would print.
     """
+    from compressor.stages import pack as packs
+
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
+        if zipped:  # as the pack is called, unless it would replace what it is made from
+            packs.require_zip_fits(current.folder / "pack.zip", overwrite=overwrite)
         made = _packed(current, teacher=teacher, links=links, samples=samples)
-        archive = None
-        if zipped:
-            archive = Path(
-                shutil.make_archive(str(made.path), "zip", root_dir=made.path.parent, base_dir=made.path.name)
-            )
-        return Packed(made, archive)
+        return Packed(made, packs.zip_beside(made, overwrite=overwrite) if zipped else None)
 
 
 def bench_on(
@@ -393,6 +392,7 @@ def bench_on(
         CompressError: With the sentence that the command would print.
     """
     from compressor.measure.remote import Host, program
+    from compressor.report import collect as reports
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -407,11 +407,8 @@ def bench_on(
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")
-        kept = current.folder / "devices" / f"{recipes.safe_name(called)}.json"
-        kept.parent.mkdir(exist_ok=True)
-        with replacing(kept) as written:
-            written.write_bytes(content)
-        return kept
+        reports.device_in(content, where=f"{host}: device.json")  # before it takes the place of a good one
+        return _keep_device(content, _place_for_device(called, run_folder=current.folder))
 
 
 def _exported_run(
@@ -516,8 +513,7 @@ def run(recipe: PathLike | Mapping[str, Any], *, assignments: Sequence[str] = ()
     report = None
     if done.measurements is not None and "report" in done.recipe.stage_order():
         with done.working():
-            devices = sorted((done.folder / "devices").glob("*.json"))
-            report = reports.write(done.measurements, done.folder / "report", devices=devices)
+            report = reports.write(done.measurements, done.folder / "report", devices=_devices_of(done.folder))
     return Finished(done.folder, dict(done.artifacts), dict(done.onnx), done.measurements, report)
 
 
@@ -542,18 +538,48 @@ def report(
     from compressor.report import write as reports
 
     measured = measurements(source, runs=runs)
-    folder = measured.path.parent / "devices"
-    for file in map(Path, devices):
-        name = reports.device_name(file, of=measured)
-        folder.mkdir(exist_ok=True)
-        kept = folder / f"{recipes.safe_name(name)}.json"
-        if kept.resolve() != file.resolve():
-            shutil.copyfile(file, kept)
-    return reports.write(
+    run_folder = measured.path.parent
+    given = {
+        _place_for_device(reports.device_name(file, of=measured), run_folder=run_folder, given=file): file
+        for file in map(Path, devices)
+    }
+    shown = {file: file for file in _devices_of(run_folder)} | given
+    made = reports.write(
         measured,
-        Path(destination) if destination else measured.path.parent / "report",
-        devices=sorted(folder.glob("*.json")),
+        Path(destination) if destination else run_folder / "report",
+        devices=[shown[kept] for kept in sorted(shown)],
     )
+    for kept, file in given.items():  # now that a report has been made of all of them
+        if kept.resolve() != file.resolve():
+            _keep_device(file.read_bytes(), kept)
+    return made
+
+
+def _devices_of(run_folder: Path) -> list[Path]:
+    return sorted(file for file in (run_folder / "devices").glob("*.json") if file.is_file())
+
+
+def _place_for_device(name: str, *, run_folder: Path, given: Path | None = None) -> Path:
+    """Where a run keeps what a device of this name has measured, over an older result and nothing else.
+
+    Raises:
+        NotOursError: A link, or something else than a result, stands there.
+    """
+    from compressor.measure import on_device
+
+    kept = run_folder / "devices" / f"{recipes.safe_name(name)}.json"
+    if given is None or kept.resolve() != given.resolve():
+        places.require_no_links(run_folder)
+        places.require_free(kept, is_ours=on_device.is_result, where="--name", can_overwrite=False)
+    return kept
+
+
+def _keep_device(content: bytes, kept: Path) -> Path:
+    """Keep what a device has measured with its run."""
+    kept.parent.mkdir(exist_ok=True)
+    with replacing(kept) as written:
+        written.write_bytes(content)
+    return kept
 
 
 def compare_reports(sources: Sequence[PathLike], *, runs: PathLike = "runs") -> Comparison:
@@ -627,6 +653,7 @@ def evaluate(
     arch: str | None = None,
     split: str = "test",
     save_outputs: PathLike | None = None,
+    overwrite: bool = False,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Accuracy of any model on a split of a data set: a network, a checkpoint, an ONNX file, an artifact.
@@ -636,7 +663,9 @@ def evaluate(
         data: A data source; by default the one that an artifact was made with.
         arch: The architecture of a source that is a state dict.
         split: `train`, `val` or `test`.
-        save_outputs: An `.npz` to write the answers to all splits into, for the teacher `outputs`.
+        save_outputs: An `.npz` to write the answers to all splits into, for the teacher `outputs`. Earlier answers are
+            replaced.
+        overwrite: Replace any other file there as well, unless it is read here.
         assignments: `data.x=value`, `task.x=value` or `teacher.x=value` overrides.
 
     Returns:
@@ -656,6 +685,8 @@ def evaluate(
     raw: dict[str, Any] = {"teacher": {"model": str(source)} | ({"arch": arch} if arch else {}), "stages": ["train"]}
     raw |= {"data": {"source": data}} if data is not None else {}
     settings = pipeline.settings_for({**raw, "train": {}}, assignments, made_with=made_with)
+    if save_outputs is not None:
+        outputs.require_free_for(Path(save_outputs), inputs=opening.files_named(settings), overwrite=overwrite)
     current = Run(settings)
     dataset = current.dataset
     named = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
@@ -682,8 +713,9 @@ def evaluate(
 
 def measurements_of(made: Artifact) -> dict[str, Any]:
     """The numbers in a `bench` artifact as plain data."""
-    found: dict[str, Any] = json.loads(made.file("measurements.json").read_text(encoding="utf-8"))
-    return found
+    from compressor.report.collect import read_measurements
+
+    return dict(read_measurements(made))
 
 
 def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:

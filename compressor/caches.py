@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from compressor import plain_json
 from compressor.errors import ArtifactError
-from compressor.files import replacing
+from compressor.files import opened_here, replacing
 
 KINDS = ("teacher", "pixels")
 _SCHEMA = 1
 _ABOUT, _USED, _DELETED = "about.json", "used", ".deleted-"
+# All that is ever written into a cache, whole or on the way to its place.
+_OURS = re.compile(
+    r"about\.json|used|view-\d+\.bin|pixels\.bin|meta\.npz"
+    r"|\.(about\.json\.writing|meta\.npz\.writing|pixels\.bin|meta\.npz)-\d+(\.npz)?"
+)
 _TRIES = 10
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own
 
@@ -36,8 +43,8 @@ class Cache:
         path: Its folder.
         kind: One of `KINDS`.
         key: Hash of what it follows from.
-        state: `damaged` where its description cannot be read or its deletion was cut short; `foreign` where it has no
-            description at all, so that something else may have made it.
+        state: `damaged` where its description cannot be read or its deletion was cut short; `foreign` where something else
+            may have made it: it has no description at all, holds what we never write, or lies behind a link.
         about: What it follows from, in plain data; empty unless it is whole.
         size_bytes: What it takes on the disk; the holes of sparse files take nothing.
         last_used: When it was opened last.
@@ -94,7 +101,7 @@ def all_caches() -> list[Cache]:
 
 
 def delete(cache: Cache) -> None:
-    """Remove a cache; what uses it right now goes on without it.
+    """Remove a cache; what uses it right now goes on without it. Of a link only the link goes.
 
     Raises:
         ArtifactError: It cannot be removed.
@@ -129,13 +136,17 @@ def _make(folder: Path, about: Mapping[str, Any]) -> None:
         }
         with replacing(file) as written:
             written.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    (folder / _USED).touch()
+    used = opened_here(folder / _USED, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.utime(used)
+    finally:
+        os.close(used)
 
 
 def _described(file: Path) -> dict[str, Any] | None:
     """What a description says that a cache follows from; None where it cannot be read or is that of another folder."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = plain_json.read(file)
         is_its_own = (content["kind"], content["key"]) == (file.parent.parent.name, file.parent.name)
         return dict(content["about"]) if is_its_own else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -152,11 +163,19 @@ def _read(folder: Path) -> Cache | None:
         if about is None:
             ours = folder.name.startswith(_DELETED) or (folder / _ABOUT).exists()
             state = "damaged" if ours else "foreign"
+        if folder.is_symlink() or folder.parent.is_symlink() or not _holds_ours_alone(folder):
+            state = "foreign"
         used = folder / _USED
         last_used = datetime.fromtimestamp((used if used.exists() else folder).stat().st_mtime, UTC)
     except OSError:
         return None
     return Cache(folder, folder.parent.name, folder.name, state, about or {}, sum(_sizes(folder)), last_used)
+
+
+def _holds_ours_alone(folder: Path) -> bool:
+    """Whether all that lies in a folder is what a cache is made of."""
+    with os.scandir(folder) as entries:
+        return all(entry.is_file(follow_symlinks=False) and _OURS.fullmatch(entry.name) for entry in entries)
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -1,12 +1,15 @@
 """The only module that writes to the terminal: tables, progress, JSON.
 
 Results go to standard output; progress, notes and errors to standard error, so that `--json` output can be piped.
+Whatever is shown passes `plain_text`, so that no name or message of others reaches the terminal as a command to it.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from compressor import plain_json, processes
 from compressor.errors import CompressError, InterruptedRunError, ProcessLostError
+from compressor.plain_text import on_one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +43,7 @@ def be_quiet(quiet: bool = True) -> None:
 def note(text: str) -> None:
     """One line of progress on standard error."""
     if not _state.quiet:
-        _stderr().print(text, highlight=False, markup=False, soft_wrap=True)
+        _stderr().print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def first_few(names: Sequence[str], count: int) -> str:
@@ -51,7 +55,7 @@ def show(text: str) -> None:
     """One line of result on standard output."""
     if not processes.is_main():
         return
-    _stdout().print(text, highlight=False, markup=False, soft_wrap=True)
+    _stdout().print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
@@ -61,12 +65,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
     if not processes.is_main():
         return
-    grid = Table(title=None if title is None else Text(title), title_justify="left", show_edge=False, pad_edge=False)
+    grid = Table(
+        title=None if title is None else Text(on_one_line(title)), title_justify="left", show_edge=False, pad_edge=False
+    )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_looks_numeric(row[index]) for row in rows)
-        grid.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(Text(on_one_line(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+        grid.add_row(*(Text(on_one_line(str(cell))) for cell in row))
     _stdout().print(grid)
 
 
@@ -99,10 +105,28 @@ def error(fault: CompressError) -> None:
         fault.exit_code, ("error", "bold red")
     )
     line = Text(f"{word}: ", style=style)
-    line.append(f"{fault.where}: {fault.message}" if fault.where else fault.message, style="default")
+    line.append(printable(f"{fault.where}: {fault.message}" if fault.where else fault.message), style="default")
     _stderr().print(line, highlight=False, soft_wrap=True)
     if fault.hint:
-        _stderr().print(Text(f"  try: {fault.hint}", style="dim"), highlight=False, soft_wrap=True)
+        _stderr().print(Text(printable(f"  try: {fault.hint}"), style="dim"), highlight=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """What is said of a command line that cannot be read, or of a fault that is nobody's: lines on standard error."""
+    sys.stderr.write(printable(text))
+
+
+def hold_libraries_to_it() -> None:
+    """Let warnings and log messages that nobody else has a place for pass as everything else does."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Printable())
+    unescaped = warnings.formatwarning
+    warnings.formatwarning = lambda *args, **options: printable(unescaped(*args, **options))
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class TrainingProgress(Protocol):
@@ -127,15 +151,15 @@ def training(title: str, *, epochs: int, steps: int, first_step: int = 0) -> Ite
         from rich.table import Column
 
         bar = rich.Progress(
-            rich.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            rich.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             rich.BarColumn(bar_width=10),
             rich.TimeRemainingColumn(),
-            rich.TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True)),
+            rich.TextColumn("{task.fields[status]}", markup=False, table_column=Column(no_wrap=True)),
             console=_stderr(),
             transient=True,
         )
         with bar:
-            task = bar.add_task(title, total=steps, completed=first_step, status="")
+            task = bar.add_task(on_one_line(title), total=steps, completed=first_step, status="")
             yield _Bar(bar, task, title, epochs)
     else:
         yield _Lines(title)
@@ -177,12 +201,14 @@ class _Bar:
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         shown = [f"{epoch + 1}/{self.epochs}", parts, self.score, f"{images_per_s:.0f} img/s"]
-        self.bar.update(self.task, completed=done, total=of, status="  ".join(part for part in shown if part))
+        status = on_one_line("  ".join(part for part in shown if part))
+        self.bar.update(self.task, completed=done, total=of, status=status)
 
     def epoch(self, *, epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> None:
         self.score = score
         line = _epoch_line(epoch, of, losses, score, images_per_s)
-        self.bar.console.print(f"{self.title}  {line}", highlight=False, markup=False, soft_wrap=True)
+        told = printable(f"{self.title}  {line}")
+        self.bar.console.print(told, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _epoch_line(epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> str:

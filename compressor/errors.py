@@ -8,7 +8,8 @@
     │   ├── DataError                    a data set that cannot be read or does not fit
     │   ├── TrustError                   code or a pickle that has not been trusted
     │   └── MissingExtraError            an optional dependency is absent; carries the install line
-    ├── ArtifactError                3   a folder that should hold an artifact is damaged, foreign or unwritable
+    ├── ArtifactError                3   a folder that should hold an artifact is damaged or unwritable
+    │   └── NotOursError             2   something that we did not write stands where we would write
     ├── DivergenceError              3   training met NaN or exploded
     ├── ParityError                  3   an exported model does not do what its source does
     ├── MeasurementError             3   a model could not be timed
@@ -101,7 +102,13 @@ class MissingExtraError(InputError):
 
 
 class ArtifactError(CompressError):
-    """A folder that should hold an artifact is damaged, foreign or cannot be written."""
+    """A folder that should hold an artifact is damaged or cannot be written."""
+
+
+class NotOursError(ArtifactError):
+    """Something that we did not write stands where we would write; it is as it was."""
+
+    exit_code = 2
 
 
 class DivergenceError(CompressError):

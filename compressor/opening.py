@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compressor import artifact, console, pipeline, preflight, trust
+from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
-from compressor.errors import CompressError, InputError, RecipeError
+from compressor.errors import ArtifactError, CompressError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
@@ -95,6 +96,8 @@ def for_another_link(
                 hint = "leave it out, or name the network that the model was exported from"
                 raise InputError(f"{source} is ONNX, which is quantized as it is", where=option, hint=hint)
         return _around_onnx(source, sections, data, runs, assignments, command)
+    if takes_onnx and source is not None and artifact.is_artifact(Path(source)):
+        _require_float(source)
     adopts_teacher = teacher is not None and not artifact.is_artifact(Path(teacher))
     if teacher is None:
         _require_no_architecture(teacher_arch, "--teacher-arch", "the teacher that it learned from")
@@ -108,6 +111,24 @@ def for_another_link(
     if network is not learned_from:
         current.artifacts[between(network) if between(network) != "teacher" else "distilled"] = network
     return current
+
+
+def _require_float(source: PathLike) -> None:
+    """Refuse to quantize what was made by quantization.
+
+    Raises:
+        ModelError: An ONNX file, or that of an artifact, has fewer bits already.
+    """
+    from compressor.quantizers._already import require_float
+
+    if not artifact.is_artifact(Path(source)):
+        require_float(Path(source))
+        return
+    found = artifact.read(Path(source))
+    if found.manifest.kind == "onnx":
+        made_from = found.parent("network") or found.parent("source")
+        hint = f"name what it was made from: compress quantize {made_from.path}" if made_from else None
+        require_float(found.file("model.onnx"), hint=hint)
 
 
 def _teacher_of(network: Artifact) -> tuple[Artifact, tuple[Decision, ...]]:
@@ -134,6 +155,7 @@ def _around_onnx(
     """A run around an ONNX model from elsewhere, which has no network that could be trained."""
     raw = {**sections, **({"data": {"source": data}} if data else {})}
     current = _checked_run(source, raw, None, runs, assignments, command)
+    _require_float(source)
     with current.working():
         pipeline.make_teacher(current)
     return current
@@ -255,6 +277,7 @@ def _as_it_is(source: PathLike) -> Artifact | Path:
         return found
     if spec.kind == "onnx":
         assert spec.path is not None
+        artifact.require_as_written(spec.path)
         return spec.path
     raise InputError(
         f"a {spec.kind} is not compared directly",
@@ -343,10 +366,45 @@ def network_of_run(sources: Sequence[PathLike]) -> Path | None:
     return newest.path if newest else None
 
 
+def files_named(settings: Recipe) -> list[Path]:
+    """Every file and folder that settings name and that is there: data, models, code."""
+    return [path for text in _texts(settings.model_dump(mode="json")) for path in _paths_in(text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _paths_in(text: str) -> Iterator[Path]:
+    """What of `a`, `format:a` or `format:a:attr` is a path that is there."""
+    words = text.split(":")
+    for first in range(min(2, len(words))):
+        for last in range(first + 1, len(words) + 1):
+            named = ":".join(words[first:last])
+            path = Path(named).expanduser()
+            try:
+                if named not in ("", ".") and path.exists():
+                    yield path
+            except (OSError, ValueError):  # too long for a path, or with a NUL
+                continue
+
+
 def _newest_first(folder: Path) -> list[Artifact]:
-    """The artifacts in a run's folder."""
-    made = [artifact.read(file.parent) for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}"))]
-    return sorted(made, key=lambda each: each.manifest.created, reverse=True)
+    """The artifacts in a run's folder, what was made last first; a folder of others with a manifest is told and left out."""
+    made = []
+    for file in sorted(folder.glob(f"[!.]*/{artifact.MANIFEST}")):
+        try:
+            made.append(artifact.read(file.parent))
+        except ArtifactError as fault:
+            console.note(f"{file.parent}: {fault.message}; left out")
+    return list(reversed(artifact.in_order(made)))
 
 
 def _network_in(made: Artifact) -> Artifact | None:
@@ -369,13 +427,24 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
         return {}
     measured = artifact.read(run / "bench")
     kept = recipes.table_of(measured.manifest.settings, "bench")
-    for runtime in pipeline.runtimes_in(kept):
-        if ":" in runtime:
-            trust.require_artifact(measured, what=f"the runtime {runtime} would run")
-    file = run / "recipe.json"
-    stated = recipes.table_of(recipes.read_file(file), "bench") if file.is_file() else {}
+    own = {
+        runtime: pipeline.own_member(measured, runtime, what="the runtime", hint="measure in the folder it lies in")
+        for runtime in pipeline.runtimes_in(kept)
+        if ":" in runtime
+    }
+    kept = _renamed(kept, own)
+    stated = recipes.table_of(recipes.kept_in(run) or {}, "bench")
     budgets = {name: stated.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
+
+
+def _renamed(settings: Any, names: Mapping[str, str]) -> Any:
+    """Plain settings with some of their texts in other words."""
+    if isinstance(settings, Mapping):
+        return {key: _renamed(value, names) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_renamed(value, names) for value in settings]
+    return names.get(settings, settings) if isinstance(settings, str) else settings
 
 
 def add_relatives(current: Run) -> None:
@@ -408,8 +477,10 @@ def _add_teacher(current: Run, network: Artifact, links: Sequence[Artifact]) -> 
     learner, teacher = network, network.parent("teacher")
     if teacher is not None and teacher.path in [link.path for link in links]:
         learner, teacher = links[0], links[0].parent("teacher")  # it recovered from itself
-    while teacher is not None and teacher.manifest.role == "assistant":
-        learner, teacher = teacher, teacher.parent("teacher")
+    back = list(artifact.walk(teacher, lambda each: each.parent("teacher") if _is_assistant(each) else None))
+    assistants = [each for each in back if _is_assistant(each)]
+    teacher = next((each for each in back if not _is_assistant(each)), None)
+    learner = assistants[-1] if assistants else learner
     if teacher is None and "teacher" in learner.manifest.parents:
         console.note(f"the teacher of {network.path} is gone or has changed, so there is nothing to compare with")
     elif teacher is not None and teacher.manifest.kind == "onnx":
@@ -418,14 +489,15 @@ def _add_teacher(current: Run, network: Artifact, links: Sequence[Artifact]) -> 
         current.artifacts["teacher"] = teacher
 
 
+def _is_assistant(network: Artifact) -> bool:
+    return network.manifest.role == "assistant"
+
+
 def _links_to(network: Artifact) -> list[Artifact]:
     """The distilled and pruned networks up to `network`, oldest first; none for a network that is no link."""
-    links: list[Artifact] = []
-    current: Artifact | None = network
-    while current is not None and current.manifest.stage in pipeline.BETWEEN:
-        links.insert(0, current)
-        current = current.parent("source") or current.parent("student")
-    return links
+    back = artifact.walk(network, lambda each: each.parent("source") or each.parent("student"))
+    links = list(itertools.takewhile(lambda each: each.manifest.stage in pipeline.BETWEEN, back))
+    return links[::-1]
 
 
 def _quantized_from(network: Artifact) -> Artifact | None:

@@ -145,6 +145,8 @@ def _model_faults(place: str, table: Mapping[str, Any], *, learns: bool, trained
         spec = specs.parse(table["model"])
         if _lacks_architecture(spec, arch=table.get("arch")):
             raise specs.needs_architecture(spec)
+        if not learns or table.get("arch"):
+            specs.require_trust(spec)
         if learns and spec.kind in ("torchscript", "exported", "pickled") and not table.get("arch"):
             hint = "give the code that builds it: file.py:callable"
             return [

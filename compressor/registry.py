@@ -249,8 +249,10 @@ def _read(family: str, file: Path, attr: str | None = None) -> Member:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as fault:
         raise InputError(f"not valid Python: {fault.msg}, line {fault.lineno}", where=str(file)) from fault
-    except (OSError, UnicodeDecodeError) as fault:
+    except (OSError, ValueError) as fault:  # no UTF-8 text, or with null characters
         raise InputError(f"cannot be read: {fault}", where=str(file)) from fault
+    except (RecursionError, MemoryError) as fault:
+        raise InputError("nested too deeply for Python to read", where=str(file)) from fault
     public = [
         node
         for node in tree.body

@@ -1,9 +1,9 @@
-"""Which Python source and which pickles may run.
+"""Which Python source, which programs and which pickles may run.
 
 Trust is by content: the SHA-256 of a file is remembered in `$COMPRESS_HOME/trusted.json` (default `~/.config/compress`),
 so an edited file must be trusted again. Source that a user names on the command line or in a recipe runs as asked; what
-needs trust is a full pickle, and whatever an artifact made elsewhere would run. An artifact is trusted by its manifest,
-which holds the hashes of all its files.
+needs trust is a full pickle, a program (TorchScript, torch.export), and whatever an artifact made elsewhere would run. An
+artifact is trusted by its manifest, which holds the hashes of all its files.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compressor import artifact
+from compressor import artifact, plain_json
 from compressor.errors import InputError, TrustError
-from compressor.files import replacing
+from compressor.files import lock_file, replacing
 
 logger = logging.getLogger(__name__)
 
+_PICKLES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl")
+_PROGRAMS = (".pt2", ".ts", ".torchscript")  # TorchScript may have any of the suffixes of pickles, too
+_RUNNABLE = frozenset({".json", ".py", *_PICKLES, *_PROGRAMS})
 _this_process: set[str] = set()
 
 
@@ -152,12 +155,11 @@ def entries() -> dict[str, str]:
 
 
 def runnable_files(path: Path) -> list[Path]:
-    """What is trusted with `path`: itself, or the manifests, sources and pickles of a folder."""
+    """What is trusted with `path`: itself, or the manifests, sources, programs and pickles of a folder."""
     if path.is_file():
         return [path]
     if path.is_dir():
-        suffixes = {".json", ".py", ".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".pkl", ".pt2"}
-        return sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
+        return sorted(file for file in path.rglob("*") if file.suffix in _RUNNABLE and file.is_file())
     raise InputError("no such file or folder", where=str(path))
 
 
@@ -171,7 +173,7 @@ def _locked() -> Iterator[None]:
     """Hold the list while it is read and written: two runs that end together must not lose each other's entry."""
     try:
         home().mkdir(parents=True, exist_ok=True)
-        lock = (home() / ".lock").open("w")
+        lock = lock_file(home() / ".lock")
     except OSError as fault:
         raise InputError(f"the list of trusted files cannot be written: {fault.strerror}", where=str(home())) from fault
     with lock:
@@ -182,11 +184,12 @@ def _locked() -> Iterator[None]:
 def _read() -> dict[str, str]:
     file = home() / "trusted.json"
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = plain_json.read(file)
     except FileNotFoundError:
         return {}
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise InputError(f"the list of trusted files cannot be read: {fault}", where=str(file)) from fault
+    except (OSError, ValueError) as fault:
+        message = f"the list of trusted files cannot be read: {fault}"
+        raise InputError(message, where=str(file), hint=f"delete it: rm {file}") from fault
     if not isinstance(known, dict):
         raise InputError("the list of trusted files is damaged", where=str(file), hint=f"delete it: rm {file}")
     return {str(digest): str(name) for digest, name in known.items()}

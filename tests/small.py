@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compressor import artifact, sealed_json
 from compressor.artifact import Artifact
 from compressor.cli import main as command_line
 
@@ -83,14 +84,22 @@ def recipe(folder: Path, **sections: Any) -> dict[str, Any]:
     return raw | sections
 
 
+def with_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The artifact in `folder` with a changed manifest whose checksum fits, as whoever tampers would leave it."""
+    file = folder / artifact.MANIFEST
+    raw = sealed_json.read(file.read_text(encoding="utf-8"))
+    change(raw)
+    file.write_text(sealed_json.text(raw), encoding="utf-8")
+    return folder
+
+
 def measured_elsewhere(pack: Artifact, folder: Path) -> dict[str, Any]:
-    """What a pack writes that was carried into `folder` and run there, for as short as it can."""
+    """What a pack writes that was carried into `folder` and run there, for as short as it can; without its checksum."""
     carried = Path(shutil.copytree(pack.path, folder / "pack"))
     command = [sys.executable, str(carried / "run.py"), "--seconds", "0.05", "--profiles", "edge"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads((carried / "device.json").read_text(encoding="utf-8"))
-    return told
+    return sealed_json.read((carried / "device.json").read_text(encoding="utf-8"))
 
 
 def _pictures(generator: np.random.Generator, count: int) -> tuple[Any, Any]:

@@ -24,8 +24,16 @@ Assignments = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Let the code inside the named model files run, this once.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.", min=1)]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples in a step.", min=2)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that compress did not write; never one that is read here.")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Passes over the training set; by default 300 steps in all or more.", min=1),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Samples in a step; by default 128, fewer of a small set.", min=2)
+]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="adamw or sgd.")]
 Source = Annotated[

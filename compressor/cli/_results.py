@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ from compressor import artifact, console, pipeline
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
-    from compressor.report.facts import Accuracy as AccuracyFact
 
 
 def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
@@ -24,6 +23,8 @@ def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
     console.table(["", "parameters", f"val {metric}", f"test {metric}"], [_row(each) for each in compared])
     if control is not None:
         console.show(f"\n{_gain(control, made)}")
+    if unlearned := _at_chance(compared):
+        console.show(f"\n{unlearned}")
     console.show(f"\n{made.path}")
     if then:
         console.note(f"next: {then}")
@@ -40,19 +41,21 @@ def _control_of(made: Artifact) -> Artifact | None:
 
 def _gain(control: Artifact, student: Artifact) -> str:
     """What the teacher was worth, in the words of the report."""
+    from compressor.report.collect import as_trained
     from compressor.report.headline import gain_over_control
 
-    metric = student.manifest.metrics["test"]["primary"]
-    return gain_over_control(_tested(student), _tested(control), metric=metric)
+    own = as_trained(student, beside=control)
+    assert own is not None, "a student is judged on the test set when it is kept"
+    return gain_over_control(own, as_trained(control), metric=student.manifest.metrics["test"]["primary"])
 
 
-def _tested(made: Artifact) -> AccuracyFact:
-    """A network's score on the test set as the report knows scores."""
-    from compressor.report.facts import Accuracy
+def _at_chance(made: Sequence[Artifact]) -> str:
+    """Which networks are not shown to have learned anything, in the words of the report."""
+    from compressor.report import chance
+    from compressor.report.collect import as_trained
 
-    scored = made.manifest.metrics["test"]
-    interval = tuple(scored["interval"]) if scored["interval"] else None
-    return Accuracy("torch", "test", scored["samples"], scored["metrics"], interval, (), None)
+    metric = next((each.manifest.metrics["test"]["primary"] for each in made if each.manifest.metrics.get("test")), "")
+    return chance.sentence([(f"the {each.manifest.role}", as_trained(each)) for each in made], metric=metric)
 
 
 def _row(made: Artifact) -> list[str]:
@@ -90,17 +93,18 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
     columns, rows = summary_rows(data)
     console.table(columns, rows)
     console.show(f"\n{data.headline.sentence}")
-    if data.headline.gain_sentence:
-        console.show(data.headline.gain_sentence)
+    for more in (data.headline.gain_sentence, data.headline.chance_sentence):
+        if more:
+            console.show(more)
     if report is not None:
         console.show(f"report: {report.resolve()}")
 
 
 def show_device(file: Path, *, as_json: bool) -> None:
     """What a pack measured on another machine, and how to see it beside this one."""
-    import json
+    from compressor.report.collect import told_by
 
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = dict(told_by(file))
     if as_json:
         console.as_json({"path": str(file), **found})
         return
@@ -117,13 +121,16 @@ def raise_too_slow_there(file: Path, max_latency_ms: float | None) -> None:
     Raises:
         BudgetMissedError: Its p50 there, under the first profile, lies above the budget.
     """
-    import json
+    from compressor.errors import BudgetMissedError, MeasurementError
+    from compressor.report.collect import told_by
 
-    from compressor.errors import BudgetMissedError
-
-    timed = json.loads(file.read_text(encoding="utf-8"))["timings"]
-    p50_ms = next(each["p50_ms"] for each in timed if each["role"] == "student")
-    if max_latency_ms is not None and p50_ms > max_latency_ms:
+    if max_latency_ms is None:
+        return
+    timed = told_by(file)["timings"]
+    p50_ms = next((each["p50_ms"] for each in timed if each["role"] == "student"), None)
+    if p50_ms is None:
+        raise MeasurementError("timed no student, so its latency is not known", where=str(file))
+    if p50_ms > max_latency_ms:
         said = f"max_latency_ms = {max_latency_ms:g} ms, measured {p50_ms:.3g} there"
         raise BudgetMissedError(said, where="budget", hint="the table above says under which profile")
 
@@ -153,10 +160,16 @@ def show_pruned(made: Artifact, *, as_json: bool) -> None:
         rows.append([name, f"{100 * entry['share']:.1f} %", _percent(entry["before"]), _percent(entry["after"])])
     form = " in int8" if cut.get("measured_as") == "int8" else ""
     console.table(["", cut["target"] + form, "val before recovery", "val after recovery"], rows)
+    for decision in made.manifest.decisions:
+        if decision.what in ("rounds", "widths"):
+            console.show(str(decision))
     for what in ("macs", "params"):
         before, after = cut[what]
         if before and after:
             console.show(f"{what}: {before:,} → {after:,} ({before / after:.2f} times fewer)")
+    for decision in made.manifest.decisions:
+        if decision.what in ("recovery", "rounds"):
+            console.show(str(decision))
     console.show(f"test: {_accuracy(made.manifest.metrics.get('test'))}")
     console.show(f"\n{made.path}")
     console.note(f"next: compress quantize {made.path}, or compress bench {made.path.parent}")

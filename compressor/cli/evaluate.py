@@ -20,6 +20,7 @@ def evaluate(
     save_outputs: Annotated[
         Path | None, typer.Option("--save-outputs", help="Also keep the answers to all splits: an .npz that can teach.")
     ] = None,
+    overwrite: options.Overwrite = False,
     assignments: options.Assignments = None,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
@@ -29,10 +30,18 @@ def evaluate(
     Example: compress evaluate net.onnx --data cifar:data
     """
     from compressor import api, console
+    from compressor.report import chance
+    from compressor.report.collect import accuracy_from
 
     options.trusted((source,), trust=trust)
     found = api.evaluate(
-        source, data=data, arch=arch, split=split, save_outputs=save_outputs, assignments=assignments or ()
+        source,
+        data=data,
+        arch=arch,
+        split=split,
+        save_outputs=save_outputs,
+        overwrite=overwrite,
+        assignments=assignments or (),
     )
     if as_json:
         console.as_json(found)
@@ -50,10 +59,13 @@ def evaluate(
         more = [[f"± {near[each['name']]:.4g}", f"{each['mae']:.4g}"] for each in found["per_class"]]
         columns = ["number", "samples", "within", "of its target", "mean error"]
         console.table(columns, [[*row, *own] for row, own in zip(rows, more, strict=True)])
-    low, high = found["interval"]
+    bounds = "({:.2f}–{:.2f}), ".format(*(100 * end for end in found["interval"])) if found["interval"] else ""
     value = found["metrics"][found["primary"]]
     others = ", ".join(f"{name} {number:.4f}" for name, number in found["metrics"].items() if name != found["primary"])
     console.show(
         f"\n{found['model']} on {found['data']} ({split}): {found['primary']} {100 * value:.2f} % "
-        f"({100 * low:.2f}–{100 * high:.2f}), {others}, {found['samples']} samples"
+        f"{bounds}{others}, {found['samples']} samples"
     )
+    judged = accuracy_from({"runtime": "", "split": split, **found})
+    if unlearned := chance.sentence([("it", judged)], metric=found["primary"]):
+        console.show(unlearned)

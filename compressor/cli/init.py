@@ -19,10 +19,12 @@ def init(
 
     Example: compress init digits
     """
+    import os
+
     from compressor import console
 
     templates = _templates()
-    taken = [name for name in templates if (folder / name).is_dir() or ((folder / name).exists() and not force)]
+    taken = [name for name in templates if (folder / name).is_dir() or (os.path.lexists(folder / name) and not force)]
     if taken:
         raise InputError(
             f"{', '.join(taken)} {'is' if len(taken) == 1 else 'are'} already here; nothing was written",
@@ -57,10 +59,13 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
     """
     import os
 
+    from compressor.files import clear
+
     temporary = {name: folder / f".{name}.writing-{os.getpid()}" for name in contents}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
+            clear(temporary[name])
             temporary[name].write_bytes(content)
         for name in contents:
             temporary[name].replace(folder / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +43,10 @@ def inspect(
     if trust and spec.path is not None:
         trusted.for_this_process(spec.path)
     if spec.kind == "onnx":
+        from compressor import artifact
+
         assert spec.path is not None
+        artifact.require_as_written(spec.path)
         facts = _onnx(spec.path)
     elif spec.kind == "artifact":
         facts = _artifact(spec, shape=sample_shape, every=every)
@@ -75,6 +79,10 @@ def _network(
 ) -> dict[str, Any]:
     if spec.kind == "state_dict" and arch is None:
         return _weights(spec, every=every)
+    from compressor import trust as trusted
+
+    if spec.kind in ("torchscript", "exported") and spec.path is not None and not trusted.is_trusted(spec.path):
+        return _program(spec.path, kind=spec.kind, every=every)
     from compressor.models import inspection
     from compressor.models.load import load
 
@@ -113,9 +121,7 @@ def _weights(spec: ModelSpec, *, every: bool) -> dict[str, Any]:
     state = weights_of(spec)
     learnt = [tensor for name, tensor in state.tensors.items() if name.rpartition(".")[2] not in _STATISTICS]
     tensors = [{"name": name, "shape": list(tensor.shape)} for name, tensor in state.tensors.items()]
-    shown = tensors
-    if len(tensors) > _MOST_TAPS and not every:
-        shown = tensors[: _MOST_TAPS // 2] + tensors[-_MOST_TAPS // 2 :]
+    shown = _ends(tensors, every=every)
     return {
         "loading": list(state.steps),
         "parameters": sum(tensor.numel() for tensor in learnt),
@@ -123,6 +129,35 @@ def _weights(spec: ModelSpec, *, every: bool) -> dict[str, Any]:
         "weights": shown,
         "weights_left_out": len(tensors) - len(shown),
     }
+
+
+def _ends(tensors: list[dict[str, Any]], *, every: bool) -> list[dict[str, Any]]:
+    """The first and the last of many."""
+    if len(tensors) <= _MOST_TAPS or every:
+        return tensors
+    return tensors[: _MOST_TAPS // 2] + tensors[-_MOST_TAPS // 2 :]
+
+
+def _program(file: Path, *, kind: str, every: bool) -> dict[str, Any]:
+    """What a program that is not trusted says without being run."""
+    from compressor.models import programs
+
+    found = programs.look_into(file, kind=kind)
+    learnt = [tensor for tensor in found.tensors if tensor.name.rpartition(".")[2] not in _STATISTICS]
+    tensors = [{"name": each.name, "shape": list(each.shape), "dtype": each.dtype} for each in found.tensors]
+    shown = _ends(tensors, every=every)
+    facts: dict[str, Any] = {
+        "code_bytes": found.code_bytes,
+        "code_files": found.code_files,
+        "size_bytes": file.stat().st_size,
+        "weights": shown,
+        "weights_left_out": len(tensors) - len(shown),
+        "not_run": f"a program, and nothing of it has run; if you know where it comes from: compress trust {file} "
+        "(or add --trust), and its input, MACs and modules are shown as well",
+    }
+    facts |= {"class": found.class_name} if found.class_name else {}
+    facts |= {"parameters": sum(math.prod(each.shape) for each in learnt)} if found.unread is None else {}
+    return facts | ({"weights_unread": found.unread} if found.unread else {})
 
 
 def _tap(point: TapPoint) -> dict[str, Any]:
@@ -160,7 +195,7 @@ def _artifact(spec: ModelSpec, *, shape: tuple[int, ...] | None, every: bool) ->
         file.stat().st_size for name in read.manifest.files if (file := read.path / name).is_file()
     )
     facts["provenance"] = _lineage(lineage(read))
-    facts["details"] = {name: value for name, value in manifest["details"].items() if name != "curve"}
+    facts["details"] = {name: value for name, value in manifest["details"].items() if name not in ("curve", "right")}
     size_bytes = facts["size_bytes"]
     facts |= _payload(read, spec, shape=shape, every=every)
     return facts | {"size_bytes": size_bytes}
@@ -204,7 +239,11 @@ def _show(facts: Mapping[str, Any]) -> None:
         console.note(f"{facts['taps_left_out']} more blocks are left out; --all lists every module")
     if facts.get("weights_left_out"):
         console.note(f"{facts['weights_left_out']} tensors between them are left out; --all lists every one")
-    if "weights" in facts:
+    if "not_run" in facts:
+        if "weights_unread" in facts:
+            console.note(f"its tensors cannot be listed: {facts['weights_unread']}")
+        console.note(facts["not_run"])
+    elif "weights" in facts:
         console.note("a state dict: weights without the network they belong to")
         console.note(
             "next: add the code that builds it: --arch file.py:callable (or timm:NAME, torchvision:NAME, zoo:NAME)"
@@ -228,6 +267,9 @@ def _headline(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if facts.get("macs") is not None:
         at = f" at {_shape(facts['input_shape'])} ({facts['input_shape_is']})" if "input_shape" in facts else ""
         yield "MACs a sample", f"{_count(facts['macs'])}{at}"
+    if "code_bytes" in facts:
+        files = "1 file" if facts["code_files"] == 1 else f"{facts['code_files']} files"
+        yield "code", f"{facts['code_bytes'] / 1e3:.3g} kB in {files}"
     if facts.get("size_bytes") is not None:
         yield "size on disk", f"{facts['size_bytes'] / 1e6:.3g} MB"
     if "normalisation" in facts:
@@ -258,7 +300,7 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
     provenance = list(_tree(facts["provenance"])) if "provenance" in facts else []
     sections: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
         ("Inputs and outputs", ("", "name", "type", "shape"), tensors),
-        ("Weights", ("name", "shape"), [(each["name"], _shape(each["shape"])) for each in facts.get("weights", ())]),
+        ("Weights", *_weight_table(facts)),
         ("Operators", ("type", "count"), list(facts.get("operators", {}).items())),
         ("Metadata", ("key", "value"), list(facts.get("metadata", {}).items())),
         ("Modules to tap", ("path", "class", "output", ""), taps),
@@ -273,6 +315,13 @@ def _sections(facts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Se
         ("Provenance", ("artifact", "stage", "created", "path", "state"), provenance),
     ]
     return (section for section in sections if section[2])
+
+
+def _weight_table(facts: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    weights = facts.get("weights", ())
+    if all("dtype" in each for each in weights):
+        return ("name", "type", "shape"), [(each["name"], each["dtype"], _shape(each["shape"])) for each in weights]
+    return ("name", "shape"), [(each["name"], _shape(each["shape"])) for each in weights]
 
 
 def _pruning(facts: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -110,7 +110,7 @@ def _what_from(cache: Cache) -> str:
     if cache.state == "damaged":
         return "damaged: its description cannot be read"
     if cache.state == "foreign":
-        return "unknown: it has no description"
+        return "unknown: not described, behind a link, or with files that are not ours"
     return ", ".join(f"{name} {value}" for name, value in cache.about.items())
 
 
@@ -185,7 +185,7 @@ def _artifacts(runs: Path) -> list[Artifact]:
     """Artifacts below `runs`, the oldest first; a folder that is still being written, or is damaged, is none."""
     from compressor import artifact
 
-    return sorted(artifact.below(runs), key=lambda one: one.manifest.created)
+    return artifact.in_order(artifact.below(runs))
 
 
 def _artifact(one: Artifact) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,7 +32,7 @@ from compressor.cli import (
     trust,
 )
 from compressor.cli import list as list_command
-from compressor.errors import CompressError, InterruptedRunError
+from compressor.errors import CompressError, InputError, InterruptedRunError
 
 app = typer.Typer(
     name="compress",
@@ -57,6 +59,10 @@ app.command("clean")(clean.clean)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 app.command("trust")(trust.trust)
+
+
+_UNREADABLE: Any = typer.BadParameter.__mro__[2]  # ClickException, which Typer has under no name of its own
+assert _UNREADABLE.__name__ == "ClickException", _UNREADABLE
 
 
 def _version(wanted: bool) -> None:
@@ -89,20 +95,44 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     try:
-        app()
+        _run()
     except CompressError as fault:
-        from compressor import console
-
-        console.error(fault)
-        if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
-            told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
-            console.as_json({"error": told})
-        sys.exit(fault.exit_code)
+        _end_with(fault)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say to it
         sys.exit(0)
+    except OSError as fault:
+        if fault.errno != errno.ENAMETOOLONG:
+            _unknown()
+        named = f"{str(fault.filename)[:60]}..."  # what was typed or read; whoever looks at it first meets this
+        _end_with(InputError("no file can have a name as long as this", where=named, hint="write the path of a file"))
     except Exception:  # noqa: BLE001 -- the one place where the unknown becomes an exit code
         _unknown()
+
+
+def _run() -> None:
+    """Typer's part of the work; what it says of a command line that it cannot read is printed as everything else is."""
+    from compressor import console
+
+    console.hold_libraries_to_it()
+    try:
+        code = app(standalone_mode=False)
+    except _UNREADABLE as fault:
+        said = io.StringIO()
+        fault.show(said)
+        console.complain(said.getvalue())
+        sys.exit(fault.exit_code)
+    sys.exit(code or 0)
+
+
+def _end_with(fault: CompressError) -> NoReturn:
+    from compressor import console
+
+    console.error(fault)
+    if "--json" in sys.argv and not console.has_written_json():  # one document, and a result comes first
+        told = {"message": fault.message, "where": fault.where, "hint": fault.hint, "exit_code": fault.exit_code}
+        console.as_json({"error": told})
+    sys.exit(fault.exit_code)
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> NoReturn:
@@ -118,9 +148,11 @@ def _unknown() -> NoReturn:
     import platform
     import traceback
 
-    traceback.print_exc()
-    sys.stderr.write(
-        f"\nThis is a fault of compress {__version__} or of a library (Python {platform.python_version()}); "
+    from compressor import console
+
+    version = f"compress {__version__} or of a library (Python {platform.python_version()})"
+    console.complain(
+        f"{traceback.format_exc()}\nThis is a fault of {version}; "
         "please report it with the lines above. `compress doctor` shows the rest of what matters.\n"
     )
     sys.exit(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report; of several runs, a .md or .json file.")
     ] = None,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the report of a run as one HTML file, as Markdown, as JSON and as a model card; or compare several runs.
@@ -38,8 +40,11 @@ def report(
     if len(named) > 1:
         if fail_if is not None or add:
             raise InputError("is about one run", where="--fail-if" if fail_if else "--add", hint="name one run folder")
-        _compare(named, runs=runs, out=out, as_json=as_json)
+        _compare(named, runs=runs, out=out, overwrite=overwrite, as_json=as_json)
         return
+    if overwrite:
+        message = "is about the file of a comparison; a folder that is not ours is never replaced"
+        raise InputError(message, where="--overwrite", hint="leave it out, or name another folder with --out")
     source = named[0] if named else None
     made = api.report(source, runs=runs, destination=out, devices=add or ())
     files = [made.file(name) for name in made.manifest.files]
@@ -64,20 +69,25 @@ def _judge(failed: bool, sentence: str, *, quiet: bool) -> None:
         console.show(f"passed: {sentence}")
 
 
-def _compare(sources: list[str], *, runs: Path, out: Path | None, as_json: bool) -> None:
-    from compressor import api, console
+def _compare(sources: list[str], *, runs: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
+    from compressor import api, console, places
+    from compressor.files import replacing
     from compressor.report import compare
 
+    if out is not None:
+        read = [each for source in sources for each in (Path(source), runs / source)]
+        places.require_free(out, is_ours=compare.is_one, where="--out", inputs=read, overwrite=overwrite)
     found = api.compare_reports(sources, runs=runs)
     if out is not None:
         content = compare.as_json(found) if out.suffix == ".json" else compare.as_markdown(found)
         try:
-            out.write_text(content, encoding="utf-8")
+            with replacing(out) as written:
+                written.write_text(content, encoding="utf-8")
         except OSError as fault:
             hint = "name a file in a folder that is there"
             raise InputError(f"cannot be written: {fault.strerror}", where=str(out), hint=hint) from fault
     if as_json:
-        console.show(compare.as_json(found).rstrip())
+        console.as_json(json.loads(compare.as_json(found)))
         return
     console.table(found.results.columns, found.results.rows)
     for caveat in found.caveats:

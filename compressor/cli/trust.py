@@ -1,4 +1,4 @@
-"""`compress trust`: say which Python source and which pickles may run."""
+"""`compress trust`: say which Python source, which programs and which pickles may run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compressor.errors import InputError
 
 def trust(
     path: Annotated[
-        Path | None, typer.Argument(help="A file, or an artifact folder: every source and pickle in it.")
+        Path | None, typer.Argument(help="A file, or an artifact folder: every source, program and pickle in it.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show what is trusted.")] = False,
     forget: Annotated[

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compressor import label_sets
 from compressor.artifact import Decision
-from compressor.data.samples import ArraySamples, Splits, TargetTable
+from compressor.data.samples import ARRAYS_LEFT_OUT, ArraySamples, Splits, TargetTable
 from compressor.errors import DataError
 from compressor.tensors import LABEL, MEMBERS, VALUES
 
@@ -84,7 +84,9 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     used = {"classes", *(name for pair in names.values() for name in pair)}
     if left_out := sorted(set(arrays) - used):
         read_names = ", ".join(sorted(used & set(arrays)))
-        decisions += (Decision("arrays left out", ", ".join(left_out), f"the set is made of {read_names}"),)
+        decisions += (
+            Decision(ARRAYS_LEFT_OUT, ", ".join(left_out), f"the set is made of {read_names}{_meant(left_out)}"),
+        )
     return Splits(
         classes=classes,
         train=samples["train"],
@@ -113,6 +115,17 @@ def _as_fingerprinted(tables: Mapping[str, TargetTable]) -> dict[str, NDArray[An
 def input_name(array: NDArray[Any]) -> str:
     """What the one input of samples is called: `image` `[N, C, H, W]`, `series` `[N, C, L]`, or `features` `[N, F]`."""
     return {4: "image", 3: "series"}.get(array.ndim, "features")
+
+
+def _meant(left_out: Sequence[str]) -> str:
+    """What arrays should be called that look like a split under another name; empty where none does."""
+    other = {"valid": "val", "validation": "val", "dev": "val", "eval": "val", "training": "train", "testing": "test"}
+    renamed = []
+    for name in left_out:
+        part, _, split = name.partition("_")
+        if part.lower() in ("x", "y") and split.lower() in other:
+            renamed.append(f"{name} would be read as {part.lower()}_{other[split.lower()]}")
+    return f"; {', '.join(renamed)}" if renamed else ""
 
 
 def _without_labels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -11,13 +11,16 @@ from compressor import console
 from compressor.artifact import Decision
 from compressor.data import source as sources
 from compressor.data import unlabelled
-from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples, class_numbers
+from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples, class_numbers, content_hashes
 from compressor.errors import DataError
 from compressor.recipe import DataSettings
 from compressor.tensors import LABEL, MEMBERS
 
 LEFT_OUT = "samples left out"
 """What the decision is called that names samples which cannot be read."""
+
+SEEN_IN_TRAINING = "pictures that are in training as well"
+"""What the decision is called that counts them."""
 
 # One stream of random numbers for each split, so that the one does not follow from the other.
 _TEST_STREAM, _VAL_STREAM = 0, 1
@@ -68,6 +71,7 @@ def open_dataset(settings: DataSettings) -> Dataset:
         digest.update(b"no labels")
         decisions.append(Decision("labels of the training samples", "hidden", "data.labels is false"))
     decisions += _absent_classes(train, splits, where=settings.source)
+    decisions += _seen_in_training(train, val, test)
     return Dataset(
         source=settings.source,
         classes=splits.classes,
@@ -225,6 +229,28 @@ def _split_decision(
         f"{len(held)} of {len(whole)} training samples",
         f"the set has none of its own; data.{name}_share is {share}, {how}, data.split_seed {settings.split_seed}",
     )
+
+
+def _seen_in_training(train: Samples, val: Samples | None, test: Samples) -> list[Decision]:
+    """How many pictures of the other splits are among the training samples, byte for byte.
+
+    Rows of a table are not compared: few categories make equal rows of different things.
+    """
+    known = content_hashes(train) if train.inputs.only is not None and len(train.inputs.only.shape) == 3 else None
+    if known is None:
+        return []
+    counts = []
+    for name, samples in (("test", test), ("validation", val)):
+        own = None if samples is None else content_hashes(samples)
+        same = 0 if own is None else int(np.isin(own, known).sum())
+        if own is not None and same:
+            counts.append(f"{same} of {len(own)} {name} samples")
+    if not counts:
+        return []
+    reason = (
+        "a network has learned those by heart, so that what it scores may be too good; remove them from one of both"
+    )
+    return [Decision(SEEN_IN_TRAINING, ", ".join(counts), reason)]
 
 
 def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decision]:

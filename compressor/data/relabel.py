@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.samples import Dataset, InTable, Samples, SubsetSamples, TargetTable, class_numbers
+from compressor.data.samples import (
+    Dataset,
+    InTable,
+    Samples,
+    SubsetSamples,
+    TargetTable,
+    class_numbers,
+    content_hashes,
+)
 from compressor.errors import DataError
 
 
@@ -32,6 +40,10 @@ class RelabelledSamples(InTable):
         """The samples at `positions`."""
         return self.samples.fetch(positions)
 
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of the samples, where they have any."""
+        return content_hashes(self.samples)
+
 
 class WithoutTargets:
     """Samples of another set, with every target hidden."""
@@ -47,6 +59,10 @@ class WithoutTargets:
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`."""
         return self.samples.fetch(positions)
+
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of the samples, where they have any."""
+        return content_hashes(self.samples)
 
     def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Zeros in the shape of the targets."""

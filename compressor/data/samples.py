@@ -6,6 +6,7 @@ is what remains once validation and test sets are settled (`data/open.py`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ from compressor import label_sets
 from compressor.artifact import Decision
 from compressor.errors import DataError
 from compressor.tensors import LABEL, MEMBERS, VALUES, Schema, TensorSpec
+
+FILES_LEFT_OUT, ARRAYS_LEFT_OUT = "files left out", "arrays left out"
+"""What decisions are called that name what lies where the samples do and is not read."""
 
 
 class Samples(Protocol):
@@ -141,6 +145,17 @@ class ArraySamples(InTable):
         """The samples at `positions`, copied."""
         return {name: np.take(array, positions, axis=0) for name, array in self._inputs.items()}
 
+    def content_hashes(self) -> NDArray[np.uint64]:
+        """A number for the content of each sample `[N]`, alike for those that are alike."""
+        arrays = [np.ascontiguousarray(array) for array in self._inputs.values()]
+        digests = []
+        for sample in zip(*arrays, strict=True):
+            digest = hashlib.blake2b(digest_size=8)
+            for part in sample:
+                digest.update(np.ascontiguousarray(part).data)
+            digests.append(digest.digest())
+        return np.frombuffer(b"".join(digests), np.uint64)
+
 
 class SubsetSamples:
     """Some samples of another; a subset of a subset reads from the first directly.
@@ -169,6 +184,11 @@ class SubsetSamples:
     def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Their targets."""
         return self.samples.fetch_targets(self.positions[positions])
+
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of the samples that these are some of, where they have any."""
+        found = content_hashes(self.samples)
+        return None if found is None else found[self.positions]
 
 
 class JoinedSamples:
@@ -218,6 +238,11 @@ class JoinedSamples:
                     found[name][~own] = array
         return found
 
+    def content_hashes(self) -> NDArray[np.uint64] | None:
+        """Those of both, where both have them."""
+        first, second = content_hashes(self.first), content_hashes(self.second)
+        return None if first is None or second is None else np.concatenate([first, second])
+
 
 def _interleaved(spec: TensorSpec, parts: Sequence[tuple[NDArray[np.bool_], NDArray[Any]]]) -> NDArray[Any]:
     """Rows of several parts where each belongs; bytes are brought to 0–1 where the others are floats."""
@@ -257,6 +282,14 @@ def class_groups(samples: Samples) -> NDArray[np.int64]:
 def all_targets(samples: Samples) -> dict[str, NDArray[Any]]:
     """The targets of every sample, in order."""
     return samples.fetch_targets(np.arange(len(samples), dtype=np.int64))
+
+
+def content_hashes(samples: Samples) -> NDArray[np.uint64] | None:
+    """A number for the content of each sample `[N]`; None for samples that are not read before they are used."""
+    if not hasattr(samples, "content_hashes"):
+        return None
+    found: NDArray[np.uint64] | None = samples.content_hashes()
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compressor.errors import MeasurementError
+from compressor.measure.majority import against_majority
 from compressor.measure.statistics import wilson_interval
 from compressor.tasks._contract import NumberTask
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _SAME = 1e-9
+_FAR_FROM_ONE = 1e-2  # probabilities of 16 bits add up to 1 within less
 
 
 class Samples(Protocol):
@@ -78,6 +80,11 @@ def predict(
     return np.concatenate(found).astype(np.float32, copy=False)
 
 
+def adds_up_to_one(answers_NK: NDArray[np.float32]) -> bool:
+    """Whether every row can be the probabilities of classes, of which a sample has one."""
+    return bool(answers_NK.min() >= 0 and np.abs(answers_NK.sum(axis=1) - 1).max() < _FAR_FROM_ONE)
+
+
 def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, classes: Sequence[str]) -> dict[str, Any]:
     """Judge stored outputs.
 
@@ -90,19 +97,23 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
     Returns:
         `samples`; `metrics` by name; `primary`, the name of the one that counts; `interval`, `[low, high]`: its 95 %
         Wilson interval where it is the share of right decisions, None where it is another metric; `per_class`: `name`,
-        `samples` and `accuracy` of each class; `reliability`: confidence against accuracy, by bin; `tolerance` of each
-        number, where the task tells numbers.
+        `samples` and `accuracy` of each class; `reliability`: confidence against accuracy, by bin; `majority`: the best
+        constant answer beside it, as in `majority.against_majority`, None where there is no interval either;
+        `tolerance` of each number, where the task tells numbers.
 
     Raises:
         DataError: Outputs and labels do not fit together.
     """
     metrics = task.metrics(logits_NK, labels_N)
     per_class = task.per_class(logits_NK, labels_N, num_classes=len(classes))
+    right_N = task.correct(logits_NK, labels_N)
+    interval = _interval(metrics[task.primary], right_N)
     return {
         "samples": len(labels_N),
         "metrics": metrics,
         "primary": task.primary,
-        "interval": _interval(metrics[task.primary], task.correct(logits_NK, labels_N)),
+        "interval": interval,
+        "majority": None if interval is None else against_majority(task, right_N, labels_N, classes=classes),
         "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],
         "reliability": task.reliability(logits_NK, labels_N),
         **_tolerance(task, classes),

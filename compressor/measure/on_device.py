@@ -14,13 +14,11 @@ A pack is a folder:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
 import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -30,14 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import artifact, plain_json
-from compressor.errors import CompressError, InputError
+from compressor import array_files, artifact, places, plain_json, sealed_json
+from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
-from compressor.measure import machine, timings
+from compressor.measure import machine, majority, timings
 from compressor.measure.accuracy import evaluate, predict
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import compare
 from compressor.measure.statistics import paired_difference
+from compressor.plain_text import printable
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask
 
@@ -48,6 +47,12 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RUNTIME = "ort_cpu"
+_PACKED = {
+    **dict.fromkeys(("run", "key", "task", "base"), str),
+    **dict.fromkeys(("models", "profiles"), dict),
+    **dict.fromkeys(("blocks", "min_samples", "attempts"), int),
+    "classes": list,
+}
 _BATCH = 8  # samples answered at once: activations of hundreds do not fit into a small device
 
 
@@ -60,9 +65,12 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profiles", default="", help="comma between; by default those of the run")
     parser.add_argument("--seconds", type=float, default=2.0, help="timed seconds for each model and profile")
     parser.add_argument("--out", type=Path, default=pack / "device.json", help="where the result goes")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file at --out that is no result")
     given = parser.parse_args(arguments)
     try:
         _require_a_result_fits(given.out, seconds=given.seconds)
+        packed = [pack / name for name in ("models", "lib", "pack.json", "samples.npz", "run.py", artifact.MANIFEST)]
+        places.require_free(given.out, is_ours=is_result, where="--out", inputs=packed, overwrite=given.overwrite)
         found = measure(
             pack,
             name=given.name,
@@ -71,16 +79,17 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
         )
     except CompressError as fault:
         where = f"{fault.where}: " if fault.where else ""
-        sys.stderr.write(f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else ""))
+        told = f"error: {where}{fault.message}\n" + (f"  try: {fault.hint}\n" if fault.hint else "")
+        sys.stderr.write(printable(told))
         return 2
-    sys.stdout.write(summary(found) + "\n")
+    sys.stdout.write(printable(summary(found)) + "\n")
     try:
         with replacing(given.out) as written:
-            written.write_text(plain_json.text(found, indent=1), encoding="utf-8")
+            written.write_text(sealed_json.text(plain_json.plain(found), indent=1), encoding="utf-8")
     except OSError as full:
-        sys.stderr.write(f"error: {given.out}: cannot be written: {full.strerror}\n")
+        sys.stderr.write(printable(f"error: {given.out}: cannot be written: {full.strerror}\n"))
         return 2
-    sys.stdout.write(f"{given.out}\n")
+    sys.stdout.write(printable(f"{given.out}\n"))
     return 0
 
 
@@ -93,6 +102,15 @@ def _require_a_result_fits(out: Path, *, seconds: float) -> None:
     if not os.access(out.parent, os.W_OK):
         problem = "cannot be written to" if out.parent.is_dir() else "is not there"
         raise InputError(problem, where=str(out.parent), hint="--out device.json")
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is what a pack has measured somewhere."""
+    try:
+        found = plain_json.read(file)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"schema", "pack", "models", "timings"} <= found.keys()
 
 
 def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:
@@ -111,6 +129,7 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         InputError: The pack is not whole, or has no such profile.
         CompressError: A model does not load or run here.
     """
+    _require_whole(pack)
     told = _told(pack)
     files = {role: pack / "models" / f"{role}.onnx" for role in told["models"]}
     for role, file in files.items():
@@ -150,7 +169,7 @@ def summary(found: Mapping[str, Any]) -> str:
     ]
     for each in found["timings"]:
         faster = each["speedup"]
-        against = f"  {faster['ratio']:.2f}x ({faster['low']:.2f}-{faster['high']:.2f})" if faster else ""
+        against = f"  {faster['ratio']:.2f}x ({_interval(faster)})" if faster else ""
         judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
         metric = judged["primary"]
         lines.append(
@@ -158,25 +177,52 @@ def summary(found: Mapping[str, Any]) -> str:
             f"  {metric} {100 * judged['metrics'][metric]:.2f} % of {judged['samples']}"
             f"  same answers as where it was packed: {100 * near['agreement']:.2f} %"
         )
+    constant = {role: judged.get("majority") for role, judged in found["accuracy"].items()}
+    unlearned = [role for role, beside in constant.items() if beside and beside["p_value"] >= majority.LEVEL]
+    if unlearned:
+        lines.append(f"  at chance on these samples: {', '.join(unlearned)} (no better than one answer to everything)")
     restless = [each["profile"] for each in found["interference"] if not each["calm"]]
     if restless:
         lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
     return "\n".join(lines)
 
 
+def _interval(faster: Mapping[str, Any]) -> str:
+    return "one start" if faster["low"] is None else f"{faster['low']:.2f}-{faster['high']:.2f}"
+
+
+def _require_whole(pack: Path) -> None:
+    """Refuse a pack of which what the result follows from has changed on the way.
+
+    Raises:
+        InputError: It has.
+    """
+    if not artifact.is_artifact(pack):
+        return  # its manifest was left behind; each model has its hash in pack.json
+    try:
+        made = artifact.read(pack)
+        for name in made.manifest.files:
+            if name != "README.md" and not name.startswith("models/"):
+                made.file(name)
+    except ArtifactError as fault:
+        raise InputError(fault.message, where=str(pack), hint="carry the pack here again") from fault
+
+
 def _told(pack: Path) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+        told: dict[str, Any] = plain_json.read(pack / "pack.json")
+        lacking = [name for name, kind in _PACKED.items() if not isinstance(told.get(name), kind)]
+        if lacking:
+            raise ValueError(f"pack.json has no proper '{lacking[0]}'")
+    except (OSError, ValueError, AttributeError) as fault:
         raise InputError(f"is no pack: {fault}", where=str(pack), hint="compress pack writes one") from fault
     return told
 
 
 def _samples(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        return array_files.read(file)
+    except (OSError, ValueError) as fault:
         raise InputError(f"cannot be read: {fault}", where=str(file), hint="carry the pack here again") from fault
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compressor import places
 from compressor.data.keys import content_keys
 from compressor.errors import InputError
 from compressor.files import replacing
@@ -18,13 +20,41 @@ if TYPE_CHECKING:
     from compressor.data.samples import Samples
 
 
+_HELD = {"logits", "keys", "classes"}
+
+
+def require_free_for(file: Path, *, inputs: Iterable[Path], overwrite: bool) -> None:
+    """Refuse a place where something else stands than earlier answers.
+
+    Args:
+        file: Where answers are to be saved.
+        inputs: What the command reads.
+        overwrite: Whether a file of another origin may go.
+
+    Raises:
+        InputError: It is no name of a NumPy archive.
+        NotOursError: It is what is read, or a file that was not written here.
+    """
+    if file.suffix != ".npz":
+        raise InputError("is no name of a NumPy archive", where=str(file), hint=f"write {file.with_suffix('.npz')}")
+    places.require_free(file, is_ours=_holds_answers, where="--save-outputs", inputs=inputs, overwrite=overwrite)
+
+
+def _holds_answers(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {Path(name).stem for name in archive.namelist()} == _HELD
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 def save(
     file: Path, answers: Mapping[str, NDArray[Any]], splits: Mapping[str, Samples], *, classes: Sequence[str]
 ) -> int:
     """Write the answers `[N, K]` to every split, each row beside the key of its sample; whole or not at all.
 
     Args:
-        file: Where to; `.npz`.
+        file: Where to; see `require_free_for`.
         answers: By split.
         splits: The samples that were answered to.
         classes: Names of the K outputs.
@@ -33,10 +63,8 @@ def save(
         How many rows there are.
 
     Raises:
-        InputError: The file cannot be written, or is no `.npz`.
+        InputError: The file cannot be written.
     """
-    if file.suffix != ".npz":
-        raise InputError("is no name of a NumPy archive", where=str(file), hint=f"write {file.with_suffix('.npz')}")
     logits_NK = np.concatenate([answers[split] for split in splits]).astype(np.float32)
     keys = np.concatenate([content_keys(samples) for samples in splits.values()])
     try:

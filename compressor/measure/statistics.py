@@ -3,8 +3,8 @@
 Sources: percentiles by linear interpolation (Hyndman & Fan 1996, type 7); the percentile bootstrap (Efron & Tibshirani
 1993, ch. 13), in two stages for blocks within processes (Davison & Hinkley 1997, sec. 3.8; why a process is the unit:
 Kalibera & Jones 2013); the score interval of a share (Wilson 1927, in the form of Brown, Cai & DasGupta 2001, eq. 4);
-the exact test of paired shares (McNemar 1947) and the interval of their difference (Bonett & Price 2012, eq. 3); the
-interval of a percentile from order statistics (David & Nagaraja 2003, sec. 7.1).
+the exact test of paired shares (McNemar 1947) and the interval of their difference (Bonett & Price 2012, eq. 3); quantiles
+of Student's t (Abramowitz & Stegun, table 26.10 and eq. 26.7.5).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEWEST_SAMPLES_FOR_P99 = 1000
+_T_OF_FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # where the expansion is not near enough
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,6 @@ class LatencySummary:
     p99_ms: float | None
     min_ms: float
     std_ms: float
-    p50_interval: tuple[float, float] | None
-    p90_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -72,26 +71,28 @@ def summarise(samples_ms: NDArray[np.float64]) -> LatencySummary:
         p99_ms=float(p99) if len(samples_ms) >= FEWEST_SAMPLES_FOR_P99 else None,
         min_ms=float(np.min(samples_ms)),
         std_ms=float(np.std(samples_ms, ddof=1)) if len(samples_ms) > 1 else 0.0,
-        p50_interval=percentile_interval(samples_ms, 50),
-        p90_interval=percentile_interval(samples_ms, 90),
     )
 
 
-def percentile_interval(
-    samples: NDArray[np.float64], percentile: float, *, level: float = 0.95
-) -> tuple[float, float] | None:
-    """The interval of a percentile, between two of the samples; needs nothing of their distribution.
+def percentile_interval(starts: Sequence[NDArray[np.float64]], percentile: float) -> tuple[float, float] | None:
+    """The 95 % interval of a percentile of latencies, from how far the starts differ: Student's t of their logarithms.
 
-    None where there are so few that all of them lie on one side of it too often for any two to hold it.
+    Samples of one start are disturbed alike and share where its memory lies, so that among themselves they say nothing of
+    the next start (docs/decisions/027).
 
-    Samples are taken as independent. Those of one run are not quite: between runs a percentile moves further than this.
+    Args:
+        starts: The latencies of each start, milliseconds above 0.
+        percentile: 0 to 100; the interval lies about that of all samples together.
+
+    Returns:
+        Both ends; None of a single start.
     """
-    ordered, share, count = np.sort(samples), percentile / 100, len(samples)
-    if max(share, 1 - share) ** count > (1 - level) / 2:
+    if len(starts) < 2:
         return None
-    half = NormalDist().inv_cdf(0.5 + level / 2) * (count * share * (1 - share)) ** 0.5
-    low, high = int(np.floor(count * share - half)), int(np.ceil(count * share + half))
-    return float(ordered[max(0, low)]), float(ordered[min(count - 1, high)])
+    logs = np.log([np.percentile(each, percentile) for each in starts])
+    half = _t(len(starts) - 1) * float(logs.std(ddof=1)) / len(starts) ** 0.5
+    middle = float(np.percentile(np.concatenate(starts), percentile))
+    return middle * math.exp(-half), middle * math.exp(half)
 
 
 def paired_speedup(
@@ -138,9 +139,19 @@ def paired_speedup(
 
 def _few_draws(number: int, *, of: int) -> float:
     """How much wider than its bootstrap an interval is that rests on `number` draws `of` so many blocks."""
-    free, z = of - 1, NormalDist().inv_cdf(0.975)
-    t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)  # Abramowitz and Stegun, 26.7.5
-    return float((number / (number - 1)) ** 0.5 * t / z)
+    return float((number / (number - 1)) ** 0.5 * _by_expansion(of - 1) / NormalDist().inv_cdf(0.975))
+
+
+def _t(free: int) -> float:
+    """The 97.5 % quantile of Student's t with so many degrees of freedom."""
+    return _T_OF_FEW[free - 1] if free <= len(_T_OF_FEW) else _by_expansion(free)
+
+
+def _by_expansion(free: int) -> float:
+    z = NormalDist().inv_cdf(0.975)
+    return (
+        z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+    )  # Abramowitz and Stegun, 26.7.5
 
 
 def blocks_of_starts(blocks: int, starts: int) -> list[int]:
@@ -209,14 +220,20 @@ def paired_difference(base_right_N: NDArray[np.bool_], other_right_N: NDArray[np
 
 
 def _sign_test(one: int, other: int) -> float:
-    """Two-sided probability of `one` to `other` or worse among fair coins, summed in logarithms."""
-    total, fewer = one + other, min(one, other)
-    if one == other:
-        return 1.0
+    """Two-sided probability of `one` to `other` or worse among fair coins."""
+    return 1.0 if one == other else min(1.0, 2 * _tail(min(one, other), one + other))
+
+
+def more_than_fair(more: int, fewer: int) -> float:
+    """One-sided probability of at least `more` to `fewer` among fair coins: the sign test of one being better."""
+    return 1.0 if more <= fewer else _tail(fewer, more + fewer)
+
+
+def _tail(fewer: int, total: int) -> float:
+    """Probability of at most `fewer` heads of `total` fair coins, summed in logarithms."""
     logs = [math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(fewer + 1)]
     largest = max(logs)
-    log_tail = largest + math.log(math.fsum(math.exp(value - largest) for value in logs)) - total * math.log(2)
-    return min(1.0, 2 * math.exp(log_tail))
+    return math.exp(largest + math.log(math.fsum(math.exp(value - largest) for value in logs)) - total * math.log(2))
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:

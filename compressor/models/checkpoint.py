@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compressor import trust
+from compressor import plain_json, trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.models import build, combined, whole_file
+from compressor.models import build, combined, named_source, whole_file
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -71,9 +71,14 @@ def write(folder: Path, loaded: Loaded, *, fit: Fit) -> dict[str, Any]:
         "title": loaded.title,
         "num_classes": fit.num_classes,
         "sample_shape": list(fit.sample_shape or ()),
-        "normalisation": asdict(normalisation),
+        "normalisation": _as_kept(normalisation),
         "params": sum(parameter.numel() for parameter in loaded.network.parameters()),
     }
+
+
+def _as_kept(normalisation: Normalisation) -> dict[str, Any]:
+    """As the manifest keeps it: what a network ends in, only where that is undone."""
+    return {name: value for name, value in asdict(normalisation).items() if value or name != "probabilities"}
 
 
 def load(artifact: Artifact) -> Loaded:
@@ -85,23 +90,42 @@ def load(artifact: Artifact) -> Loaded:
     """
     if artifact.manifest.kind != "torch":
         raise ArtifactError(f"holds no network but {artifact.manifest.kind}", where=str(artifact.path))
-    details = artifact.manifest.details["network"]
+    details = artifact.manifest.details.get("network")
+    if details is None:
+        raise ArtifactError("manifest.json is damaged: details.network", where=str(artifact.path))
+    _require_reference(details, where=artifact.path)
     if not _runs_no_code(details):
-        trust.require_artifact(artifact, what="the code that builds its network would run")
+        trust.require_artifact(artifact, what=_what_runs(details))
     artifact.verify()
     sources = combined.sources_below(details)
     strange = [name for name in sources if name not in artifact.manifest.files]
     if strange:
         raise ArtifactError(f"'{strange[0]}' is named as source but was not written", where=str(artifact.path))
+    details = _with_own_rules(artifact, details)
     if trust.is_trusted(artifact.path / MANIFEST):
         trust.grant([artifact.manifest.files[name] for name in sources])
     return read(artifact.path, details)
 
 
+def _with_own_rules(artifact: Artifact, details: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference whose combinations, at any depth, name the very files that the artifact was made with."""
+    target = str(details["target"])
+    file, _, attr = target.rpartition(":")
+    if details["form"] == combined.FORM and file.endswith(".py"):
+        what, hint = f"the rule {target} of its networks would run", "type it where the artifact was made"
+        found = named_source.file_for(artifact, target, named=Path(file), what=what, hint=hint)
+        target = target if found == Path(file) else f"{found}:{attr}"
+    members = [_with_own_rules(artifact, member) for member in details.get("members", ())]
+    return {**details, "target": target, **({"members": members} if members else {})}
+
+
 def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
     """The network whose files lie in `folder` and whose reference is `details` (see `write`); asks for no trust."""
+    _require_reference(details, where=folder)
     fit = Fit(details["num_classes"], tuple(details["sample_shape"]) or None)
     sources = [folder / name for name in details["sources"]]
+    if details["form"] in ("file", "source") and not sources:
+        raise ArtifactError("manifest.json is damaged: details.network.sources", where=str(folder))
     builder = Builder(details["form"], details["target"], details["options"], tuple(sources), folder / "source")
     surgery = _surgery(folder)
     if builder.form == combined.FORM:
@@ -119,8 +143,46 @@ def read(folder: Path, details: Mapping[str, Any]) -> Loaded:
         _fill(module, folder / WEIGHTS)
     kept = details["normalisation"]
     scale = tuple(map(tuple, kept.get("outputs", ())))
-    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale))
+    ending = kept.get("probabilities", "")
+    network = Network(module, Normalisation(kept["name"], tuple(kept["mean"]), tuple(kept["std"]), scale, ending))
     return Loaded(network.eval(), details["title"], details["origin"], builder, trained=True, surgery=surgery)
+
+
+def _require_reference(details: Any, *, where: Path) -> None:
+    """Refuse a reference whose entries are missing or of another kind than `write` gives them.
+
+    Raises:
+        ArtifactError: It names the first.
+    """
+    kinds: Mapping[str, Any] = {
+        "form": str,
+        "target": str,
+        "options": Mapping,
+        "sources": list | tuple,
+        "origin": str,
+        "title": str,
+        "num_classes": int | None,
+        "sample_shape": list | tuple,
+        "normalisation": Mapping,
+    }
+    told = details if isinstance(details, Mapping) else {}
+    wrong = [name for name, kind in kinds.items() if name not in told or not isinstance(told[name], kind)]
+    if not wrong:
+        scale = told["normalisation"]
+        numbers = [scale.get("mean"), scale.get("std"), *(scale.get("outputs") or ())]
+        plain = isinstance(scale.get("name"), str) and all(map(_are_numbers, numbers))
+        wrong += [] if plain else ["normalisation"]
+        wrong += [] if all(isinstance(each, str) and each for each in told["sources"]) else ["sources"]
+        wrong += [] if all(isinstance(each, int) for each in told["sample_shape"]) else ["sample_shape"]
+        wrong += [] if told["form"] != combined.FORM or isinstance(told.get("members"), list | tuple) else ["members"]
+    if wrong:
+        raise ArtifactError(f"manifest.json is damaged: details.network.{wrong[0]}", where=str(where))
+    for member in told["members"] if told["form"] == combined.FORM else ():
+        _require_reference(member, where=where)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(each, int | float) for each in values)
 
 
 def compare_read_back(folder: Path, details: Mapping[str, Any], *, network: Network, inputs: Inputs) -> None:
@@ -149,10 +211,10 @@ def _surgery(folder: Path) -> Surgery | None:
     if not file.is_file():
         return None
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raw = plain_json.read(file)
+        return Surgery.from_json(raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ArtifactError(f"damaged: {fault}", where=str(file)) from fault
-    return Surgery.from_json(raw)
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
@@ -181,12 +243,21 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _runs_no_code(details: Mapping[str, Any]) -> bool:
-    """Whether a network is made by timm or torchvision, or comes as a file that is judged where it is read."""
+    """Whether a network is made by timm or torchvision, from plain weights."""
     if details["form"] == combined.FORM:
         return ":" not in details["target"] and all(map(_runs_no_code, details["members"]))
-    if details["form"] == "file":
-        return details["target"] in ("torchscript", "exported", "pickled")
     return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
+
+
+def _what_runs(details: Mapping[str, Any]) -> str:
+    programs = {
+        "torchscript": "the TorchScript program",
+        "exported": "the torch.export program",
+        "pickled": "the pickle",
+    }
+    if details["form"] == "file" and details["target"] in programs:
+        return f"{programs[details['target']]} that is its network would run"
+    return "the code that builds its network would run"
 
 
 def rebuild(builder: Builder, fit: Fit) -> nn.Module:

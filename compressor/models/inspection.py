@@ -20,14 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor.artifact import Artifact
-from compressor.errors import ModelError
+from compressor.errors import ArtifactError, ModelError
+from compressor.files import inside
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from torch import Tensor, nn
 
 # A module with more than this share of a network's parameters is a shell around it rather than a block of it.
 _SHELL_SHARE = 0.8
+_MOST_ANCESTORS = 1000  # a source counts as often as it is named, and a chain has a few dozen
 
 # Position of the second factor among the inputs of an operator that multiplies and accumulates.
 _WEIGHT_INPUT: Mapping[str, int] = {
@@ -39,6 +41,24 @@ _WEIGHT_INPUT: Mapping[str, int] = {
     "MatMulInteger": 1,
     "QLinearMatMul": 3,
     "ConvTranspose": 1,
+}
+# Inputs of quantized operators that say how others are read (scales, zero points), by position.
+_SCALES: Mapping[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "MatMulNBits": (2, 3, 4),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "QLinearAdd": (1, 2, 4, 5, 6, 7),
+    "QLinearMul": (1, 2, 4, 5, 6, 7),
+    "QLinearGlobalAveragePool": (1, 2, 3, 4),
+    "QLinearAveragePool": (1, 2, 3, 4),
+    "QLinearLeakyRelu": (1, 2, 3, 4),
+    "QLinearSigmoid": (1, 2, 3, 4),
+    "QLinearSoftmax": (1, 2, 3, 4),
 }
 # Operators with products that are not counted: of a model that has one nothing is told rather than too little.
 _NOT_COUNTED = frozenset({"LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention"})
@@ -77,7 +97,8 @@ class OnnxFacts:
     Attributes:
         opsets: Operator set version by domain; "ai.onnx" is the standard one.
         operators: Count by type, most frequent first, subgraphs included; foreign domains are prefixed.
-        parameters: Numbers stored as initializers, in whatever type.
+        parameters: Numbers stored as initializers, in whatever type; of a quantized model the weights alone, without the
+            scales and zero points that they are read by, so that it has as many as the model it was made from.
         macs: Of one sample, from shape inference; None when a shape that is needed stays unknown.
         size_bytes: The file and its external data.
     """
@@ -131,10 +152,16 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
     # Fused attention is one opaque operator to the counter: that of nn.MultiheadAttention, in some releases any on a CPU.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # The counter follows modules by autograd, and fails where one is handed a view of a parameter (timm's PiT).
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         with counter, sdpa_kernel(SDPBackend.MATH), _without_onednn():  # so is an LSTM as oneDNN runs it
             _run_on_zeros(network, input_shape)
     finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return int(counter.get_total_flops()) // 2 or None
 
@@ -216,8 +243,8 @@ def likely_input_shape(network: nn.Module, *, side: int) -> tuple[int, ...] | No
     return None
 
 
-def inspect_onnx(path: Path) -> OnnxFacts:
-    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+def read_onnx(path: Path) -> ModelProto:
+    """An ONNX model that anyone may have written, without the weights that lie outside of it.
 
     Raises:
         ModelError: No such file, or it is not ONNX.
@@ -229,10 +256,20 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         model = onnx.load(path, load_external_data=False)
     except OSError as fault:
         raise ModelError(f"cannot be read: {fault.strerror}", where=str(path)) from fault
-    except DecodeError as fault:
+    except (DecodeError, ValueError) as fault:
         raise ModelError("this is not an ONNX model", where=str(path)) from fault
     if not model.HasField("graph"):
         raise ModelError("this is not an ONNX model", where=str(path))
+    return model
+
+
+def inspect_onnx(path: Path) -> OnnxFacts:
+    """Read what an ONNX file says about itself; its weights are not loaded when they lie outside of it.
+
+    Raises:
+        ModelError: No such file, or it is not ONNX.
+    """
+    model = read_onnx(path)
     stored = {tensor.name for tensor in model.graph.initializer}
     operators = Counter(_operator_name(node) for node in _nodes(model.graph))
     return OnnxFacts(
@@ -242,7 +279,7 @@ def inspect_onnx(path: Path) -> OnnxFacts:
         inputs=tuple(_tensor_fact(value) for value in model.graph.input if value.name not in stored),
         outputs=tuple(_tensor_fact(value) for value in model.graph.output),
         operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
-        parameters=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
+        parameters=_num_weights(model.graph),
         macs=_onnx_macs(model),
         size_bytes=path.stat().st_size + sum(file.stat().st_size for file in external_files(model, path.parent)),
         metadata={entry.key: entry.value for entry in model.metadata_props},
@@ -250,19 +287,39 @@ def inspect_onnx(path: Path) -> OnnxFacts:
 
 
 def lineage(artifact: Artifact) -> Lineage:
-    """The artifacts that `artifact` was made from, recursively, as its manifest and theirs record them."""
-    return Lineage(artifact.manifest.role, artifact.path, artifact, changed=False, parents=_parents(artifact))
+    """The artifacts that `artifact` was made from, recursively, as its manifest and theirs record them.
+
+    Raises:
+        ArtifactError: One is named among its own sources, or there are more than any chain has.
+    """
+    parents = _parents(artifact, below=(artifact.path.resolve(),), left=[_MOST_ANCESTORS])
+    return Lineage(artifact.manifest.role, artifact.path, artifact, changed=False, parents=parents)
 
 
-def _parents(child: Artifact) -> tuple[Lineage, ...]:
+def _parents(child: Artifact, *, below: tuple[Path, ...], left: list[int]) -> tuple[Lineage, ...]:
+    """The sources of an artifact with theirs.
+
+    Args:
+        child: The artifact.
+        below: Where it and those that were made from it lie.
+        left: How many more may be named; counted down.
+    """
     found = []
     for role, recorded in child.manifest.parents.items():
         parent = child.standing_for(role)
+        left[0] -= 1
+        if parent is not None and parent.path.resolve() in below:
+            raise ArtifactError("is named among its own sources", where=str(parent.path))
+        if left[0] < 0:
+            raise ArtifactError(
+                f"its manifest and theirs name more than {_MOST_ANCESTORS} sources", where=str(child.path)
+            )
         if parent is None:
             found.append(Lineage(role, child.path / recorded["path"], None, changed=False, parents=()))
         else:
             changed = parent.manifest.key != recorded["key"]
-            found.append(Lineage(role, parent.path, parent, changed=changed, parents=_parents(parent)))
+            above = _parents(parent, below=(*below, parent.path.resolve()), left=left)
+            found.append(Lineage(role, parent.path, parent, changed=changed, parents=above))
     return tuple(found)
 
 
@@ -387,19 +444,55 @@ def _tensor_fact(value: Any) -> TensorFact:
 
     tensor = value.type.tensor_type
     shape = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim)
-    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?"
+    known = tensor.elem_type in onnx.TensorProto.DataType.values()
+    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if known and tensor.elem_type else "?"
     return TensorFact(value.name, dtype, shape)
 
 
 def external_files(model: ModelProto, folder: Path) -> set[Path]:
-    """The files beside the model that hold initializers and exist."""
-    named = {
-        folder / entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return {file for file in named if file.is_file()}
+    """The files beside the model that hold tensors (initializers, constants, those of branches) and exist.
+
+    Raises:
+        ModelError: One of them is said to lie outside of its folder.
+    """
+    entries = (entry for tensor in _tensors(model.graph) for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    places = {name: inside(folder, name) for name in names}
+    strange = sorted(name for name, place in places.items() if place is None)
+    if strange:
+        message = f"its weights are said to lie in '{strange[0][:80]}', which is outside of its folder"
+        raise ModelError(message, where=str(folder), hint="weights lie beside the model, as files of their own")
+    return {place for place in places.values() if place is not None and place.is_file()}
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Every tensor that a graph holds, and those of the subgraphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(subgraph)
+
+
+def _num_weights(graph: GraphProto) -> int:
+    """Numbers stored in a graph, without those that only say how quantized ones are read."""
+    uses, reading = Counter[str](), Counter[str]()
+    packed: dict[str, int] = {}
+    ranges = {node.output[1] for node in _nodes(graph) if node.op_type == "DynamicQuantizeLinear"}
+    for node in _nodes(graph):
+        uses.update(name for name in node.input if name)
+        reading.update(node.input[at] for at in _SCALES.get(node.op_type, ()) if at < len(node.input))
+        if node.op_type == "Mul" and ranges & set(node.input):  # the scale of a weight times that of an activation
+            reading.update(node.input)
+        if node.op_type == "MatMulNBits":  # several to a byte, in whole blocks
+            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+            packed[node.input[1]] = sizes["K"] * sizes["N"]
+    return sum(
+        packed.get(tensor.name, math.prod(tensor.dims))
+        for tensor in graph.initializer
+        if not 0 < uses[tensor.name] <= reading[tensor.name]
+    )
 
 
 def _onnx_macs(model: ModelProto) -> int | None:

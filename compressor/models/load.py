@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from torch import nn
 
 from compressor import artifact, trust
 from compressor.errors import FOREIGN_FAULTS, ModelError
-from compressor.models import build, checkpoint, state_dicts, whole_file
+from compressor.models import build, checkpoint, plain_weights, state_dicts, whole_file
 from compressor.models import spec as specs
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
@@ -121,10 +119,9 @@ def _tensors(spec: ModelSpec) -> object:
         if spec.kind == "state_dict" and _is_safetensors(spec.path):
             return load_file(spec.path)
         if spec.kind == "state_dict":
-            return whole_file.plain(spec.path)
-    except (SafetensorError, pickle.UnpicklingError, struct.error, EOFError, *FOREIGN_FAULTS) as fault:
-        reason = str(fault).partition("WeightsUnpickler error:")[2] or str(fault) or type(fault).__name__
-        first = reason.strip().split("\n")[0]
+            return plain_weights.read(spec.path)
+    except (SafetensorError, EOFError, *FOREIGN_FAULTS) as fault:
+        first = (str(fault) or type(fault).__name__).strip().split("\n")[0]
         raise ModelError(f"damaged checkpoint: {first}", where=spec.text, hint="copy or save it again") from fault
     return whole_file.weights(spec.path, kind=spec.kind)
 

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from compressor.errors import ModelError
 from compressor.models.normalisation import Normalisation
+from compressor.tensors import Inputs
+
+SMALLEST = 1e-12
+"""Added to probabilities before their logarithm is taken."""
 
 
 class Network(nn.Module):
@@ -37,7 +41,7 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation.std), persistent=False)
         self.register_buffer("outputs", torch.tensor(normalisation.outputs), persistent=False)
 
-    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """The output of a batch.
 
         Args:
@@ -55,9 +59,14 @@ class Network(nn.Module):
             inputs = (inputs - self.mean.view(shape)) / self.std.view(shape)
         return self.of_normalised(inputs)
 
-    def of_normalised(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    def of_normalised(self, inputs: Inputs) -> Tensor:
         """Logits `[B, K]` of inputs that are normalised already; several go to the module by name."""
         logits = logits_of(self.module(inputs) if isinstance(inputs, Tensor) else self.module(**inputs))
+        if self.normalisation.probabilities:
+            given = logits
+            logits = (given + SMALLEST).log()
+            if self.normalisation.probabilities == "sigmoid":
+                logits = logits - (1 - given + SMALLEST).log()
         if self.normalisation.outputs:
             logits = logits * self.outputs[1] + self.outputs[0]
         return logits

@@ -1,12 +1,14 @@
 """What is subtracted from and divided into pixels before a network sees them; part of the network, in 0–1 units.
 
-Where a network that is trained here tells numbers, what it gives is brought to their unit behind it.
+Where a network that is trained here tells numbers, what it gives is brought to their unit behind it. Where a network gives
+probabilities, they become logits behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from compressor.errors import ModelError
 
@@ -20,12 +22,14 @@ class Normalisation:
         mean: One value per channel.
         std: One value per channel, positive.
         outputs: Mean and standard deviation that answers are brought to, one value of each per output; empty: as they are.
+        probabilities: What the network ends in that logits are taken back from: `softmax`, `sigmoid`; empty for neither.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     outputs: tuple[tuple[float, ...], ...] = ()
+    probabilities: Literal["", "softmax", "sigmoid"] = ""
 
     def __str__(self) -> str:
         def numbers(values: Sequence[float]) -> str:

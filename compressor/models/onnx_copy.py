@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, helper, numpy_helper
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, checker, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from compressor.errors import ModelError
-from compressor.models.inspection import external_files
+from compressor.models.inspection import external_files, read_onnx
 from compressor.models.normalisation import Normalisation
 
 INPUT = "compress.input"
@@ -25,9 +26,25 @@ _LARGEST = 2**31 - 1  # bytes of one file of protocol buffers
 
 def says_its_input(file: Path) -> bool:
     """Whether a model says what its input is normalised by, or takes bytes, which are not."""
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     takes_bytes = any(each.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for each in model.graph.input)
     return takes_bytes or any(entry.key == INPUT for entry in model.metadata_props)
+
+
+def require_own_weights(file: Path) -> None:
+    """Refuse a model whose weights are said to lie elsewhere than beside it; older ONNX Runtimes read them anywhere.
+
+    Args:
+        file: The model; one that cannot be read is left to whoever runs it.
+
+    Raises:
+        ModelError: They are.
+    """
+    try:
+        model = onnx.load(str(file), load_external_data=False)
+    except (OSError, DecodeError):
+        return
+    external_files(model, file.parent)
 
 
 def write_copy(
@@ -42,7 +59,7 @@ def write_copy(
         gives_probabilities: Whether its first output is to become its logarithm.
         smallest: Added to probabilities before that.
     """
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     if normalisation is not None:
         plain = normalisation.name == "none"
         told = {
@@ -58,7 +75,7 @@ def write_copy(
     if gives_probabilities:
         _append_logarithm(model, smallest)
     if _size(model, file) <= _LARGEST:
-        load_external_data_for_model(model, str(file.parent))
+        _take_in(model, file)
     for beside in external_files(model, file.parent):  # none, once they are in the model
         copied = destination.parent / beside.relative_to(file.parent)
         copied.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +89,7 @@ def whole(file: Path) -> ModelProto:
     Raises:
         ModelError: They are more than one file can hold.
     """
-    model = onnx.load(str(file), load_external_data=False)
+    model = read_onnx(file)
     size = _size(model, file)
     if size > _LARGEST:
         raise ModelError(
@@ -80,8 +97,22 @@ def whole(file: Path) -> ModelProto:
             where=str(file),
             hint="distil or prune it first",
         )
-    load_external_data_for_model(model, str(file.parent))
+    _take_in(model, file)
     return model
+
+
+def _take_in(model: ModelProto, file: Path) -> None:
+    """Bring the weights into the model that lie beside it.
+
+    Raises:
+        ModelError: They are not there, or cut short.
+    """
+    try:
+        load_external_data_for_model(model, str(file.parent))
+    except (checker.ValidationError, OSError, ValueError) as fault:
+        reason = str(fault).strip().split("\n")[0]
+        message = f"its weights, which lie beside it, cannot be read: {reason}"
+        raise ModelError(message, where=str(file), hint="keep them with the model, as they were written") from fault
 
 
 def _size(model: ModelProto, file: Path) -> int:

@@ -16,17 +16,20 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
-import pickletools
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from compressor import artifact
+from compressor import artifact, trust
 from compressor.errors import ModelError, UnknownNameError
+from compressor.models import torch_archive
+from compressor.plain_pickle import DamagedPickleError, Read
 from compressor.registry import PACKAGE, installed, nearest
 
 Kind = Literal[
@@ -47,7 +50,13 @@ _PLAIN_GLOBALS = re.compile(
     r"|numpy\.(_core|core)\.multiarray\.(scalar|_reconstruct)|numpy\.(ndarray|dtype)|numpy\.dtypes\.\w+DType"
     r"|argparse\.Namespace"
 )
-_TORCH_SAVE_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
+
+
+PROGRAMS: Mapping[str, str] = {
+    "torchscript": "a TorchScript program, which can read and write files",
+    "exported": "a torch.export program, which may hold pickled objects",
+}
+"""Kinds of files that are programs, and what is said of one before it is trusted."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +150,21 @@ def zoo_function(name: str) -> tuple[Path, str]:
     raise UnknownNameError(f"no reference network is called '{name}'", hint=hint)
 
 
-def local_sources(file: Path) -> list[Path]:
+def local_sources(file: Path, *, lenient: bool = False) -> list[Path]:
     """A Python file and the files beside it that it imports, directly or through one another; found without running them.
 
     Not covered: imports whose name is made at run time.
+
+    Args:
+        file: The file.
+        lenient: Take a file beside it that is not valid Python as it is: nobody can import it, nor what it would import.
 
     Raises:
         ModelError: One of them is not valid Python.
     """
     found = [file]
     for source in found:
-        for node in ast.walk(_parsed(source)):
+        for node in _imports_of(source, lenient=lenient and source != file):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and (
                 node.level == 0 or (node.level == 1 and source.parent == file.parent)
@@ -164,6 +177,15 @@ def local_sources(file: Path) -> list[Path]:
     return found
 
 
+def _imports_of(file: Path, *, lenient: bool) -> list[ast.AST]:
+    try:
+        return [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    except ModelError:
+        if not lenient:
+            raise
+        return []
+
+
 def _parsed(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
@@ -173,10 +195,11 @@ def _parsed(file: Path) -> ast.Module:
         raise ModelError(f"cannot be read as Python: {fault}", where=str(file)) from fault
 
 
-def source_hashes(file: Path) -> dict[str, str]:
-    """SHA-256 of a Python file and of what it imports from beside itself, by path relative to it."""
+def source_hashes(file: Path, *, lenient: bool = False) -> dict[str, str]:
+    """SHA-256 of a Python file and of what it imports from beside itself, by path relative to it; as `local_sources`."""
     root = file.resolve().parent
-    return {each.relative_to(root).as_posix(): artifact.sha256(each) for each in local_sources(file.resolve())}
+    found = local_sources(file.resolve(), lenient=lenient)
+    return {each.relative_to(root).as_posix(): artifact.sha256(each) for each in found}
 
 
 def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
@@ -230,6 +253,16 @@ def needs_architecture(spec: ModelSpec) -> ModelError:
     )
 
 
+def require_trust(spec: ModelSpec) -> None:
+    """Refuse a program (TorchScript, torch.export) that has not been trusted, before anything else is spent on it.
+
+    Raises:
+        TrustError: It has not been.
+    """
+    if spec.kind in PROGRAMS and spec.path is not None:
+        trust.require(spec.path, what=PROGRAMS[spec.kind])
+
+
 def _library(text: str, scheme: str, name: str) -> ModelSpec:
     if not name:
         raise ModelError(f"{scheme}: needs a name", where=text, hint=f"write {scheme}:resnet18")
@@ -274,14 +307,16 @@ def _checkpoint(text: str, path: Path) -> ModelSpec:
         return _zipped(text, path)
     if head[:1] == b"\x80":
         with path.open("rb") as stream:
-            if _TORCH_SAVE_MAGIC not in stream.read(32):
+            if torch_archive.LEGACY_MAGIC not in stream.read(32):
                 raise ModelError(
                     "damaged, or a pickle that torch.save did not write",
                     where=text,
                     hint="write it with torch.save(network.state_dict(), ...) or safetensors",
                 )
             stream.seek(0)
-            return _pickled(text, path, stream, pickles=4, named="a legacy torch.save file")
+            size = path.stat().st_size
+            reader = partial(torch_archive.legacy_pickles, stream, size=size)
+            return _pickled(text, path, reader, named="a legacy torch.save file")
     raise ModelError("not a file that torch or safetensors wrote", where=text, hint="is the download complete?")
 
 
@@ -293,46 +328,38 @@ def _check_safetensors(path: Path, head: bytes, text: str) -> None:
 
 def _zipped(text: str, path: Path) -> ModelSpec:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            inside = {name.partition("/")[2] for name in names}
-            if "constants.pkl" in inside and any(name.startswith("code/") for name in inside):
+        with torch_archive.opened(path) as archive:
+            if archive.kind == "torchscript":
                 return ModelSpec(text, "torchscript", path=path)
-            if "archive_format" in inside or "archive_format" in names:
+            if archive.kind == "exported":
                 return ModelSpec(text, "exported", path=path)
-            pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
-            if pickles:
-                with archive.open(pickles[0]) as stream:
-                    return _pickled(text, path, stream, pickles=1, named="a torch.save file")
+            if archive.has_pickle:
+                return _pickled(text, path, lambda: [archive.pickle()], named="a torch.save file")
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as fault:
         raise ModelError("damaged or truncated checkpoint", where=text, hint="copy or save it again") from fault
     raise ModelError("a zip file, but none that torch wrote", where=text)
 
 
-def _pickled(text: str, path: Path, stream: IO[bytes], *, pickles: int, named: str) -> ModelSpec:
+def _pickled(text: str, path: Path, read: Callable[[], list[Read]], *, named: str) -> ModelSpec:
     try:
-        foreign = _foreign_global(stream, pickles)
-    except (ValueError, EOFError, LookupError, MemoryError, struct.error) as fault:
-        raise ModelError(f"damaged or truncated ({named})", where=text, hint="copy or save it again") from fault
+        foreign = _foreign_name(read())
+    except DamagedPickleError as fault:
+        message = f"damaged or truncated ({named}): {fault}"
+        raise ModelError(message, where=text, hint="copy or save it again") from fault
     if foreign is None:
         return ModelSpec(text, "state_dict", path=path)
     return ModelSpec(text, "pickled", path=path, pickled_class=foreign)
 
 
-def _foreign_global(stream: IO[bytes], pickles: int) -> str | None:
-    """The first import, in a number of consecutive pickles, that plain weights do not need; nothing is run.
+def _foreign_name(pickles: list[Read]) -> str | None:
+    """The first import that plain weights do not need; nothing is run.
 
-    Protocols above 3 name their imports on the stack, where only running the pickle would tell them for sure; torch does
-    not read weights from them either.
+    Protocols above 3 are none that torch reads weights from.
     """
-    for _ in range(pickles):
-        for opcode, argument, _position in pickletools.genops(stream):
-            if opcode.name == "PROTO" and int(str(argument)) > 3:
-                return f"pickle protocol {argument}"
-            if opcode.name in ("STACK_GLOBAL", "INST"):
-                return opcode.name
-            if opcode.name == "GLOBAL":
-                module, _, name = str(argument).partition(" ")
-                if module not in _PLAIN_MODULES and not _PLAIN_GLOBALS.fullmatch(f"{module}.{name}"):
-                    return f"{module}.{name}"
+    for read in pickles:
+        if read.protocol > 3:
+            return f"pickle protocol {read.protocol}"
+        for name in read.names:
+            if name.rpartition(".")[0] not in _PLAIN_MODULES and not _PLAIN_GLOBALS.fullmatch(name):
+                return name
     return None

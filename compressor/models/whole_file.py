@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from compressor import trust
 from compressor.errors import FOREIGN_FAULTS, ModelError
-from compressor.models.spec import local_sources
+from compressor.models.spec import PROGRAMS, local_sources
 from compressor.registry import importable
-
-# What training scripts keep beside the weights (a best accuracy, their own arguments) and what cannot run code.
-_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace,
-    np.ndarray,
-    np.dtype,
-    *(kind for kind in vars(np.dtypes).values() if isinstance(kind, type) and kind is not np.dtypes.ObjectDType),
-    *(
-        (cast("Callable[..., Any]", example.__reduce__()[0]), f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")
-        for name, example in (("scalar", np.float64()), ("_reconstruct", np.empty(0)))
-    ),
-]
 
 
 def load(path: Path, *, kind: str) -> nn.Module:
@@ -44,11 +29,9 @@ def load(path: Path, *, kind: str) -> nn.Module:
         TrustError: Reading it runs code it carries, and it has not been trusted.
         ModelError: It cannot be read.
     """
-    if kind == "torchscript":
-        return _torchscript(path)
-    if kind == "exported":
-        trust.require(path, what="a torch.export program, which may hold pickled objects")
-        return _exported(path)
+    if kind in PROGRAMS:
+        trust.require(path, what=PROGRAMS[kind])
+        return _torchscript(path) if kind == "torchscript" else _exported(path)
     network = _unpickled(path)
     if isinstance(network, dict):
         network = next((value for value in network.values() if isinstance(value, nn.Module)), network)
@@ -59,13 +42,6 @@ def load(path: Path, *, kind: str) -> nn.Module:
             hint="if it holds weights, give the code that builds their network: --arch file.py:callable",
         )
     return network
-
-
-def plain(path: Path) -> object:
-    """What a checkpoint of plain weights holds, read without running anything; foreign exceptions pass through."""
-    with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
-        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # torch doubts before it refuses
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def weights(path: Path, *, kind: str) -> Mapping[str, object]:

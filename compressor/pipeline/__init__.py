@@ -28,7 +28,7 @@ from compressor.pipeline.exports import export, export_all, export_as_before
 from compressor.pipeline.keys import identity, runtimes_in
 from compressor.pipeline.measuring import bench, compare, pack, profile
 from compressor.pipeline.plan import run
-from compressor.pipeline.reopening import is_control_of, recipe_of, reopen, require_beside, settings_for
+from compressor.pipeline.reopening import is_control_of, own_member, recipe_of, reopen, require_beside, settings_for
 from compressor.pipeline.teachers import make_teacher
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "identity",
     "is_control_of",
     "make_teacher",
+    "own_member",
     "pack",
     "profile",
     "prune",

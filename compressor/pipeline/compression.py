@@ -8,12 +8,15 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.pipeline.current import Run, given
 from compressor.pipeline.exports import export
 from compressor.pipeline.keys import libraries, this_machine
+from compressor.pipeline.recovery import as_it_was_trained
 
 
 def prune(current: Run) -> Artifact:
     """Cut the latest network, and recover it from the teacher."""
     pruning, why_form = measured_as_shipped(current.recipe)
     source = current.artifacts[current.latest]
+    pruning, why_recovery = as_it_was_trained(pruning, source)
+    pruning, why_budget = current.settled(pruning)
     teacher = current.artifacts.get("teacher", source)
     data, why = current.counted_views(pruning)
     profile = current.recipe.bench.profile_named(pruning.profile)
@@ -34,8 +37,9 @@ def prune(current: Run) -> Artifact:
     measured = {"profile": profile, "export": current.recipe.export, **this_machine()}
     settings = current.settings(data=data, training=pruning, **(measured if pruning.measures_files else {}))
     parents = {"source": source, "teacher": teacher}
-    why_teacher = _told(current.why_teacher) if pruning.epochs else ()
-    why = (*why_teacher, *why_form, *why)
+    recovers = bool(pruning.epochs)
+    why_teacher = _told(current.why_teacher) if recovers else ()
+    why = (*why_teacher, *_told(why_recovery), *why_form, *(why_budget if recovers else ()), *why)
     made = current.link("prune", "prune", "student", settings, make, parents=parents, why=why)
     current.artifacts[current.role_of("prune")] = made
     return made
@@ -56,7 +60,7 @@ def measured_as_shipped(recipe: recipes.Recipe) -> tuple[recipes.PruneSettings, 
 
 def quantize(current: Run) -> Artifact:
     """Quantize the ONNX model of the latest network; what does not pay stays in float."""
-    quantizing = current.recipe.quantize or recipes.QuantizeSettings()
+    quantizing, why_budget = current.settled(current.recipe.quantize or recipes.QuantizeSettings())
     role = current.latest
     network = current.artifacts.get(role)  # none, where an ONNX model from elsewhere was named
     teacher = current.artifacts.get("teacher", network)
@@ -82,7 +86,7 @@ def quantize(current: Run) -> Artifact:
     parents = {"source": source}
     if network is not None and teacher is not None:
         parents |= {"network": network, "teacher": teacher}
-    why = (*(_told(current.why_teacher) if quantizing.method == "qat" else ()), *why)
+    why = (*((*_told(current.why_teacher), *why_budget) if quantizing.method == "qat" else ()), *why)
     current.onnx["student"] = current.link(
         "quantize", "quantize", "student-onnx", settings, make, parents=parents, also=libraries(), why=why
     )

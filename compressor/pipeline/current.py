@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from compressor import __version__, artifact, console, processes, trust
+from compressor import __version__, artifact, console, places, processes, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import ArtifactError, InputError
-from compressor.files import replacing
-from compressor.pipeline.keys import model_key, outside_sources, unchanged
+from compressor.files import lock_file
+from compressor.pipeline.keys import model_key, outside_sources, own_code, unchanged
+from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ SHARED = ("train", "distill")  # stages in which all processes of a job take par
 _SHOWN_VIEWS = ("train", "specialize", "distill", "prune", "quantize")  # their result depends on the views of the data
 _OPENING_S = 300  # for the main process to come to a run's folder: as far as starting up may differ between machines
 _T = TypeVar("_T")
+_Training = TypeVar("_Training", bound=recipes.TrainingSettings)
 
 
 @dataclass
@@ -74,13 +76,16 @@ class Run:
         Raises:
             InputError: Its labels are not what the task takes.
         """
-        from compressor.data.open import LEFT_OUT, open_dataset
+        from compressor.data.open import LEFT_OUT, SEEN_IN_TRAINING, open_dataset
+        from compressor.data.samples import ARRAYS_LEFT_OUT, FILES_LEFT_OUT
         from compressor.training.start import for_data, require_labels_of, task_of
 
         opened = open_dataset(given(self.recipe.data, "data"))
         for decision in opened.decisions:
             if decision.what == LEFT_OUT:
                 console.note(f"data: {decision.reason}: {console.first_few(decision.choice.split(', '), 3)}")
+            elif decision.what in (FILES_LEFT_OUT, ARRAYS_LEFT_OUT, SEEN_IN_TRAINING):
+                console.note(f"data: {decision.what}: {decision.choice} — {decision.reason}")
         task = task_of(self.recipe.task, label_smoothing=0.0)
         require_labels_of(task, opened)
         _, chosen = for_data(task, opened)
@@ -99,6 +104,7 @@ class Run:
 
         Raises:
             ArtifactError: The folder cannot be written, another run is at work in it, or it is not the main process's.
+            NotOursError: A link stands in it where we write.
         """
         if not processes.is_main():
             if not processes.await_opening(self.folder, timeout_s=_OPENING_S):
@@ -109,7 +115,8 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
+            places.require_no_links(self.folder)
+            lock = lock_file(self.folder / artifact.LOCK)
         except OSError as fault:
             problem = f"cannot write here: {fault.strerror}"
             raise ArtifactError(problem, where=str(self.folder), hint=artifact.ELSEWHERE) from fault
@@ -127,8 +134,7 @@ class Run:
         """Keep the resolved recipe beside the artifacts."""
         if not processes.is_main():
             return
-        with replacing(self.folder / "recipe.json") as written:
-            written.write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        recipes.keep(self.folder, self.recipe.model_dump_json(indent=2, exclude=unstated(self.recipe)))
 
     def role_of(self, stage: StageName) -> Role:
         """What a link of the chain leaves: the student, when it is the last one."""
@@ -144,6 +150,17 @@ class Run:
         """Whether there is a network or an ONNX model of this role."""
         return role in self.artifacts or role in self.onnx
 
+    def settled(self, training: _Training, *, num_samples: int | None = None) -> tuple[_Training, tuple[Decision, ...]]:
+        """How to train, with batch and epochs settled, so that what they come to is part of the link's key.
+
+        Args:
+            training: As the recipe has it.
+            num_samples: That an epoch shows, where they are not all training samples.
+        """
+        from compressor.training import budget
+
+        return budget.settle(training, num_samples=len(self.dataset.train) if num_samples is None else num_samples)
+
     def counted_views(
         self, recovery: recipes.RecoverySettings | None = None
     ) -> tuple[DataSettings, tuple[Decision, ...]]:
@@ -154,8 +171,10 @@ class Run:
         from compressor.data.views import plan
         from compressor.teachers import _cache
 
-        data, distill = given(self.recipe.data, "data"), self.recipe.distillation or recovery
-        assert distill is not None
+        data, training = given(self.recipe.data, "data"), self.recipe.distillation or recovery
+        assert training is not None
+        distill, _ = self.settled(training)
+        assert distill.epochs != "auto", "it is settled"
         count, why = plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),
@@ -239,10 +258,13 @@ class Run:
             made = artifact.await_other(folder, key=key)
             trust.remember_made(made)
             return made
+        if processes.is_main():
+            artifact.require_replaceable(folder)  # before hours of work rather than after them
         replaces = ", replacing the one there" if artifact.is_artifact(folder) else ""
         console.note(f"{place}{name}: starts{replaces}")
         recorded = settings if model is None else {**settings, "identity": model}
-        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why)
+        code = own_code(settings, sources, beside=folder)
+        return Target(folder, stage, role, key, seed, recorded, sources, self.command, why, code)
 
     def settings(self, **parts: Any) -> dict[str, Any]:
         """Resolved settings as plain data, with the data and the task they were used with."""

@@ -9,8 +9,9 @@ from typing import Any
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, ModelError
+from compressor.models import named_source
 from compressor.models import spec as specs
-from compressor.recipe import ModelSettings, table_of
+from compressor.recipe import ModelSettings, split_source, table_of
 
 
 def libraries() -> dict[str, str]:
@@ -48,12 +49,47 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
 
 def outside_sources(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
     """Hashes of the user's own files that settings name (`mine.py:Loss`), since a change in one is another stage."""
+    return {name: specs.source_hashes(file) for name, file in _outside(settings).items()}
+
+
+def own_code(
+    settings: Mapping[str, Any], parents: Mapping[str, Artifact], *, beside: Path
+) -> dict[str, dict[str, Any]]:
+    """What a manifest keeps of the Python files that its settings name, and of those that its parents were made with.
+
+    Args:
+        settings: The resolved settings of a stage.
+        parents: What it is made from.
+        beside: The artifact's place.
+    """
+    files = {name: file for name, file in _outside(settings).items() if file_named(name) is not None}
+    data = table_of(settings, "data")
+    stated = [str(data[key]) for key in ("source", "unlabelled") if data.get(key)]
+    files |= {name: file for name in stated if (file := data_file(name)) is not None}
+    kept = named_source.inherited(parents, beside=beside)
+    return kept | {name: named_source.recorded(file, beside=beside) for name, file in sorted(files.items())}
+
+
+def data_file(source: str) -> Path | None:
+    """The file of a data source that is a function (`py:data.py:load`)."""
+    name, target = split_source(source)
+    return Path(target.rpartition(":")[0]).expanduser() if name == "py" and target else None
+
+
+def file_named(member: str) -> Path | None:
+    """The file of a member of a family that is named by one (`mine.py:Loss`)."""
+    file = member.rpartition(":")[0]
+    return Path(file) if file.endswith(".py") else None
+
+
+def _outside(settings: Mapping[str, Any]) -> dict[str, Path]:
+    """The files of members that are not the package's own, by name."""
     training, bench = settings.get("training") or {}, settings.get("bench") or {}
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
     named += [("runtimes", runtime) for runtime in runtimes_in(bench)]
-    return {name: specs.source_hashes(registry.find(family, name).file) for family, name in named if ":" in name}
+    return {name: registry.find(family, name).file for family, name in named if ":" in name}
 
 
 def runtimes_in(bench: Mapping[str, Any]) -> set[str]:

@@ -14,6 +14,8 @@ from compressor.models import spec as specs
 from compressor.pipeline.current import Run, given
 from compressor.recipe import DataSettings, ModelSettings, TeacherSettings
 
+_SAID = ("normalisation", "columns left as they are", "the network's outputs")  # of what was decided about a network
+
 
 def trained(
     current: Run,
@@ -38,6 +40,8 @@ def trained(
         seed: Where it is not the recipe's.
     """
     shown = data or given(current.recipe.data, "data")
+    few = int(current.dataset.train.labelled.sum()) if role == "teacher" else None
+    training, why_budget = current.settled(training, num_samples=few)
 
     def make(target: Target) -> Artifact:
         from compressor.data.unlabelled import for_labels_alone
@@ -53,6 +57,7 @@ def trained(
         )
 
     settings = current.settings(data=shown, model=model, training=training)
+    why = (*why, *why_budget)
     return current.link(name, "train", role, settings, make, identity=model, why=why, seed=seed)
 
 
@@ -75,8 +80,8 @@ def adopted(current: Run, model: ModelSettings, *, name: str, role: str) -> Arti
 
     made = current.link(name, "adopt", role, current.settings(model=model), make, identity=model)
     for decision in made.manifest.decisions:
-        if decision.what == "normalisation":
-            console.note(f"{name}: normalisation {decision.choice} — {decision.reason}")
+        if decision.what in _SAID:
+            console.note(f"{name}: {decision.what} {decision.choice} — {decision.reason}")
     return made
 
 

@@ -10,8 +10,10 @@ from compressor import console, preflight, trust
 from compressor import recipe as recipes
 from compressor.artifact import Artifact
 from compressor.data import guess
-from compressor.errors import InputError, RecipeError
+from compressor.errors import InputError, RecipeError, TrustError
+from compressor.models import named_source
 from compressor.pipeline.current import SHARED, Run
+from compressor.pipeline.keys import data_file, file_named, identity, own_code
 from compressor.recipe import Recipe
 
 
@@ -40,6 +42,7 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
         hint = "name a network that compress train or distill has left, or a recipe"
         raise InputError("was not trained here, so there is no training to time", where=str(made.path), hint=hint)
     trust.require_artifact(made, what="whatever its training names (networks, data, losses) would run")
+    _require_same_code(made)
     shared = {"data": kept["data"], "task": kept["task"], "seed": made.manifest.seed}
     if made.manifest.stage == "train":
         return {**shared, "teacher": kept["model"], "train": kept["training"], "stages": ["train"]}
@@ -58,6 +61,22 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
         "distill": kept["training"],
         "stages": ["distill"],
     }
+
+
+def _require_same_code(made: Artifact) -> None:
+    """Refuse to go through a training again whose code is not the one it had.
+
+    Raises:
+        TrustError: A file was edited since, or is another one of that name.
+    """
+    kept, hint = made.manifest.settings, "type it where the network was trained, or name the recipe instead"
+    now = own_code(kept, {}, beside=made.path)
+    changed = [name for name, entry in now.items() if made.manifest.code.get(name, {}).get("files") != entry["files"]]
+    model, known = kept["model"], kept.get("identity", {})
+    if any(known.get(name) != digest for name, digest in identity(model["model"], arch=model.get("arch")).items()):
+        changed.append(model["model"])
+    if changed:
+        raise TrustError(f"{changed[0]} is not what it was trained with", where=str(made.path), hint=hint)
 
 
 def reopen(source: Artifact, *, raw: Mapping[str, Any], assignments: Sequence[str], command: str = "") -> Run:
@@ -123,7 +142,8 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
         where = "--data" if made_with is None else str(made_with.path)
         raise InputError("which data?", where=where, hint="add --data D (compress list formats)")
     if made_with is not None:
-        _require_trust(made_with, own, resolved)
+        resolved = _with_code_of(made_with, own, resolved)
+        data = recipes.table_of(resolved, "data")
     found = []
     for key in ("source", "unlabelled"):
         if isinstance(data.get(key), str):
@@ -134,8 +154,10 @@ def settings_for(raw: Mapping[str, Any], assignments: Sequence[str], *, made_wit
     return recipes.parse(resolved, source="command line")
 
 
-def _require_trust(made_with: Artifact, own: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
-    """Refuse to run code that the artifact names rather than the user: a data function, a task.
+def _with_code_of(made_with: Artifact, own: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """All sections, naming the very files that the artifact was made with where it names code rather than the user.
+
+    That is a data function, or a task.
 
     Args:
         made_with: The artifact.
@@ -143,12 +165,47 @@ def _require_trust(made_with: Artifact, own: Mapping[str, Any], resolved: Mappin
         resolved: All sections, with overrides and with the formats of their data sources.
 
     Raises:
-        TrustError: The artifact was made elsewhere and has not been trusted.
+        TrustError: The artifact was made elsewhere and has not been trusted, or a file was edited since.
     """
-    for key in ("source", "unlabelled"):
-        named, stated = recipes.table_of(resolved, "data").get(key), recipes.table_of(own, "data").get(key)
-        if isinstance(stated, str) and named == guess.named(stated) and recipes.split_source(named)[0] == "py":
-            trust.require_artifact(made_with, what=f"the data function {named} would run")
-    task = str(recipes.table_of(resolved, "task").get("name", ""))
-    if ":" in task and task == recipes.table_of(own, "task").get("name"):
-        trust.require_artifact(made_with, what=f"the task {task} would run")
+    data, task = dict(recipes.table_of(resolved, "data")), dict(recipes.table_of(resolved, "task"))
+    for key, option in (("source", "--data"), ("unlabelled", "--set data.unlabelled")):
+        named, stated = data.get(key), recipes.table_of(own, "data").get(key)
+        if isinstance(stated, str) and isinstance(named, str) and named == guess.named(stated):
+            data[key] = _data_of(made_with, named, hint=f"name the data yourself: {option}{_before(option)}{named}")
+    name = task.get("name")
+    if isinstance(name, str) and ":" in name and name == recipes.table_of(own, "task").get("name"):
+        task["name"] = own_member(made_with, name, what="the task", hint=f"name it yourself: --set task.name={name}")
+    return {**resolved, "data": data, **({"task": task} if task else {})}
+
+
+def _before(option: str) -> str:
+    return "=" if option.startswith("--set") else " "
+
+
+def _data_of(made_with: Artifact, named: str, *, hint: str) -> str:
+    file = data_file(named)
+    if file is None:
+        return named
+    what = f"the data function {named} would run"
+    found = named_source.file_for(made_with, named, named=file, what=what, hint=hint)
+    return named if found == file else f"py:{found}:{named.rpartition(':')[2]}"
+
+
+def own_member(made: Artifact, name: str, *, what: str, hint: str) -> str:
+    """A member of a family that an artifact names, as it is to be named here: a file of the user's own has a place.
+
+    Args:
+        made: The artifact.
+        name: `mine.py:Task`, or `package.module:attr`.
+        what: Which member, in words ("the task").
+        hint: How the user can name it instead.
+
+    Raises:
+        TrustError: The artifact was made elsewhere and has not been trusted, or the file was edited since.
+    """
+    trust.require_artifact(made, what=f"{what} {name} would run")
+    file = file_named(name)
+    if file is None:
+        return name
+    found = named_source.file_for(made, name, named=file, what=f"{what} {name} would run", hint=hint)
+    return name if found == file else f"{found}:{name.rpartition(':')[2]}"

@@ -47,13 +47,14 @@ def _side_by_side(
     from compressor.stages import specialists as stage
 
     data = given(current.recipe.data, "data")
+    training, why = current.settled(training)
     kept = training.model_dump(mode="json", exclude={"count", "processes"})  # what changes no specialist
     made: dict[int, Artifact] = {}
     wanted = []
     for number, cluster in enumerate(clusters, start=1):
         settings = current.settings(data=data, training=kept, cluster=list(cluster))
         planned = current.planned(
-            f"specialist-{number}", "specialize", "specialist", settings, parents={"generalist": generalist}
+            f"specialist-{number}", "specialize", "specialist", settings, parents={"generalist": generalist}, why=why
         )
         if isinstance(planned, Artifact):
             made[number] = planned

@@ -85,8 +85,9 @@ def _distilled(
     """One network, distilled from a teacher of this kind."""
     teacher = given(current.recipe.teacher, "teacher")
     distill, why_losses = with_usual_loss(given(current.recipe.distillation, "distill"), kind, current.task)
+    distill, why_budget = current.settled(distill)
     data, why = current.counted_views()
-    why = (*why, *why_losses)
+    why = (*why, *why_losses, *why_budget)
     options = teacher.kind_options if kind == teacher.kind and kind != "onnx" else {}
     takes = recipes.takes_of(kind)
     peers = (teacher.members or (student,)) if "peers" in takes else ()

@@ -6,7 +6,8 @@ with the mean inputs measured on calibration samples: a layer computes (W + ε) 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,16 +24,24 @@ from compressor.quantizers._contract import Calibration, Cpu
 from compressor.quantizers._qdq import Qdq
 
 _HELD_OUT = 4  # batches that judge where that is asked for; the others measure
+_FEW = 256  # samples: of fewer none can be spared to judge alone, so that all of them judge and measure in turns
+_FOLDS = 4
+_SURE = 1.0  # standard errors that the gain on few samples must exceed
 
 
 def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"], scratch: Path) -> Qdq:
     """`made` with corrected biases where that is wanted; `auto` compares the error of the logits on calibration samples.
+
+    Those that judge are not those that the correction was measured on: of many samples some are held out, few are judged
+    by cross-validation.
 
     Returns:
         What to write with, and for `auto` the decision.
     """
     if wanted is False:
         return made
+    if wanted == "auto" and len(calibration) < _FEW:
+        return _cross_validated(made, calibration, scratch)
     judging = sum(1 for _ in islice(calibration.batches(), 2 * _HELD_OUT)) // 2 if wanted == "auto" else 0
     if wanted == "auto" and judging == 0:
         few = Decision("bias correction", "off", "one batch of calibration samples leaves none to judge it on")
@@ -48,6 +57,62 @@ def settle(made: Qdq, calibration: Calibration, *, wanted: bool | Literal["auto"
     better = error < plain_error
     decision = Decision("bias correction", "on" if better else "off", reason)
     return replace(corrected if better else made, decisions=(*made.decisions, decision))
+
+
+def _cross_validated(made: Qdq, calibration: Calibration, scratch: Path) -> Qdq:
+    """The same for few samples: each fold is judged by what the others measured, and what ships is measured on all.
+
+    A mean over few samples may be off by more than the rounding is, so that the gain must be more than chance.
+    """
+    batches = list(calibration.batches())
+    samples = _distinct(np.concatenate(batches))
+    if len(samples) < 2:
+        few = Decision("bias correction", "off", "one calibration sample leaves none to judge it on")
+        return replace(made, decisions=(*made.decisions, few))
+    corrected = replace(made, shifts=_shifts(batches, made))
+    if not corrected.shifts:
+        return corrected
+    size, fixed = len(batches[0]), _takes_one_batch_size(made.float_model)
+    file = scratch / "bias-no.onnx"
+    made.write(file)
+    of_plain, of_corrected = [], []
+    folds = np.arange(len(samples)) % min(_FOLDS, len(samples))
+    for fold in np.unique(folds):
+        measured = _in_batches(samples[folds != fold], size, fixed=fixed)
+        judged = _in_batches(samples[folds == fold], size, fixed=fixed)
+        others = replace(made, shifts=_shifts(measured, made))
+        others.write(scratch / "bias-yes.onnx")
+        number = int((folds == fold).sum())
+        of_plain.append(_errors(made.float_model, file, judged)[:number])
+        of_corrected.append(_errors(made.float_model, scratch / "bias-yes.onnx", judged)[:number])
+    plain_N, corrected_N = np.concatenate(of_plain), np.concatenate(of_corrected)
+    gain_N = plain_N - corrected_N
+    better = bool(gain_N.mean() > _SURE * gain_N.std(ddof=1) / len(gain_N) ** 0.5)
+    reason = (
+        f"mean squared error of the logits {plain_N.mean():.3g} without, {corrected_N.mean():.3g} with it, "
+        f"by cross-validation on {len(samples)} calibration samples"
+        + ("; so few may show that by chance" if gain_N.mean() > 0 and not better else "")
+    )
+    decision = Decision("bias correction", "on" if better else "off", reason)
+    return replace(corrected if better else made, decisions=(*made.decisions, decision))
+
+
+def _distinct(samples: NDArray[Any]) -> NDArray[Any]:
+    """The samples without repetitions, which would judge what they measured."""
+    first = {hashlib.sha256(sample.tobytes()).digest(): number for number, sample in reversed(list(enumerate(samples)))}
+    return samples[sorted(first.values())]
+
+
+def _takes_one_batch_size(file: Path) -> bool:
+    shape = onnx.load(file, load_external_data=False).graph.input[0].type.tensor_type.shape
+    return bool(shape.dim and shape.dim[0].dim_value)
+
+
+def _in_batches(samples: NDArray[Any], size: int, *, fixed: bool) -> list[NDArray[Any]]:
+    """Batches of `size`; where a model takes no smaller ones, the last is filled up with samples from the start."""
+    number = -(-len(samples) // size) * size if fixed else len(samples)
+    order = np.resize(np.arange(len(samples)), number)
+    return [samples[order[first : first + size]] for first in range(0, number, size)]
 
 
 def _shifts(batches: Iterable[NDArray[Any]], made: Qdq) -> dict[str, NDArray[np.float32]]:
@@ -100,7 +165,7 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
         if name not in known and name not in inputs:
             traced.graph.output.add().name = name
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(traced.SerializeToString(), options, providers=["CPUExecutionProvider"])
     fed = traced.graph.input[0].name
@@ -121,14 +186,24 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
 def _error(made: Qdq, batches: Iterable[NDArray[Any]], file: Path) -> float:
     """Mean squared error of the quantized model's outputs against the float model's."""
     made.write(file)
+    errors = [float(squared.mean()) for squared in _squared(made.float_model, file, batches)]
+    return float(np.mean(errors))
+
+
+def _errors(float_model: Path, file: Path, batches: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+    """The same of each sample, where each has outputs of its own."""
+    rows = [squared.reshape(len(squared), -1).mean(axis=1) for squared in _squared(float_model, file, batches)]
+    return np.concatenate(rows)
+
+
+def _squared(float_model: Path, file: Path, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float64]]:
+    """Squared differences of two models' outputs, batch by batch."""
     sessions = []
-    for path in (made.float_model, file):
+    for path in (float_model, file):
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         sessions.append(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
     name = sessions[0].get_inputs()[0].name
-    errors = []
     for batch in batches:
         expected, found = (session.run(None, {name: batch})[0] for session in sessions)
-        errors.append(float(np.square(expected.astype(np.float64) - found).mean()))
-    return float(np.mean(errors))
+        yield np.square(expected.astype(np.float64) - found)

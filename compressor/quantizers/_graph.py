@@ -19,6 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from compressor.errors import ModelError
 from compressor.models import onnx_copy
+from compressor.quantizers._already import require_float
 
 _LOWEST_OPSET = 13  # the first whose QuantizeLinear has a scale for each channel
 _LOWEST_IR = 4  # the first whose weights need not be inputs
@@ -32,8 +33,9 @@ def prepared(source: Path, scratch: Path) -> Path:
     Its weights are in it, and its operator set is 13 at least.
 
     Raises:
-        ModelError: It is no model that ONNX Runtime can optimise, or larger than one file can be.
+        ModelError: It is quantized already, no model that ONNX Runtime can optimise, or larger than one file can be.
     """
+    require_float(source)
     file, whole = scratch / "float.onnx", scratch / "whole.onnx"
     original = _modern(onnx_copy.whole(source), source)
     onnx.save(original, whole)

@@ -48,7 +48,7 @@ def harms(
 def outputs(file: Path, batches: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """The outputs of a model for some batches, `[N, K]`."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: batch})[0] for batch in batches]).astype(np.float64)

@@ -6,6 +6,7 @@ here without torch. What only a file's content can tell (is `t.pt` a pickle?) is
 
     settings    the tables as classes (data, task, networks, export, bench), and `Recipe`, which holds everything
     links       the stages by name, and the tables of those that train: losses, train, specialists, distill, prune, quantize
+    kept        the recipe that a run keeps beside its artifacts
     reading     a file to plain data, and `--set` over it
     checking    plain data to a frozen recipe, or every fault of it
     names       faults in names that point into a registry, and in the options that go with them
@@ -14,7 +15,7 @@ here without torch. What only a file's content can tell (is `t.pt` a pickle?) is
     _base       the base class of all settings
 
 Other modules import from here. Among the rooms imports go one way, as in checking, orders, names, _wording, settings,
-links, _base; reading needs none of them.
+links, _base; reading needs none of them, and kept needs reading alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 from compressor.recipe._base import Settings, table_of
 from compressor.recipe.checking import faults, parse
 from compressor.recipe.fitting import LossTraits, looks_at_features, misfits
+from compressor.recipe.kept import is_as_written, keep, kept_in
 from compressor.recipe.links import (
     DISTILLATION_ALONE,
     SWEPT,
@@ -84,6 +86,9 @@ __all__ = [
     "TrainingSettings",
     "ViewSettings",
     "faults",
+    "is_as_written",
+    "keep",
+    "kept_in",
     "kind_of",
     "looks_at_features",
     "misfits",

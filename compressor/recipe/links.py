@@ -84,8 +84,12 @@ class LossSettings(BaseModel):
 class TrainingSettings(Settings):
     """How a network is trained; shared by every stage that trains."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(128, ge=2)
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="auto: 30, or as many as come to 300 steps"
+    )
+    batch_size: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
+        "auto", description="auto: 128, or less (16 at least) where an epoch would have fewer than 10 steps"
+    )
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
         "auto", description="peak learning rate; auto: 1e-3 (adamw), 0.1 (sgd)"

@@ -19,7 +19,14 @@ from compressor.errors import CompressError, Fault, InputError
 from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
 from compressor.recipe.fitting import LossTraits, misfits, traits_of
-from compressor.recipe.links import PRUNE_TARGETS, SWEPT, RampSettings, is_ramp
+from compressor.recipe.links import (
+    PRUNE_TARGETS,
+    SWEPT,
+    PruneSettings,
+    QuantizeSettings,
+    RampSettings,
+    is_ramp,
+)
 from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers, tells_sets
 
 _OF_A_FILE = "write npz:FILE, an archive of x_train and y_train (numpy.savez), or py:FILE.py:FUNCTION that reads it"
@@ -59,8 +66,12 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         ("criteria", prune, "criterion", "criterion_options", "prune"),
         ("quantizers", quantize, "method", "options", "quantize"),
     ):
-        if isinstance(table.get(key), str):
-            member = _member(family, table[key], f"{where}.{key}", found)
+        name = table.get(key)
+        if name is None and table_of(table, given):  # they are those of the default
+            fields = PruneSettings.model_fields if key == "criterion" else QuantizeSettings.model_fields
+            name = fields[key].default
+        if isinstance(name, str):
+            member = _member(family, name, f"{where}.{key}", found)
             if member:
                 found += registry.option_faults(member, table_of(table, given), where=f"{where}.{given}")
     stated = [name for name in PRUNE_TARGETS if prune.get(name) is not None]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from compressor.plain_text import printable
 from compressor.report import devices, links, quality, speed, tables
 from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, ReportData
@@ -34,6 +35,7 @@ def render(data: ReportData) -> str:
         f"# {text(data.run)}",
         text(data.headline.sentence),
         text(data.headline.gain_sentence),
+        text(data.headline.chance_sentence),
         _intended(data),
         _use(data),
         "## How well it answers",
@@ -47,7 +49,7 @@ def render(data: ReportData) -> str:
         grid(tables.taught(data)),
         _reproduce(data),
     ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return printable("\n\n".join(block for block in blocks if block)) + "\n"
 
 
 def _front_matter(data: ReportData) -> str:

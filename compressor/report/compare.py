@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from compressor.report import format as fmt
 from compressor.report import gate
@@ -12,6 +13,7 @@ from compressor.report.facts import ReportData, runtime_title
 from compressor.report.markdown import grid, text
 from compressor.report.tables import Table, flat
 
+_TITLE = "## Runs side by side"
 _SETTINGS_SHOWN = 40
 _NO_SETTINGS = ("data.source", "model.model", "identity")  # places, which differ between machines and say nothing
 
@@ -58,7 +60,7 @@ def compare(reports: Mapping[str, ReportData]) -> Comparison:
 
 def as_markdown(comparison: Comparison) -> str:
     """The comparison for a pull request, ending in a newline."""
-    blocks = ["## Runs side by side", grid(comparison.results)]
+    blocks = [_TITLE, grid(comparison.results)]
     blocks += [f"> ⚠️ {text(caveat)}" for caveat in comparison.caveats]
     if comparison.settings.rows:
         blocks.append(f"### {comparison.settings.caption}\n\n{grid(comparison.settings)}")
@@ -73,6 +75,18 @@ def as_json(comparison: Comparison) -> str:
         "caveats": comparison.caveats,
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def is_one(file: Path) -> bool:
+    """Whether a file is a comparison that was written here, in either form."""
+    try:
+        content = file.read_text(encoding="utf-8")
+        if content.startswith(f"{_TITLE}\n"):
+            return True
+        found = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() == {"runs", "settings", "caveats"}
 
 
 def _row(name: str, data: ReportData) -> tuple[str, ...]:

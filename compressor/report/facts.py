@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from compressor.measure.majority import LEVEL
+
 _RUNTIME_TITLES = {
     "torch": "PyTorch",
     "torch_compile": "PyTorch compiled",
@@ -34,17 +36,20 @@ def payload_of(runtime: str) -> str:
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times faster than `against` (a role), with the 95 % interval of the paired measurement."""
+    """How many times faster than `against` (a role), with the 95 % interval of the paired measurement.
+
+    An interval is about what the next start would give: `low` and `high` are None where there was one start.
+    """
 
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     against: str
 
     @property
     def conclusive(self) -> bool:
-        """Whether the interval leaves 1× out."""
-        return self.low > 1 or self.high < 1
+        """Whether there is an interval, and it leaves 1× out."""
+        return self.low is not None and self.high is not None and (self.low > 1 or self.high < 1)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,30 @@ class Paired:
 
 
 @dataclass(frozen=True)
+class Majority:
+    """A model beside the constant answer that is right most often; see `measure.majority`.
+
+    Attributes:
+        metric: Share of samples for which the constant is right.
+        answer: The constant: a class, a set of classes, or `the mean of the targets`.
+        constant_only: Samples that it alone answers rightly.
+        model_only: Samples that the model alone answers rightly.
+        p_value: McNemar's exact test, one-sided: how often a model that is no better would do as well.
+    """
+
+    metric: float
+    answer: str
+    constant_only: int
+    model_only: int
+    p_value: float
+
+    @property
+    def beaten(self) -> bool:
+        """Whether the model is shown to be better, at 5 %."""
+        return self.p_value < LEVEL
+
+
+@dataclass(frozen=True)
 class ToldOfClass:
     """How many samples are told to have a class: by both, by the base alone, by this one alone."""
 
@@ -113,6 +142,7 @@ class Accuracy:
         confusion_with_base: Counts `[the base answered, this one answered]`; None where answers are sets of classes.
         sets_with_base: Where they are: for each class, how often both told it, and either alone.
         tolerance: Where numbers are told: how near each must come to its target to be right, by name; empty otherwise.
+        majority: The best constant answer; None where older measurements hold none, or nothing could beat it.
     """
 
     runtime: str
@@ -128,6 +158,7 @@ class Accuracy:
     confusion_with_base: tuple[tuple[int, ...], ...] | None = None
     sets_with_base: tuple[ToldOfClass, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    majority: Majority | None = None
 
     @property
     def half_width(self) -> float | None:
@@ -162,8 +193,8 @@ class Timing:
     Attributes:
         p99_ms: `None` from fewer than 1 000 samples.
         describe: What the runtime says about itself (provider, threads, version).
-        p50_interval: 95 % interval of the p50.
-        p90_interval: 95 % interval of the p90.
+        p50_interval: 95 % interval of the p50, between starts; None of a single one.
+        p90_interval: 95 % interval of the p90, likewise.
         memory_mb: What the process occupies after the last inference.
         library_memory_mb: What it occupied before the model was loaded.
         millijoules: Energy of one inference, of the whole package, where the machine counts it.
@@ -426,7 +457,10 @@ class Headline:
         base_words: The same for people.
         change: Student minus base; negative is a loss.
         gain: Student, as it was distilled, minus control on a runtime that both were judged on: what the teacher was worth.
-        *_within_noise: Whether the difference is no larger than half of the wider interval.
+        *_within_noise: Whether chance alone would do as much; None where nothing tells.
+        gain_told: Whether it can be said that the teacher helped or hurt: the difference is real, and both models are
+            better than chance.
+        chance_sentence: Which models are not shown to have learned anything, and where to look; empty where all have.
         teacher, teacher_*: Of the base.
         size_ratio: The base's size over the student's, both in the form named by `size_payload`.
         verdict: `met`, `missed`, or `none` when no budget was stated.
@@ -436,6 +470,7 @@ class Headline:
     verdict: Literal["met", "missed", "none"]
     verdict_sentence: str
     gain_sentence: str
+    chance_sentence: str = ""
     base: str = "teacher"
     base_words: str = "the teacher"
     runtime: str | None = None
@@ -449,6 +484,7 @@ class Headline:
     change_within_noise: bool | None = None
     gain: float | None = None
     gain_within_noise: bool | None = None
+    gain_told: bool = False
     speedup: Speedup | None = None
     speedup_against: str | None = None
     latency_ms: float | None = None

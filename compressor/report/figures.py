@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from compressor.measure.statistics import blocks_of_starts
+from compressor.plain_text import on_one_line
 from compressor.report import format as fmt
 from compressor.report.facts import (
     Accuracy,
@@ -90,7 +91,7 @@ def label(text: str) -> str:
     """A user's name as a Plotly label: shortened in its middle, as names often differ at their ends, and inert."""
     kept = (MAX_LABEL - 1) // 2
     short = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1 - kept]}…{text[-kept:]}"
-    return html.escape(short, quote=False)
+    return html.escape(on_one_line(short), quote=False)
 
 
 def accuracy_against_latency(data: ReportData) -> Figure | None:
@@ -217,9 +218,10 @@ def speedup_by_block(data: ReportData) -> Figure | None:
     layout = empty_layout(height=320, legend=False)
     layout["xaxis"] |= {"title": {"text": "block, in the order measured"}, "range": [0.3, max(numbers) + 0.7]}
     layout["yaxis"] |= {"title": {"text": "times as fast"}, "ticksuffix": "×"}
+    band: dict[str, Any] = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high}
+    band |= {"line": {"width": 0}, "fillcolor": colour("student"), "opacity": 0.18, "layer": "below"}
     layout["shapes"] = [
-        {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "line": {"width": 0}}
-        | {"fillcolor": colour("student"), "opacity": 0.18, "layer": "below"},
+        *([] if low is None else [band]),
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": head.speedup.ratio, "y1": head.speedup.ratio}
         | {"line": {"color": colour("student"), "width": 2}},
         *_new_starts(len(numbers), own.starts),
@@ -239,7 +241,7 @@ def speedup_by_block(data: ReportData) -> Figure | None:
         title="Speed-up, block by block",
         caption=(
             f"Models take turns in blocks, so a machine that drifts slows all of them. Line: the speed-up, "
-            f"{fmt.times(head.speedup.ratio)}; band: its 95 % interval. {started}"
+            f"{fmt.times(head.speedup.ratio)}{'; band: its 95 % interval' if low is not None else ''}. {started}"
             f"Under {head.profile}, against {head.speedup_against}."
         ),
         traces=(trace,),

@@ -1,17 +1,20 @@
 """What the numbers say, in sentences: the student against the teacher, the control and the user's budgets.
 
 Both models of a comparison answered the same samples, so a difference in accuracy is judged by McNemar's exact test: it
-is called noise when chance alone would do as much in more than one case of twenty. Where no such test was made (older
-measurements) it is noise when it is no larger than half of the wider of the two 95 % intervals. A metric that is no share
-of right answers has neither, and is not judged.
+is called noise when chance alone would do as much in more than one case of twenty. Where no such test was made (another
+runtime, a model that was judged elsewhere, older measurements) it is noise when it is no larger than two independent sets
+of samples would differ by, from the widths of the 95 % intervals. A metric that is no share of right answers has neither,
+and is not judged. Whether a teacher helped is said only of models that are shown to be better than chance (`chance.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from compressor.report import chance
 from compressor.report import format as fmt
 from compressor.report.facts import (
     Accuracy,
@@ -28,6 +31,7 @@ from compressor.report.facts import (
 )
 
 _SAME_SIZE = 0.02
+_KEPT_FOR_SIZE = " Quantization is kept for its size: no gain in speed over float was shown."
 _SAME = 1e-9  # the paired test is about the share of right answers; another metric differs by something else
 
 
@@ -86,6 +90,7 @@ def judge(
     taught: Taught | None = None,
     compared: bool = False,
     distilled: bool = True,
+    kept_for_size: bool = False,
 ) -> Headline:
     """Everything the first screen says.
 
@@ -98,6 +103,7 @@ def judge(
         taught: Who taught the student, where that is recorded.
         compared: They are models of any origin, called by their titles: nobody taught anybody.
         distilled: The student was distilled, so that there is something to say of what its teacher gave it.
+        kept_for_size: It is quantized, and was not shown to be faster than in float.
     """
     titles = {each.role: each.title for each in candidates} if compared else {}
     verdict, verdict_sentence = _verdict(budgets)
@@ -118,12 +124,21 @@ def judge(
     other = find_candidate(candidates, reference.role) if reference.role != "student" else None
     sizes = _sizes(other, student, runtime)
     return Headline(
-        sentence=_sentence(own, reference, metric, change, speed, sizes, taught, title=titles.get("student")),
+        sentence=_sentence(own, reference, metric, change, speed, sizes, taught, title=titles.get("student"))
+        + (_KEPT_FOR_SIZE if kept_for_size else ""),
         verdict=verdict,
         verdict_sentence=verdict_sentence,
         gain_sentence=""
         if compared or not distilled
-        else _gain_sentence(gain, alone=_has_no_teacher(candidates, taught), before_more=taught_one is not student),
+        else _gain_sentence(
+            gain,
+            (shared, control),
+            alone=_has_no_teacher(candidates, taught),
+            before_more=taught_one is not student,
+        ),
+        chance_sentence=chance.sentence(
+            [(_the(each.role, titles), _comparable(each, runtime)) for each in candidates], metric=metric
+        ),
         base=reference.role,
         base_words=reference.words or "the teacher",
         runtime=runtime,
@@ -137,6 +152,7 @@ def judge(
         change_within_noise=change.within_noise if change else None,
         gain=gain.value if gain else None,
         gain_within_noise=gain.within_noise if gain else None,
+        gain_told=gain is not None and not (gain.caveat or _not_learned(shared, control)),
         speedup=speed.speedup if speed else None,
         speedup_against=speed.against if speed and speed.speedup else None,
         latency_ms=speed.student.p50_ms if speed else None,
@@ -150,7 +166,8 @@ def judge(
 
 def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
-    return _gain_sentence(difference(student, control, metric, "control"), alone=False, before_more=False)
+    gain = difference(student, control, metric, "control")
+    return _gain_sentence(gain, (student, control), alone=False, before_more=False)
 
 
 def deployed_runtime(candidate: Candidate) -> str:
@@ -226,8 +243,9 @@ def difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) ->
 
 
 def _within(value: float, *judged: Accuracy) -> bool | None:
+    """Of models whose answers cannot be paired; one of which the interval is not known counts as sure as the other."""
     widths = [each.half_width for each in judged if each.half_width is not None]
-    return abs(value) <= max(widths) if widths else None
+    return abs(value) <= math.hypot(widths[0], widths[-1]) if widths else None
 
 
 def _speed(timings: tuple[Timing, ...], runtime: str, base: str, titles: Mapping[str, str]) -> _Speed | None:
@@ -300,6 +318,9 @@ def _speed_words(speed: _Speed) -> str:
     if speed.speedup is None:
         return f"answers in {fmt.milliseconds(speed.student.p50_ms)} ({condition})"
     faster = speed.speedup
+    if faster.low is None:
+        ran = f"ran {fmt.times(faster.ratio)} as fast as {speed.against} in the one start that was timed"
+        return f"{ran}, which does not tell how the next would differ ({condition})"
     text = fmt.ratio(faster.ratio, low=faster.low, high=faster.high)
     if not faster.conclusive:
         return f"shows no difference in speed to {speed.against}: {text} ({condition})"
@@ -317,17 +338,37 @@ def _size_words(sizes: _Sizes) -> str:
     return f"is {fmt.times(1 / sizes.ratio)} larger ({how})"
 
 
-def _gain_sentence(gain: Difference | None, *, alone: bool, before_more: bool) -> str:
-    """Whether teaching paid; `alone`: nobody but the student itself taught; `before_more`: later links are left out."""
+def _gain_sentence(
+    gain: Difference | None, judged: tuple[Accuracy, Accuracy | None], *, alone: bool, before_more: bool
+) -> str:
+    """Whether teaching paid.
+
+    Args:
+        gain: Student minus control.
+        judged: Both of them.
+        alone: Nobody but the student itself taught.
+        before_more: Later links are left out.
+    """
     who, against = ("this", "trained on the labels alone") if alone else ("the teacher", "trained without the teacher")
     against = f"the same student {against}" + (", both before any further link" if before_more else "")
     if gain is None:
         return f"Whether {who} helped is not known: no control was measured."
-    if gain.caveat:
-        return f"Whether {who} helped cannot be told: {fmt.points(gain.value)} against {against}, {gain.caveat}."
+    caveat = _not_learned(*judged) or gain.caveat
+    if caveat:
+        return f"Whether {who} helped cannot be told: {fmt.points(gain.value)} against {against}, {caveat}."
     if gain.value > 0:
         return f"{who.capitalize()} helped: {fmt.points(gain.value)} over {against}."
     return f"{who.capitalize()} hurt: {fmt.points(gain.value)} against {against}."
+
+
+def _not_learned(student: Accuracy, control: Accuracy | None) -> str:
+    """Which of the two is not shown to be better than chance; a difference between such models says nothing of a teacher."""
+    student_is, control_is = chance.at_chance(student), chance.at_chance(control)
+    if student_is and control_is:
+        return "and neither is shown to be better than chance"
+    if student_is or control_is:
+        return f"and the {'student' if student_is else 'control'} is not shown to be better than chance"
+    return ""
 
 
 def _verdict(budgets: tuple[Budget, ...]) -> tuple[Literal["met", "missed", "none"], str]:

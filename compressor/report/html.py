@@ -18,6 +18,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from compressor import __version__, plain_json
+from compressor.plain_text import printable
 from compressor.report import devices, links, quality, speed, tables, words
 from compressor.report import figures as drawing
 from compressor.report import format as fmt
@@ -129,7 +130,8 @@ def _accuracy_card(head: Headline) -> Card | None:
     if head.change is None:
         return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
     noise = {True: ", within the noise", False: "", None: ", not tested"}[head.change_within_noise]
-    mood = "good" if head.change > 0 and head.change_within_noise is False else "plain"
+    is_better = head.change > 0 and head.change_within_noise is False and not head.chance_sentence
+    mood = "good" if is_better else "plain"
     return Card(
         "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against {head.base_words}{noise}", mood
     )
@@ -141,10 +143,13 @@ def _speed_card(head: Headline) -> Card | None:
     if head.speedup is None:
         return Card("Latency", fmt.milliseconds(head.latency_ms), f"p50, {head.profile}; nothing to compare with")
     mood = "plain" if not head.speedup.conclusive else "good" if head.speedup.ratio > 1 else "bad"
-    interval = f"{fmt.significant(head.speedup.low)}–{fmt.significant(head.speedup.high)}"
+    low, high = head.speedup.low, head.speedup.high
+    interval = "one start, so no interval"
+    if low is not None and high is not None:
+        interval = f"95 %: {fmt.significant(low)}–{fmt.significant(high)}"
     before = f"{fmt.milliseconds(head.teacher_latency_ms)} → " if head.teacher_latency_ms is not None else ""
     against = f"against {head.speedup_against}; " if head.speedup_crosses_runtimes else ""
-    detail = f"{against}95 %: {interval}; p50 {before}{fmt.milliseconds(head.latency_ms)}, {head.profile}"
+    detail = f"{against}{interval}; p50 {before}{fmt.milliseconds(head.latency_ms)}, {head.profile}"
     return Card("Speed-up", fmt.times(head.speedup.ratio), detail, mood)
 
 
@@ -166,8 +171,8 @@ def _size_card(head: Headline) -> Card | None:
 def _teacher_card(head: Headline) -> Card | None:
     if head.gain is None or head.base == "control":
         return None  # the first card says it already
-    if head.gain_within_noise is not False:
-        why = "within the noise" if head.gain_within_noise else "not tested"
+    if not head.gain_told:
+        why = {True: "within the noise", False: "at chance", None: "not tested"}[head.gain_within_noise]
         return Card("What the teacher gave", fmt.points(head.gain), f"against the control: {why}")
     mood = "good" if head.gain > 0 else "bad"
     return Card("What the teacher gave", fmt.points(head.gain), "against the control, trained alone", mood)
@@ -185,12 +190,18 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals["colour"] = drawing.colour
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a placeholder gives: text of others without characters that would turn the order of what follows around."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _template_text(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor.artifact import Artifact
+from compressor.artifact import Artifact, in_order
 from compressor.report.facts import DecisionFact, Epoch, Link, Missing, Taught
 
 
@@ -40,7 +40,7 @@ def chain(bench: Artifact) -> tuple[tuple[Artifact, ...], tuple[Missing, ...]]:
                 gone.append(Missing(f"the artifact of {role} as it was", f"{place} has been made again since"))
             else:
                 waiting.append(parent)
-    return tuple(sorted(found.values(), key=lambda artifact: artifact.manifest.created)), tuple(dict.fromkeys(gone))
+    return tuple(in_order(found.values())), tuple(dict.fromkeys(gone))
 
 
 def link(artifact: Artifact, *, run_folder: Path) -> Link:
@@ -75,6 +75,11 @@ def _quantization(details: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What a quantizing stage found, and whether that is what ships."""
     found = details.get("quantization")
     return None if found is None else {**found, "ships": details.get("result") != "float"}
+
+
+def kept_for_its_size(artifacts: tuple[Artifact, ...]) -> bool:
+    """Whether what ships is a quantized model that was not shown to be faster than in float."""
+    return any(each.manifest.details.get("quantization", {}).get("kept_for") == "size" for each in artifacts)
 
 
 def taught(artifacts: tuple[Artifact, ...]) -> Taught | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from compressor.measure import ruin
 from compressor.measure.statistics import paired_speedup
 from compressor.report import format as fmt
 from compressor.report.facts import Accuracy, Candidate, Link, ReportData, Speedup, Timing, payload_of
@@ -64,6 +65,7 @@ def steps(data: ReportData) -> tuple[Step, ...]:
 def table(data: ReportData) -> Table:
     """One row for each model of the chain: what it is, and what its link gave and cost."""
     chain = steps(data)
+    limit = ruin.limit(_stated_drop(data))
     metric = data.metric.replace("_", " ")
     columns = ("Model", "p50", "Faster than the row above", "Size", "Smaller", metric.capitalize(), "Change", "Verdict")
     return Table(
@@ -78,7 +80,7 @@ def table(data: ReportData) -> Table:
                 fmt.times(step.smaller) if step.smaller else fmt.ABSENT,
                 fmt.percent(step.accuracy.metrics.get(data.metric) if step.accuracy else None),
                 fmt.points(step.points),
-                _verdict(step) if number else "where it begins",
+                _verdict(step, limit=limit) if number else "where it begins",
             )
             for number, step in enumerate(chain)
         ),
@@ -259,6 +261,8 @@ def quantization(data: ReportData) -> Table:
         ),
         ("Check it on another CPU", "there: compress evaluate MODEL.onnx --data DATA"),
         ("Calibrated with", f"{told['calibration_samples']} training samples"),
+        *((("Drop judged on", told["drop_judged_on"]),) if "drop_judged_on" in told else ()),
+        *((("Kept for", "its size: no gain in speed was shown"),) if told.get("kept_for") == "size" else ()),
     )
     return Table("Quantization", ("Property", "Value"), rows)
 
@@ -274,10 +278,10 @@ def _quantization(data: ReportData) -> Mapping[str, Any]:
 def _against(step: Step, before: Step, metric: str) -> Step:
     faster = None
     if step.timing and before.timing and step.timing.samples_ms and before.timing.samples_ms:
-        found = paired_speedup(
-            _blocks(before.timing), _blocks(step.timing), starts=min(before.timing.starts, step.timing.starts)
-        )
-        faster = Speedup(found.ratio, found.low, found.high, before.candidate.role)
+        starts = min(before.timing.starts, step.timing.starts)
+        found = paired_speedup(_blocks(before.timing), _blocks(step.timing), starts=starts)
+        low, high = (found.low, found.high) if starts > 1 else (None, None)
+        faster = Speedup(found.ratio, low, high, before.candidate.role)
     change = difference(step.accuracy, before.accuracy, metric, before.candidate.role) if step.accuracy else None
     points = change.value if change else None
     smaller = before.size / step.size if before.size and step.size else None
@@ -290,8 +294,17 @@ def _blocks(timing: Timing) -> list[np.ndarray]:
     return [samples[numbers == number] for number in np.unique(numbers)]
 
 
-def _verdict(step: Step) -> str:
-    """Whether the link paid in time, size or accuracy, in a word or two."""
+def _stated_drop(data: ReportData) -> float | None:
+    """The largest drop that any budget accepts: that of the measurements, of pruning or of quantization."""
+    stated: list[Any] = [budget.limit for budget in data.budgets if budget.budget == "max_drop"]
+    stated += [(link.settings.get("training") or {}).get("max_drop") for link in data.links]
+    return max((float(limit) for limit in stated if limit is not None), default=None)
+
+
+def _verdict(step: Step, *, limit: float) -> str:
+    """Whether the link paid in time, size or accuracy, in a word or two; none does that costs more than `limit` points."""
+    if step.points_are_real and step.points is not None and -100 * step.points > limit:
+        return f"costs {-100 * step.points:.1f} points: drop this link"
     if step.faster is None and step.smaller is None:
         return "not compared with the row above"
     if step.faster is not None and step.faster.conclusive and step.faster.ratio < 1:
@@ -301,6 +314,8 @@ def _verdict(step: Step) -> str:
         gains.append("faster")
     if step.smaller is not None and step.smaller > 1.02:
         gains.append("smaller")
+    if not gains and step.faster is not None and step.faster.low is None:
+        return "not told by one start"
     changed = (step.points or 0.0) if step.points_are_real else 0.0
     if changed > 0:
         gains.append("more accurate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from compressor.plain_text import printable
 from compressor.report import devices, links, quality, speed, tables
 from compressor.report.facts import ReportData
 
@@ -20,7 +21,7 @@ def render(data: ReportData) -> str:
         grid(links.table(data)) if len(links.steps(data)) > 2 else "",
         grid(tables.accuracy(data)),
         grid(tables.latency(data)),
-        *(f"> ⚠️ {text(warning)}" for warning in (data.outdated, speed.unrest(data)) if warning),
+        *(f"> ⚠️ {text(warning)}" for warning in (data.outdated, head.chance_sentence, speed.unrest(data)) if warning),
         _titled("Is the difference real?", quality.paired(data)),
         _titled("Other devices", devices.devices(data)),
         _titled("Budgets", tables.budgets(data)),
@@ -38,7 +39,7 @@ def render(data: ReportData) -> str:
         _folded(speed.interference(data)),
         _reproduce(data),
     ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return printable("\n\n".join(block for block in blocks if block)) + "\n"
 
 
 def _models(data: ReportData) -> str:
@@ -49,6 +50,7 @@ def _models(data: ReportData) -> str:
 
 def text(value: str) -> str:
     """User text that Markdown and HTML leave as it is, on one line."""
+    value = printable(value)
     inert = re.sub(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(value.split()))
     inert = inert.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?<!\w)@(?=\w)", "&#64;", inert)  # or it would call somebody of that name

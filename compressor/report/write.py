@@ -42,8 +42,10 @@ def write(
         UnknownNameError: A format that is not one of `FORMATS`.
         InputError: `bench` does not hold measurements.
         ArtifactError: The measurements are damaged, or `destination` cannot be written.
+        NotOursError: Something else than a report of ours stands there.
     """
     key = key_for(bench, formats=formats, devices=devices)
+    artifact.require_replaceable(destination, kinds=("report",))
     started = time.monotonic()
     collected = collect(bench, devices=devices)
     if collected.outdated:
@@ -84,7 +86,7 @@ def device_name(file: Path, *, of: Artifact) -> str:
 def _what_brings_them_together(bench: Artifact, run: Path) -> str:
     """The next thing to do where a device measured other models: what was packed may be newer than what was measured."""
     packed = artifact.read(run / "pack") if artifact.is_artifact(run / "pack") else None
-    if packed is not None and packed.manifest.created > bench.manifest.created:
+    if packed is not None and artifact.in_order([packed, bench])[-1] is packed:
         return f"compress bench {run} first: what was packed has not been measured here yet"
     return f"compress pack {run}, and measure there again"
 

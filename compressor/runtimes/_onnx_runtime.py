@@ -22,7 +22,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from compressor import plain_json
 from compressor.errors import CompressError, MeasurementError, ModelError
+from compressor.files import inside
 from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
@@ -138,7 +140,10 @@ class OnnxRuntime:
         self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self._sample_shape = tuple(inputs[0].shape[1:])
         self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
-        self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        try:
+            self._metadata = dict(session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError as fault:
+            raise ModelError("what it says of itself is no UTF-8 text", where=str(file)) from fault
         self._normalisation = _outside_normalisation(self._metadata)
 
     @property
@@ -184,7 +189,9 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # errors; warnings are about devices and fusions that nobody asked for
+        options.log_severity_level = (
+            4  # errors are raised as well, and here would reach the terminal with names as they are
+        )
         options.enable_cpu_mem_arena = self._arena
         # Idle threads that spin would take the cores from the model that is being timed in another process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")
@@ -289,9 +296,12 @@ class OnnxRuntime:
         """Size in bytes of the model file and of the files that hold its weights outside it.
 
         Raises:
-            ModelError: There is no such file, or it is not an ONNX model.
+            ModelError: There is no such file, it is not an ONNX model, or its weights are not there.
         """
         file = model_file(path)
+        gone = sorted(other.name for other in external_files(file) if not other.is_file())
+        if gone:
+            raise ModelError(f"its weights lie in '{gone[0]}' beside it, which is not there", where=str(file))
         return file.stat().st_size + sum(other.stat().st_size for other in external_files(file))
 
     def _loaded(self) -> Any:
@@ -316,10 +326,16 @@ def _operator_times(events: list[Mapping[str, Any]]) -> list[OperatorTime]:
 
 def _outside_normalisation(metadata: Mapping[str, str]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Mean and deviation to apply to 0–1 inputs, when the model says that they are not part of it."""
-    told = json.loads(metadata.get("compress.input", "{}")).get("normalisation", {})
-    if told.get("baked_in", True) or not told.get("mean"):
-        return None
-    return np.asarray(told["mean"], np.float32), np.asarray(told["std"], np.float32)
+    try:
+        told = plain_json.parse(metadata.get("compress.input", "{}"), finite=True).get("normalisation", {})
+        if told.get("baked_in", True) or not told.get("mean"):
+            return None
+        mean, std = np.asarray(told["mean"], np.float32), np.asarray(told["std"], np.float32)
+        if mean.ndim != 1 or mean.shape != std.shape or not (std > 0).all():
+            raise ValueError("a mean and a deviation above 0 for each channel are due")
+    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise ModelError(f"what it says of its input (compress.input) is damaged: {fault}") from fault
+    return mean, std
 
 
 @contextmanager
@@ -357,7 +373,7 @@ def external_files(file: Path) -> set[Path]:
     """The files beside an ONNX model that hold tensors too large for it (or kept apart on purpose).
 
     Raises:
-        ModelError: It is not an ONNX model.
+        ModelError: It is not an ONNX model, or one of them is said to lie outside of its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -366,8 +382,24 @@ def external_files(file: Path) -> set[Path]:
         graph = onnx.load(str(file), load_external_data=False).graph
     except DecodeError as fault:
         raise ModelError(f"not an ONNX model: {fault}", where=str(file)) from fault
-    entries = (entry for tensor in graph.initializer for entry in tensor.external_data)
-    return {file.parent / entry.value for entry in entries if entry.key == "location"}
+    entries = (entry for tensor in _tensors(graph) for entry in tensor.external_data)
+    names = {entry.value for entry in entries if entry.key == "location"}
+    places = {name: inside(file.parent, name) for name in names}
+    strange = sorted(name for name, place in places.items() if place is None)
+    if strange:
+        message = f"its weights are said to lie in '{strange[0][:80]}', which is outside of its folder"
+        raise ModelError(message, where=str(file), hint="weights lie beside the model, as files of their own")
+    return {place for place in places.values() if place is not None}
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor that a graph holds, and those of the subgraphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(subgraph)
 
 
 def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:

@@ -5,13 +5,13 @@ A file for it is JSON: `{"weights": [[...], ...], "ms_per_call": 2.0}`, weights 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compressor import plain_json
 from compressor.errors import MeasurementError, ModelError
 from compressor.runtimes._contract import OperatorTime
 
@@ -56,12 +56,12 @@ class Fake:
             ModelError: No such file, or not a table.
         """
         try:
-            described = json.loads(path.read_text(encoding="utf-8"))
+            described = plain_json.read(path)
             weights_FK = np.asarray(described["weights"], dtype=np.float32)
             ms_per_call = float(described.get("ms_per_call", self._ms_per_call))
         except OSError as fault:
             raise ModelError(f"cannot be read: {fault.strerror}", where=str(path)) from fault
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as fault:
             hint = 'write {"weights": [[1.0, 0.0], [0.0, 1.0]], "ms_per_call": 2.0}'
             raise ModelError(f"not a table for the fake runtime: {fault}", where=str(path), hint=hint) from fault
         self._answer = _Table(weights_FK)

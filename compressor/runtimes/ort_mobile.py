@@ -63,7 +63,7 @@ class OrtMobile(OnnxRuntime):
 def _converted_into(folder: Path, file: Path) -> Path:
     made = folder / f"{file.stem}.ort"
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(made)
     options.add_session_config_entry("session.save_model_format", "ORT")

@@ -22,11 +22,12 @@ from compressor.measure import machine
 from compressor.measure.accuracy import evaluate, predict
 from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
+from compressor.models.network import SMALLEST
 from compressor.recipe import ModelSettings
 from compressor.runtimes._onnx_runtime import model_file
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import Task
-from compressor.teachers.onnx import SMALLEST, OnnxFile
+from compressor.teachers.onnx import OnnxFile
 from compressor.training.keep import keep
 from compressor.training.start import network_for
 
@@ -124,7 +125,9 @@ def onnx_as_fed(
     Raises:
         ModelError: It cannot be read, or does not fit the data.
         InputError: A normalisation is stated that cannot be applied.
+        ArtifactError: An artifact's file is not what was written.
     """
+    artifact.require_as_written(model_file(model))
     if not dataset.one_class_each:
         if normalise not in ("auto", "none"):
             message = "an ONNX model is fed as it is where samples do not have one class each"
@@ -158,8 +161,10 @@ def adopt_onnx(
     Raises:
         ModelError: It cannot be read, or does not fit the data.
         InputError: An unknown option.
+        ArtifactError: It lies in an artifact, and is not what was written there.
     """
     started = time.perf_counter()
+    artifact.require_as_written(file)
     teacher = OnnxFile(file, dataset.classes, _tried(dataset), **options)
     metrics = {
         split: evaluate(

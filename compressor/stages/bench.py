@@ -102,11 +102,14 @@ def bench(
 
     Raises:
         MeasurementError: A model fails under a runtime that it has a form for.
+        ArtifactError: A model is not what was written.
     """
     started = time.perf_counter()
     for candidate in candidates:
         if candidate.torch is not None:
             require_same_classes(candidate.torch, dataset, what=candidate.title)
+        if candidate.onnx is not None and artifact.is_artifact(candidate.onnx):
+            artifact.read(candidate.onnx).verify()
     runtimes, absent = _split_by_presence(settings)
     answers = _answers(candidates, runtimes, settings, dataset)
     measured = [_measure(candidate, answers, base=base, dataset=dataset, task=task) for candidate in candidates]

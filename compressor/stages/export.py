@@ -18,6 +18,7 @@ from compressor.data.samples import Dataset, Samples, SubsetSamples, all_targets
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
 from compressor.measure.accuracy import evaluate, one_input, predict
+from compressor.measure.steadiness import differs_alone
 from compressor.models import checkpoint, onnx_file
 from compressor.models.network import Network
 from compressor.recipe import ExportSettings
@@ -29,6 +30,7 @@ from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
 _KEPT_METADATA = "compress."
+_CHANGED_ALONE = 1e-2  # of the spread: how far another size of batch may move an answer by rounding
 
 
 def export(source: Artifact, settings: ExportSettings, *, dataset: Dataset, task: Task, target: Target) -> Artifact:
@@ -152,8 +154,11 @@ def _gate(
     try:
         runtime.load(file)
         labels = task.labels(all_targets(samples)) if samples.labelled.all() else None
-        report = parity.compare(predict(reference, samples), predict(runtime, samples), task=task, labels=labels)
-        single = runtime(one_input(samples.fetch(np.zeros(1, dtype=np.int64))))
+        expected_NK, found_NK = predict(reference, samples), predict(runtime, samples)
+        report = parity.compare(expected_NK, found_NK, task=task, labels=labels)
+        first = one_input(samples.fetch(np.zeros(1, dtype=np.int64)))
+        single = runtime(first)
+        alone = {"the network": (reference(first), expected_NK), "the exported model": (single, found_NK)}
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
     finally:
@@ -161,13 +166,20 @@ def _gate(
     failures = report.failures(tolerance=settings.tolerance, min_agreement=settings.min_agreement)
     if single.shape[0] != 1:
         failures.append("it does not take a batch of one")
+    for what, (alone_1K, among_NK) in alone.items():
+        changed = differs_alone(alone_1K, among_NK[:1], spread=report.spread) if alone_1K.shape[0] == 1 else 0.0
+        if changed > max(settings.tolerance, _CHANGED_ALONE):
+            failures.append(
+                f"{what} answers a sample otherwise when it is alone in its batch (by {changed:.3g} of the spread), so "
+                "that its answers depend on the other samples"
+            )
     if failures:
         worst = ", ".join(f"{position} ({difference:.3g})" for position, difference in report.worst)
         raise ParityError(
             f"the exported model does not answer as the network does: {'; '.join(failures)}; "
             f"worst {name} samples: {worst}; no artifact is left",
             where=str(origin.path),
-            hint="does its forward depend on training mode, on random numbers or on how it is run?",
+            hint="does its forward depend on training mode, on random numbers, on the batch or on how it is run?",
         )
     return report
 

@@ -5,9 +5,12 @@ What goes along of the package is listed in `CARRIED`; it runs on Python 3.9 wit
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import artifact
-from compressor.artifact import Artifact, Target
+from compressor import artifact, places
+from compressor.artifact import MANIFEST, Artifact, Target
 from compressor.data.samples import Dataset
-from compressor.errors import InputError
+from compressor.errors import ArtifactError, InputError
+from compressor.files import replacing
 from compressor.measure import machine
 from compressor.measure.accuracy import one_input, predict
 from compressor.recipe import BenchSettings
@@ -29,13 +33,17 @@ from compressor.tasks._contract import NumberTask, Task
 SCHEMA = 1
 CARRIED = (
     "__init__.py",
+    "array_files.py",
     "artifact.py",
     "errors.py",
     "files.py",
     "label_sets.py",
-    "tensors.py",
+    "places.py",
     "plain_json.py",
+    "plain_text.py",
     "registry.py",
+    "sealed_json.py",
+    "tensors.py",
     "trust.py",
     "measure/__init__.py",
     "measure/accuracy.py",
@@ -47,6 +55,7 @@ CARRIED = (
     "measure/isolated.py",
     "measure/limits.py",
     "measure/machine.py",
+    "measure/majority.py",
     "measure/memory.py",
     "measure/on_device.py",
     "measure/parity.py",
@@ -156,6 +165,56 @@ def pack(
         return artifact.seal(folder, target.folder, manifest)
 
 
+def require_zip_fits(archive: Path, *, overwrite: bool) -> None:
+    """Refuse a place where something else stands than a pack as it was zipped here.
+
+    Raises:
+        NotOursError: It does.
+    """
+    places.require_free(archive, is_ours=_is_zipped_pack, where="--zip", overwrite=overwrite)
+
+
+def zip_beside(made: Artifact, *, overwrite: bool) -> Path:
+    """Write a pack as one file beside it: what it lists, and nothing that lies in the folder since.
+
+    Raises:
+        NotOursError: Something else stands there.
+        ArtifactError: The archive cannot be written.
+    """
+    archive = made.path.with_name(f"{made.path.name}.zip")
+    require_zip_fits(archive, overwrite=overwrite)
+    try:
+        with (
+            replacing(archive) as written,
+            zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as packed,
+        ):
+            for name in (*sorted(made.manifest.files), MANIFEST):
+                packed.write(made.path / name, f"{made.path.name}/{name}")
+    except OSError as fault:
+        raise ArtifactError(f"cannot be written: {fault.strerror or fault}", where=str(archive)) from fault
+    return archive
+
+
+def _is_zipped_pack(archive: Path) -> bool:
+    """Whether an archive holds one pack, every file of it as its manifest lists it, and nothing else."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            manifests = [name for name in packed.namelist() if name.count("/") == 1 and name.endswith(f"/{MANIFEST}")]
+            if len(manifests) != 1:
+                return False
+            told = json.loads(packed.read(manifests[0]))
+            folder = manifests[0].removesuffix(MANIFEST)
+            listed = {f"{folder}{name}": digest for name, digest in told["files"].items()}
+            held = {name for name in packed.namelist() if not name.endswith("/")}
+            return (
+                told["kind"] == "pack"
+                and held == {*listed, manifests[0]}
+                and all(_digest_in(packed, name) == digest for name, digest in listed.items())
+            )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
 def _scale(task: Task) -> dict[str, Any] | None:
     """What a task that tells numbers knows of the training data, which is not there."""
     if not isinstance(task, NumberTask) or task.spreads is None:
@@ -207,3 +266,11 @@ def _carry_code(folder: Path, files: Sequence[str]) -> None:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _digest_in(packed: zipfile.ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    with packed.open(name) as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

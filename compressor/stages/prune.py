@@ -6,7 +6,6 @@ after recovery; both are kept for each round. Once a round ends below what the u
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor import artifact, console, registry
+from compressor import artifact, console, registry, sealed_json
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, as_seen, to_float
 from compressor.data.samples import Samples, SubsetSamples, all_targets
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
-from compressor.measure import accuracy
+from compressor.measure import accuracy, ruin
 from compressor.measure.accuracy import one_input
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
@@ -153,13 +152,14 @@ class _Pruning(OnMaterial):
             want = start * (1 - (1 - share) * number / self.settings.rounds)
             found, record = self._round(number, best, want=want, now=reached, start=start, first=first)
             self.history.append(record)
-            if self._is_too_far_below(record["drop"]):
-                limit = self.settings.max_drop
-                reason = f"round {number} ended {record['drop']:.2f} points below the start, more than {limit:g}"
-                self.decisions.append(Decision("rounds", str(number - 1), reason))
+            limit = self._most_below(number)
+            if limit is not None and record["drop"] is not None and record["drop"] > limit:
+                self._give_up(number, drop=record["drop"], limit=limit)
                 record["kept"] = False
                 break
             best, reached = found, record["cost"]
+            if record.get("coarse"):
+                self.decisions.append(Decision("widths", f"multiples of {self.settings.round_to}", record["coarse"]))
             if not record["met"] and (record["narrowest"] or number == self.settings.rounds):
                 reason = f"{record['short']}; {reached / start:.0%} of the {self.what} is left"
                 self.decisions.append(Decision("rounds", str(number), reason))
@@ -178,7 +178,7 @@ class _Pruning(OnMaterial):
         title = f"prune {number}/{self.settings.rounds}"
         half = self.rounds.find(f"cut-{number}")
         if half is None:
-            loaded, record = self._cut(before, want=want, now=now)
+            loaded, record = self._cut(before, want=want, now=now, start=start)
             record |= {"round": number, "wanted": want, "share": record["cost"] / start, "kept": True}
             loaded, record = self.rounds.keep(f"cut-{number}", loaded, record, dataset=self.dataset)
         else:
@@ -197,7 +197,7 @@ class _Pruning(OnMaterial):
         console.note(f"{title}: {self._score_text(after)} after recovery")
         return loaded, record
 
-    def _cut(self, before: Loaded, *, want: float, now: float) -> tuple[Loaded, dict[str, Any]]:
+    def _cut(self, before: Loaded, *, want: float, now: float, start: float) -> tuple[Loaded, dict[str, Any]]:
         network = before.network
         prunable = self._prunable(network)
         scores = self._scores(prunable, network)
@@ -221,6 +221,7 @@ class _Pruning(OnMaterial):
             "met": cut.met,
             "short": cut.short,
             "narrowest": cut.narrowest,
+            "coarse": aim.coarse(cut, what=self.what, want=want, start=start, round_to=round_to),
             "candidates": cut.tried,
             "before": self.metric(pruned),
             "batch_norms": norms,
@@ -291,7 +292,7 @@ class _Pruning(OnMaterial):
         """Measured once, and kept for whoever goes on after an interruption; what later rounds cut has the same names."""
         kept = self.target.state / "latency.json"
         if self.table is None and kept.is_file():
-            self.table = LatencyTable.from_plain(json.loads(kept.read_text(encoding="utf-8")))
+            self.table = self._kept_table(kept)
         if self.table is None:
             shapes = len({group.shape for group in prunable.groups})
             console.note(f"prune  the latency of {shapes} shapes of layers is measured, each at a few widths")
@@ -299,8 +300,19 @@ class _Pruning(OnMaterial):
                 prunable, times=self.costs.times, now_ms=now_ms, round_to=self.settings.round_to
             )
             with replacing(kept) as file:
-                file.write_text(json.dumps(self.table.saved_ms), encoding="utf-8")
+                table = {"key": self.target.key, "saved_ms": self.table.saved_ms}
+                file.write_text(sealed_json.text(table), encoding="utf-8")
         return self.table
+
+    def _kept_table(self, file: Path) -> LatencyTable | None:
+        try:
+            kept = sealed_json.read_file(file)
+            if kept["key"] != self.target.key:
+                raise ValueError("it belongs to other settings")
+            return LatencyTable.from_plain(kept["saved_ms"])
+        except (OSError, ValueError, KeyError) as fault:
+            console.note(f"prune  the latencies that were kept are damaged ({fault}), so they are measured again")
+            return None
 
     def metric(self, network: Network, *, samples: Samples | None = None) -> float | None:
         """The task's metric on validation, or None where there is no such set."""
@@ -337,9 +349,20 @@ class _Pruning(OnMaterial):
         assert score is not None
         return score
 
-    def _is_too_far_below(self, drop: float | None) -> bool:
-        limit = self.settings.max_drop
-        return limit is not None and drop is not None and drop > limit
+    def _most_below(self, number: int) -> float | None:
+        """How many points below the start a round may end; of one that was not trained back only what is stated counts."""
+        trained = _share_of_epochs(self.settings.epochs, number, self.settings.rounds) > 0
+        return ruin.limit(self.settings.max_drop) if trained else self.settings.max_drop
+
+    def _give_up(self, number: int, *, drop: float, limit: float) -> None:
+        """Say why no further round is cut, and what is left."""
+        below = f"round {number} ended {drop:.2f} points below the start, more than {limit:g}"
+        reason = f"{below}{'' if self.settings.max_drop is not None else ruin.UNSTATED}"
+        if number == 1:
+            reason += "; there is nothing to gain by this cut, and the network is as it was"
+        decision = Decision("rounds", str(number - 1), reason)
+        self.decisions.append(decision)
+        console.note(f"prune  {decision}")
 
     def _score_text(self, score: float | None) -> str:
         return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"

@@ -16,10 +16,13 @@ from torch import nn
 from compressor.surgery import latency, ranking
 from compressor.surgery.cut import Group, Prunable
 from compressor.surgery.latency import LatencyTable
+from compressor.surgery.units import step_of
 
 Ranking = Literal["global", "local", "isomorphic"]
 Times = Callable[[Mapping[str, nn.Module]], Mapping[str, float]]
 _HALVINGS = 9
+_FAR_BELOW = 0.9  # of what was wanted: more is gone than was asked for
+_MOST_WIDENED = 16
 _TABLE_WIDTHS = (0.25, 0.5, 0.75)  # measured; between them the time is taken as linear
 _TIMED_AT_ONCE = 6  # candidates in memory and on disk at a time
 _TRIES = 4
@@ -43,6 +46,8 @@ class Cut:
         tried: How many candidates were made on the way.
         short: Why it falls short of what was wanted, where it does.
         narrowest: Whether it does because nothing more can be cut.
+        above: The least cost above what was wanted that widths allow, where much more is gone than was asked for.
+        finer: The largest step of widths that allows a cost nearer to it; None where none does.
     """
 
     module: nn.Module
@@ -52,6 +57,8 @@ class Cut:
     tried: int
     short: str = ""
     narrowest: bool = False
+    above: float | None = None
+    finer: int | None = None
 
 
 def by_cost(
@@ -64,6 +71,8 @@ def by_cost(
     round_to: int,
 ) -> Cut:
     """The network that keeps the most channels at a cost of at most `want`, by halving the share of channels that stay.
+
+    Where wide steps take more than twice of what was to go, groups are widened one by one again as far as `want` allows.
 
     Args:
         prunable: What is cut.
@@ -85,16 +94,106 @@ def by_cost(
 
     best = candidate(0.0, 1)
     if not best.met:
-        return replace(best, short=_NARROWEST, narrowest=True)
-    low, high = 0.0, 1.0
+        return replace(best, short=_NARROWEST + _what_stays(prunable, best.module), narrowest=True)
+    low, high, above = 0.0, 1.0, None
     for tried in range(2, _HALVINGS + 2):
         middle = (low + high) / 2
         found = candidate(middle, tried)
         if found.met:
             best, low = found, middle
         else:
-            high = middle
-    return Cut(best.module, best.keep, best.reached, best.met, _HALVINGS + 1)
+            above, high = found, middle
+    best = replace(best, tried=_HALVINGS + 1)
+    if not best.keep or best.reached >= _FAR_BELOW * want:
+        return best
+    if above is None:
+        whole = prunable.cut({})
+        above = Cut(whole, {}, cost(whole), False, best.tried)
+    now = above.reached if not above.keep else cost(prunable.cut({}))
+    if now - best.reached > 2 * (now - want):
+        best = _widened(prunable, scores, best, above, cost=cost, want=want)
+    if best.reached >= _FAR_BELOW * want:
+        return best
+    finer = _finer(prunable, scores, best, above, cost=cost, want=want, round_to=round_to)
+    return replace(best, above=above.reached, finer=finer)
+
+
+def coarse(cut: Cut, *, what: str, want: float, start: float, round_to: int) -> str:
+    """What to tell of a cut that took far more than was asked for, since widths come in steps; nothing of others."""
+    if cut.above is None:
+        return ""
+    finer = f"; --round-to {cut.finer} comes nearer" if cut.finer else ""
+    return (
+        f"{want / start:.0%} of the {what} was asked for and {cut.reached / start:.0%} is left: with widths in multiples of "
+        f"{round_to} the next above is {cut.above / start:.0%}{finer}"
+    )
+
+
+def _widened(
+    prunable: Prunable,
+    scores: Mapping[str, NDArray[np.float64]],
+    best: Cut,
+    above: Cut,
+    *,
+    cost: Callable[[nn.Module], float],
+    want: float,
+) -> Cut:
+    """Give groups back the width they had in `above`, those whose channels matter most first, while `want` is kept."""
+
+    def regained(name: str) -> float:
+        back = np.setdiff1d(above.keep.get(name, np.arange(len(scores[name]))), best.keep[name])
+        return float(scores[name][back].sum() / max(float(scores[name].mean()), 1e-12))
+
+    differ = [name for name in best.keep if len(above.keep.get(name, scores[name])) > len(best.keep[name])]
+    for name in sorted(differ, key=regained, reverse=True)[:_MOST_WIDENED]:
+        keep = {each: kept for each, kept in best.keep.items() if each != name or each in above.keep}
+        keep |= {name: above.keep[name]} if name in above.keep else {}
+        module = prunable.cut(keep)
+        reached = cost(module)
+        tried = best.tried + 1
+        best = Cut(module, keep, reached, True, tried) if reached <= want else replace(best, tried=tried)
+    return best
+
+
+def _finer(
+    prunable: Prunable,
+    scores: Mapping[str, NDArray[np.float64]],
+    best: Cut,
+    above: Cut,
+    *,
+    cost: Callable[[nn.Module], float],
+    want: float,
+    round_to: int,
+) -> int | None:
+    """The largest divisor of `round_to` whose multiples allow more than `best` keeps, as far as a few trials tell."""
+    trials = 0
+    for finer in (number for number in range(round_to - 1, 0, -1) if round_to % number == 0):
+        for group in prunable.groups:
+            narrow = len(best.keep.get(group.name, range(group.width)))
+            width = narrow + step_of(group, round_to=finer)
+            if width < len(above.keep.get(group.name, range(group.width))) and trials < _MOST_WIDENED:
+                trials += 1
+                wider = prunable.cut({**best.keep, group.name: ranking.best(scores[group.name], width)})
+                if cost(wider) <= want:
+                    return finer
+    return None
+
+
+def _what_stays(prunable: Prunable, narrowest: nn.Module) -> str:
+    """Where the weights of the narrowest network are, if most of them are in layers that are left whole."""
+    every = sum(parameter.numel() for parameter in narrowest.parameters())
+    inside = {
+        path: sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        for path, module in narrowest.named_modules()
+        if path in prunable.spared
+    }
+    if not inside or 2 * sum(inside.values()) < every:
+        return ""
+    largest = max(inside, key=lambda path: inside[path])
+    return (
+        f", and {sum(inside.values()) / every:.0%} of their weights are in layers that stay whole, "
+        f"first of all {largest} ({prunable.spared[largest]})"
+    )
 
 
 def by_latency(

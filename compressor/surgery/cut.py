@@ -6,11 +6,8 @@ What it cannot follow is found by trying: a group that cannot be cut is spared w
 
 from __future__ import annotations
 
-import copy
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +17,12 @@ import torch_pruning as tp
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.errors import ModelError
+from compressor.surgery import graph as graphs
 from compressor.surgery.criteria._contract import Criterion
 
 _OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.MultiheadAttention)
 _ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
-# Tracing and cutting meet whatever a network does; an assertion is how torch-pruning refuses.
-_FAULTS = (*FOREIGN_FAULTS, AssertionError, IndexError, KeyError, StopIteration)
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ class Prunable:
         if strange:
             hint = "compress inspect --all lists every module"
             raise ModelError(f"the network has no module '{strange[0]}' to ignore", where="prune.ignore", hint=hint)
-        with _quiet():
-            with torch.no_grad():
+        with graphs.quiet():
+            with torch.no_grad(), graphs.left_as_it_was(module):
                 self._answer = module(example)
             sizes = _output_sizes(module, example)
             in_channels, refused = _channel_groups(module, example, sizes)
@@ -106,11 +102,11 @@ class Prunable:
 
         What the criterion needs (gradients) must lie on the module's parameters.
         """
-        graph = _graph(self._module, self._example)
+        graph = graphs.build(self._module, self._example)
         modules = dict(self._module.named_modules())
         scores = {}
         for group in self.groups:
-            with _quiet():
+            with graphs.quiet():
                 each = criterion(_traced(graph, group, modules, group.channels(np.arange(group.width))))
             channels = each.detach().double().cpu().numpy()
             if group.heads:
@@ -129,12 +125,9 @@ class Prunable:
         return self._cut([(by_name[name], np.asarray(kept, np.int64)) for name, kept in keep.items()])
 
     def _cut(self, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> nn.Module:
-        try:
-            pruned = copy.deepcopy(self._module)
-        except _FAULTS as fault:  # as of a weight that is computed from others
-            raise ModelError(f"the network cannot be copied: {_first_line(fault)}", where="prune") from fault
-        with _quiet():
-            graph = _graph(pruned, self._example, of_copy=True)
+        pruned = graphs.copied(self._module)
+        with graphs.quiet():
+            graph = graphs.build(pruned, self._example, of_copy=True)
             modules = dict(pruned.named_modules())
             for group, kept in wanted:
                 gone = np.setdiff1d(np.arange(group.width), kept)
@@ -144,8 +137,9 @@ class Prunable:
                     continue
                 try:
                     _remove(graph, group, modules, gone)
-                except _FAULTS as fault:
-                    raise _cannot_be_cut(group.name, fault) from fault
+                except graphs.FAULTS as fault:
+                    why = f"{group.name} cannot be cut alone: {graphs.first_line(fault)}"
+                    raise ModelError(why, where="prune", hint=f"leave it whole: --ignore {group.name}") from fault
         pruned.zero_grad(set_to_none=True)
         pruned.requires_grad_(True)
         self._run(pruned, names=[group.name for group, _ in wanted])
@@ -158,9 +152,9 @@ class Prunable:
             ModelError: It does not.
         """
         try:
-            with _quiet(), torch.no_grad():
+            with graphs.quiet(), graphs.left_as_it_was(pruned), torch.no_grad():
                 answer = pruned(self._example)
-        except _FAULTS as fault:
+        except graphs.FAULTS as fault:
             raise _cannot_be_cut(", ".join(names[:3]), fault) from fault
         if _shapes(answer) != _shapes(self._answer):
             raise ModelError(f"cutting {', '.join(names[:3])} changes the output's shape", where="prune")
@@ -175,8 +169,8 @@ class Prunable:
         Raises:
             ModelError: The answers differ, or the cut could not be followed.
         """
-        silenced = copy.deepcopy(self._module)
-        graph = _graph(silenced, self._example, of_copy=True)
+        silenced = graphs.copied(self._module)
+        graph = graphs.build(silenced, self._example, of_copy=True)
         modules = dict(silenced.named_modules())
         comparable = []
         for group, kept in wanted:
@@ -189,11 +183,11 @@ class Prunable:
                 if graph.is_in_channel_pruning_fn(each.dep.handler):
                     try:
                         _silence(each.dep.target.module, list(each.idxs))
-                    except _FAULTS as fault:
+                    except graphs.FAULTS as fault:
                         raise _cannot_be_cut(group.name, fault) from fault
         if len(comparable) < len(wanted):
             pruned = self._cut(comparable)
-        with _quiet(), torch.no_grad():
+        with graphs.quiet(), torch.no_grad():
             expected, found = _numbers(silenced(self._example)), _numbers(pruned(self._example))
         if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.std()) + 1e-6):
             names = ", ".join(group.name for group, _ in wanted[:3])
@@ -207,9 +201,10 @@ class Prunable:
 
     def _that_can_be_cut(self, groups: Sequence[Group]) -> list[Group]:
         """Groups that a trial cut leaves running; together first, then in halves where that fails."""
-        narrow = [group for group in groups if group.width < 2]
-        for group in narrow:
-            self.spared |= dict.fromkeys(group.layers, "it is one channel wide")
+        for group in groups:
+            if group.width < 2:
+                why = "it has one head" if group.heads else "it is one channel wide"
+                self.spared |= dict.fromkeys(group.layers, why)
         return self._tried([group for group in groups if group.width >= 2])
 
     def _tried(self, groups: Sequence[Group]) -> list[Group]:
@@ -236,7 +231,7 @@ def _channel_groups(
     A depthwise convolution begins no group: what it is given decides its channels, a part of them each where that is
     put together of several. What is inside an attention is cut by heads.
     """
-    graph = _graph(module, example)
+    graph = graphs.build(module, example)
     modules, names = dict(module.named_modules()), {each: name for name, each in module.named_modules()}
     inside_attention = {attention.qkv for attention in _attentions(module).values()}
     in_order = [modules[name] for name in sizes] + [each for each in modules.values() if names[each] not in sizes]
@@ -244,15 +239,20 @@ def _channel_groups(
     found = []
     refused: dict[str, str] = {}
     for layer in in_order:
-        if not isinstance(layer, _ROOTS) or layer in seen or layer not in graph.module2node or _is_depthwise(layer):
+        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+            refused[names[layer]] = "the width of what a recurrent layer remembers is not cut"
+        if not isinstance(layer, _ROOTS) or layer in seen or _is_depthwise(layer):
+            continue
+        if layer not in graph.module2node:
+            refused[names[layer]] = "the answer has no gradient for it, so where its channels lead is not known"
             continue
         width = graph.get_out_channels(layer)
         pruner = graph.get_pruner_of_module(layer).prune_out_channels
         try:
-            traced = graph.get_pruning_group(layer, pruner, list(range(width)))
+            traced = graph.follow(layer, list(range(width)), handler=pruner)
             parts = _gated_parts(graph, layer, width)
-        except _FAULTS as fault:  # as of channels that lead into a GRU
-            refused[names[layer]] = f"where its channels lead cannot be followed ({_first_line(fault)})"
+        except graphs.FAULTS as fault:  # as of channels that lead into a GRU
+            refused[names[layer]] = f"where its channels lead cannot be followed: {graphs.first_line(fault)}"
             continue
         cut = [each.dep.target.module for each in traced if graph.is_out_channel_pruning_fn(each.dep.handler)]
         seen |= set(cut)
@@ -260,14 +260,29 @@ def _channel_groups(
             continue
         layers = tuple(dict.fromkeys(names[each] for each in cut if isinstance(each, _ROOTS) and each in names))
         unit = math.lcm(parts, *(_channel_parts(each.dep.target.module) for each in traced))
-        if width % unit == 0:
+        if width % unit or (width == unit > 1):
+            why = _why_together(traced, graph, parts=parts, width=width, unit=unit)
+            refused |= dict.fromkeys(layers or (names[layer],), why)
+        else:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
     return found, refused
 
 
+def _why_together(traced: Any, graph: Any, *, parts: int, width: int, unit: int) -> str:
+    """Why the channels of a group do not come in units of which some could go."""
+    strictest = max((each.dep.target.module for each in traced), key=_channel_parts)
+    needs = _channel_parts(strictest)
+    whose = (
+        f"the {needs} parts of {graph.name_of(strictest)}" if needs >= parts else f"{parts} parts that gate each other"
+    )
+    if width % unit:
+        return f"its {width} channels do not divide evenly, as they would have to for {whose}"
+    return f"its {width} channels can only go together: each of {whose} would have to lose one"
+
+
 def _gated_parts(graph: Any, layer: nn.Module, width: int) -> int:
     """In how many parts a layer's outputs are split that only go together, as the halves of a gate do; 1 for none."""
-    traced = graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, [0])
+    traced = graph.follow(layer, [0], handler=graph.get_pruner_of_module(layer).prune_out_channels)
     own = [
         each for each in traced if each.dep.target.module is layer and graph.is_out_channel_pruning_fn(each.dep.handler)
     ]
@@ -341,10 +356,7 @@ def _remove(graph: Any, group: Group, modules: Mapping[str, nn.Module], gone: ND
     if group.heads:
         _remove_heads(modules[group.name], channels, heads=len(gone))
         return
-    traced = _traced(graph, group, modules, channels)
-    if not graph.check_pruning_group(traced):
-        raise ValueError("nothing would be left of a layer")
-    traced.prune()
+    graph.remove(_traced(graph, group, modules, channels))
 
 
 def _remove_heads(attention: Any, channels: list[int], *, heads: int) -> None:
@@ -363,32 +375,8 @@ def _traced(graph: Any, group: Group, modules: Mapping[str, nn.Module], channels
     """What goes with these channels of a group's first layer, as torch-pruning sees it."""
     first = modules[group.name]
     if group.heads:
-        return graph.get_pruning_group(first.proj, tp.prune_linear_in_channels, channels)
-    handler = graph.get_pruner_of_module(first).prune_out_channels
-    return graph.get_pruning_group(first, handler, channels)
-
-
-def _graph(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Any:
-    """The dependency graph of a module; it is traced by autograd, so every parameter must want gradients meanwhile.
-
-    Raises:
-        ModelError: It cannot be traced.
-    """
-    wanted = [parameter.requires_grad for parameter in module.parameters()]
-    module.requires_grad_(True)
-    try:
-        with _quiet(), torch.enable_grad():
-            return tp.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
-    except _FAULTS as fault:
-        raise ModelError(
-            f"its channels cannot be followed: {_first_line(fault)}",
-            where="prune",
-            hint="is its forward plain PyTorch?",
-        ) from fault
-    finally:
-        if not of_copy:
-            for parameter, flag in zip(module.parameters(), wanted, strict=True):
-                parameter.requires_grad_(flag)
+        return graph.follow(first.proj, channels, handler=tp.prune_linear_in_channels)
+    return graph.follow(first, channels, handler=graph.get_pruner_of_module(first).prune_out_channels)
 
 
 def _channel_parts(module: nn.Module) -> int:
@@ -431,7 +419,7 @@ def _output_sizes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ..
 
     hooks = [each.register_forward_hook(recorder(name)) for name, each in module.named_modules() if name]
     try:
-        with _quiet(), torch.no_grad():
+        with graphs.quiet(), graphs.left_as_it_was(module), torch.no_grad():
             module(example)
     finally:
         for hook in hooks:
@@ -449,29 +437,17 @@ def _shapes(answer: Any) -> Any:
 
 def _cannot_be_cut(names: str, fault: BaseException) -> ModelError:
     return ModelError(
-        f"the network does not run when {names} is cut: {_first_line(fault)}",
+        f"the network does not run when {names} is cut: {graphs.first_line(fault)}",
         where="prune",
         hint=f"leave it whole: --ignore {names.split(',')[0]}",
     )
 
 
 def _reason(refusal: ModelError) -> str:
-    if "changes the output" in refusal.message:
+    if "changes the output" in refusal.message or graphs.THE_ANSWER in refusal.message:
         return "its channels are the outputs of the network"
     return refusal.message
 
 
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).strip() or type(fault).__name__).split("\n")[0]
-
-
 def _lies_below(path: str, root: str) -> bool:
     return path == root or path.startswith(f"{root}.")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch-pruning warns of parameters outside of layers and the like, which it then handles."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -33,31 +33,43 @@ _TOPS = (64, 32, 16)
 class CachedTeacher(Teacher):
     """Answers from what is kept, and asks the teacher behind it for the rest.
 
-    Every answer is given as it is kept (logits in 16 bits, numbers in 32), the first time too, so that a first, a resumed
-    and a later run see the same.
+    Every answer is given as it is kept (logits in 16 bits, numbers in 32), the first time too, and where nothing can be
+    kept: so a first, a resumed and a later run see the same, on a full disk as well.
 
     Args:
         teacher: Gives logits alone; its answer to a view does not change.
         store: Where answers are kept; or what finds it, and says why, for the student that the teacher meets. Where that
             raises an ArtifactError nothing is kept.
+        form: How answers are given; by default the store's, which must be known then.
     """
 
     keeps_answers = True
 
     def __init__(
-        self, teacher: Teacher, store: AnswerStore | Callable[[Network], tuple[AnswerStore, Decision]]
+        self,
+        teacher: Teacher,
+        store: AnswerStore | Callable[[Network], tuple[AnswerStore, Decision]],
+        *,
+        form: Form | None = None,
     ) -> None:
         self.teacher = teacher
         self.store = store if isinstance(store, AnswerStore) else None
         self._find = None if isinstance(store, AnswerStore) else store
+        known = store.form if isinstance(store, AnswerStore) else form
+        assert known is not None, "a store that has yet to be found needs a form"
+        self._form = known
         self.network = teacher.network
         self.kept = 0
         self._keeps = True
 
     def answer(self, batch: Batch) -> Outputs:
         """The teacher's logits, without gradients; the plain sample (view −1) is never kept."""
-        if batch.view < 0 or self.store is None:
+        if batch.view < 0:
             return self._asked(batch)
+        if self.store is None:
+            answer = self._asked(batch)
+            as_kept = self._as_kept(answer.logits.detach().float().cpu().numpy())
+            return Outputs.of(torch.from_numpy(as_kept).to(batch.device, non_blocking=True))
         sample_ids_B = batch.sample_ids.cpu().numpy()
         known_BK, there_B = self.store.read(batch.view, sample_ids_B)
         if there_B.all():
@@ -84,6 +96,7 @@ class CachedTeacher(Teacher):
             self.store, why = self._find(student)
         except ArtifactError as fault:
             self.store, why = None, Decision("teacher cache", "none", str(fault))
+            console.note(f"the teacher's predictions are not kept: {fault}")
         self.keeps_answers = self.store is not None
         return (*told, why)
 
@@ -100,15 +113,18 @@ class CachedTeacher(Teacher):
         self, store: AnswerStore, view: int, sample_ids_B: NDArray[np.int64], logits_BK: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Keep answers, and give them as they are kept; those that are not finite are for the loop to find out about."""
-        if not np.isfinite(logits_BK).all():
-            return logits_BK
-        if self._keeps:
+        if self._keeps and np.isfinite(logits_BK).all():
             try:
                 return store.write(view, sample_ids_B, logits_BK)
             except OSError as fault:
                 self._keeps = False
                 console.note(f"the teacher's answers are no longer kept: {fault.strerror} ({store.folder})")
-        return store.form.unpack(store.form.pack(logits_BK))
+        return self._as_kept(logits_BK)
+
+    def _as_kept(self, logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(logits_BK).all():
+            return logits_BK
+        return self._form.unpack(self._form.pack(logits_BK))
 
 
 def bytes_per_view(*, num_samples: int, num_classes: int, of_numbers: bool = False) -> int:

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.files import opened_here
+
 _WORD = np.dtype(np.uint64)
 _LARGEST = 65504.0  # of float16
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -178,7 +180,7 @@ class AnswerStore:
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags, 0o644)
+    file = opened_here(path, flags)
     try:
         yield file
     finally:

@@ -5,7 +5,6 @@ Shape letters: B batch, K classes, C channels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from compressor import plain_json
 from compressor.artifact import Decision
-from compressor.data.samples import Samples, SubsetSamples, class_numbers
+from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation as measured
-from compressor.measure.accuracy import predict
-from compressor.models import normalisation
-from compressor.models.network import Network
+from compressor.measure.accuracy import adds_up_to_one, predict
+from compressor.models import normalisation, onnx_copy
+from compressor.models.network import SMALLEST, Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.teachers._contract import Teacher
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _NAMES = ("auto", "data", "imagenet", "half", "none")
 _OUTPUTS = ("auto", "logits", "probabilities")
 _LOOKED_AT = 256  # samples whose answers show whether they are probabilities
-SMALLEST = 1e-12
-"""Added to probabilities before their logarithm is taken."""
 
 
 class OnnxFile(Teacher):
@@ -79,6 +77,7 @@ class OnnxFile(Teacher):
         if outputs not in _OUTPUTS:
             raise InputError(f"'{outputs}' is not known", where="onnx.outputs", hint=f"write {', '.join(_OUTPUTS)}")
         self._file = file
+        onnx_copy.require_own_weights(file / "model.onnx" if file.is_dir() else file)
         self._runtime = OrtCpu()
         self._runtime.load(file)
         self.normalisation: Normalisation | None = None
@@ -110,7 +109,13 @@ class OnnxFile(Teacher):
 
     def _require_fit(self, classes: Sequence[str], samples: Samples) -> None:
         """Refuse a model that does not give one row of K outputs for each sample."""
-        knows = json.loads(self._runtime.metadata.get("compress.classes", "null"))
+        try:
+            knows = plain_json.parse(self._runtime.metadata.get("compress.classes", "null"))
+            if knows is not None and not (isinstance(knows, list) and all(isinstance(each, str) for each in knows)):
+                raise ValueError("not a list of names")
+        except ValueError as fault:
+            message = f"the names of its classes (compress.classes) are damaged: {fault}"
+            raise ModelError(message, where=str(self._file)) from fault
         if knows is not None and list(knows) != list(classes):
             raise ModelError(
                 f"the teacher knows {len(knows)} classes ({', '.join(knows[:3])}, ...), "
@@ -165,17 +170,17 @@ class OnnxFile(Teacher):
                 where=str(self._file),
                 hint=hint,
             )
-        judged = measured.judged_on(SubsetSamples(samples, labelled))
+        with_labels = SubsetSamples(samples, labelled)
 
-        def answers(tried: Normalisation) -> NDArray[Any]:
+        def answers(tried: Normalisation, asked: Samples) -> NDArray[Any]:
             self.normalisation = tried
-            return predict(self.logits, judged)
+            return predict(self.logits, asked)
 
         chosen, why = measured.most_accurate(
             answers,
-            _accuracy_and_likelihood,
-            samples=judged,
-            labels=class_numbers(judged),
+            measured.judge_classes,
+            samples=measured.judged_on(with_labels),
+            more=measured.more_to_judge_on(with_labels, None),
             statistics=statistics,
             metric="accuracy",
             what="model",
@@ -191,7 +196,7 @@ class OnnxFile(Teacher):
             return []
         some = SubsetSamples(samples, np.arange(min(_LOOKED_AT, len(samples)), dtype=np.int64))
         answers_NK = predict(self.logits, some)
-        self.gives_probabilities = bool(answers_NK.min() >= 0 and np.abs(answers_NK.sum(axis=1) - 1).max() < 1e-2)
+        self.gives_probabilities = adds_up_to_one(answers_NK)
         if not self.gives_probabilities:
             return []
         reason = f"no answer to {len(some)} samples is below 0, and each adds up to 1"
@@ -206,11 +211,3 @@ def _normalised(inputs: NDArray[Any], chosen: Normalisation) -> NDArray[np.float
     )
     scaled = inputs.astype(np.float32) / np.float32(255) if inputs.dtype == np.uint8 else inputs
     return ((scaled - mean) / std).astype(np.float32)
-
-
-def _accuracy_and_likelihood(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64]) -> tuple[float, float]:
-    """Share of right answers, and the mean log-likelihood of the labels."""
-    shifted_NK = logits_NK.astype(np.float64) - logits_NK.max(axis=1, keepdims=True)
-    log_NK = shifted_NK - np.log(np.exp(shifted_NK).sum(axis=1, keepdims=True))
-    likelihood = float(np.take_along_axis(log_NK, labels_N[:, None], axis=1).mean())
-    return float((logits_NK.argmax(axis=1) == labels_N).mean()), likelihood

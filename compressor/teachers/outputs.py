@@ -5,8 +5,6 @@ Shape letters: B batch, K classes, N rows of the file, M training samples.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor import array_files
 from compressor.artifact import Decision
 from compressor.data.keys import KEY_BYTES, content_keys, source_places
 from compressor.data.samples import Samples
@@ -130,12 +129,8 @@ class StoredOutputs(Teacher):
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with file.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError("is a single array, not an archive", where=str(file), hint=_HINT)
-            return {name: archive[name] for name in ("logits", "probabilities", "keys", "classes") if name in archive}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as fault:
+        return array_files.read(file, names=("logits", "probabilities", "keys", "classes"))
+    except (OSError, ValueError) as fault:
         raise DataError(f"cannot be read as a NumPy archive: {fault}", where=str(file), hint=_HINT) from fault
 
 

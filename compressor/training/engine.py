@@ -39,7 +39,7 @@ from compressor.recipe import RampSettings, TrainingSettings
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Lesson, Showing, Teacher
 from compressor.tensors import Batch, Outputs
-from compressor.training import compiling, events, optimizers, precision, resume, schedules, together
+from compressor.training import budget, compiling, events, optimizers, precision, resume, schedules, together
 from compressor.training.faults import foreign_code
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests
@@ -143,9 +143,12 @@ def fit(job: Job) -> Trained:
 
 def profile(job: Job, *, steps: int, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
     """Time `steps` training steps of a job, after `warm_up` steps; nothing is kept, and `job.network` is left trained on."""
-    in_an_epoch = max(1, len(job.dataset.train) // job.settings.batch_size)
-    epochs = max(job.settings.epochs, -(-(warm_up + steps) // in_an_epoch))
-    long_enough = replace(job, settings=job.settings.model_copy(update={"epochs": epochs}))
+    settings, _ = budget.settle(job.settings, num_samples=len(job.dataset.train))
+    assert settings.epochs != "auto", "it is settled"
+    assert settings.batch_size != "auto", "it is settled"
+    in_an_epoch = budget.steps_in_an_epoch(len(job.dataset.train), settings.batch_size)
+    epochs = max(settings.epochs, -(-(warm_up + steps) // in_an_epoch))
+    long_enough = replace(job, settings=settings.model_copy(update={"epochs": epochs}))
     return _Run(long_enough, resumes=False).timed(steps, warm_up=warm_up)
 
 
@@ -153,9 +156,12 @@ class _Run:
     """One training run in progress."""
 
     def __init__(self, job: Job, *, resumes: bool = True) -> None:
-        self.job = job
-        settings = job.settings
-        together.require_shares(settings.batch_size, num_samples=len(job.dataset.train))
+        settings, why_budget = budget.settle(job.settings, num_samples=len(job.dataset.train))
+        assert settings.epochs != "auto", "it is settled"
+        assert settings.batch_size != "auto", "it is settled"
+        self.epochs, self.batch_size = settings.epochs, settings.batch_size
+        self.job = job = replace(job, settings=settings)
+        together.require_shares(self.batch_size, num_samples=len(job.dataset.train))
         self.conditions = precision.choose(
             settings,
             job.network,
@@ -181,7 +187,7 @@ class _Run:
         job.teacher.to(self.fabric.device, self.conditions.memory_format)
         self.average = AveragedWeights(job.network, decay=settings.ema_decay) if settings.ema_decay else None
         self.loader = self._training_loader()
-        self.total_steps = settings.epochs * len(self.loader)
+        self.total_steps = self.epochs * len(self.loader)
         self.health = Health()
         self.modules: dict[str, nn.Module] = {"network": job.network}
         self.modules |= {part.name: part.loss for part in job.losses if isinstance(part.loss, nn.Module)}
@@ -196,17 +202,19 @@ class _Run:
             settings.compile if not job.taps else False, decided=compiling.was_decided(self.position)
         )
         self.sums = {name: torch.tensor(value, device=self.fabric.device) for name, value in self.position.sums.items()}
-        self.decisions = (*self.conditions.decisions, *why_lr, *why_decay)
+        self.decisions = (*why_budget, *self.conditions.decisions, *why_lr, *why_decay)
 
     def to_the_end(self) -> Trained:
         job, position = self.job, self.position
-        epochs = job.settings.epochs
+        console.note(self._budget_in_words())
         with (
             stop_requests() as stop,
-            console.training(job.title, epochs=epochs, steps=self.total_steps, first_step=position.step) as progress,
+            console.training(
+                job.title, epochs=self.epochs, steps=self.total_steps, first_step=position.step
+            ) as progress,
         ):
             try:
-                while position.epoch < epochs:
+                while position.epoch < self.epochs:
                     self._epoch(progress, stop)
             except FOREIGN_FAULTS as fault:  # in a step they are ours already: this is talk between the processes
                 gone = self._lost(fault)
@@ -227,6 +235,16 @@ class _Run:
             position.interruptions,
             asked,
         )
+
+    def _budget_in_words(self) -> str:
+        settings, steps = self.job.settings, len(self.loader)
+        told = (
+            f"{self.job.title}: {settings.optimizer}, peak lr {self.peak_lr:.3g}, batch {self.batch_size}, {self.epochs} "
+            f"{'epoch' if self.epochs == 1 else 'epochs'} of {steps} {'step' if steps == 1 else 'steps'}, "
+            f"{self.total_steps} in all"
+        )
+        few = "; these are few, and more epochs or a smaller batch_size give more"
+        return told + (few if self.total_steps < budget.FEW_STEPS else "")
 
     def timed(self, steps: int, *, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
         """A stopwatch that has seen `steps` steps from the beginning of the run, and what was chosen."""
@@ -250,7 +268,7 @@ class _Run:
 
     def _batches(self) -> Iterator[LoadedBatch]:
         """Batches from where the run stands on, through all its epochs; waiting for one is timed."""
-        while self.position.epoch < self.job.settings.epochs:
+        while self.position.epoch < self.epochs:
             epoch = self.position.epoch
             coming = self.loader.batches(epoch, first=self.position.batch)
             try:
@@ -267,7 +285,7 @@ class _Run:
 
     def _epoch(self, progress: console.TrainingProgress, stop: StopRequest) -> None:
         position, started, first = self.position, time.perf_counter(), self.position.batch
-        batch_size = self.job.settings.batch_size
+        batch_size = self.batch_size
         self.watch = Stopwatch(self._wait_while_deciding if self.fabric.device.type == "cuda" else None)
         self.model.train()
         for loaded in self._batches():
@@ -302,7 +320,7 @@ class _Run:
     def _step(self, batch: Batch, lr: float) -> dict[str, float]:
         job, watch = self.job, self.watch
         optimizers.set_lr(self.optimizer, lr)
-        with foreign_code(job.settings.batch_size, lost=self._lost):
+        with foreign_code(self.batch_size, lost=self._lost):
             with watch.phase("student"):
                 student = self._student(batch)
             with watch.phase("teacher"), self.fabric.autocast():
@@ -314,7 +332,7 @@ class _Run:
             for name, value in weighted.items():
                 self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
             parts = self._checked(weighted, lessons, batch, lr)
-        with watch.phase("backward"), foreign_code(job.settings.batch_size, lost=self._lost):
+        with watch.phase("backward"), foreign_code(self.batch_size, lost=self._lost):
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(total)
             together.average_gradients(self.fabric, self.beside)
@@ -480,7 +498,7 @@ class _Run:
         events.write_epoch(entry, state=self.job.state, title=self.job.title)
         primary = self.job.task.primary
         score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
-        progress.epoch(epoch=position.epoch, of=self.job.settings.epochs, losses=losses, score=score, images_per_s=rate)
+        progress.epoch(epoch=position.epoch, of=self.epochs, losses=losses, score=score, images_per_s=rate)
         self.job.teacher.after_epoch(epoch=position.epoch)
         position.epoch, position.batch, self.sums = position.epoch + 1, 0, {}
 
@@ -519,7 +537,7 @@ class _Run:
 
         return Loader(
             job.dataset.train,
-            batch_size=job.settings.batch_size,
+            batch_size=self.batch_size,
             seed=job.seed,
             shuffle=True,
             drop_last=True,

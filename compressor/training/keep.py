@@ -10,7 +10,7 @@ from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset, all_targets
-from compressor.measure import accuracy, machine
+from compressor.measure import accuracy, machine, majority
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
 from compressor.runtimes.torch import TorchEager
@@ -36,13 +36,13 @@ def keep(
         ArtifactError: It cannot be written, or does not read back as the same network.
     """
     runtime = TorchEager.from_network(loaded.network)
-    metrics = {}
+    metrics, right = {}, {}
     for split, samples in (("val", dataset.val), ("test", dataset.test)):
         if samples is not None:
             logits_NK = accuracy.predict(runtime, samples)
-            metrics[split] = accuracy.evaluate(
-                task, logits_NK, task.labels(all_targets(samples)), classes=dataset.classes
-            )
+            labels = task.labels(all_targets(samples))
+            metrics[split] = accuracy.evaluate(task, logits_NK, labels, classes=dataset.classes)
+            right[split] = majority.packed(task.correct(logits_NK, labels))
     some = tried(dataset.example(_COMPARED))
     with artifact.folder_for(target.folder) as folder:
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))
@@ -51,7 +51,7 @@ def keep(
             target.manifest("torch"),
             data=dataset.describe(),
             metrics=metrics,
-            details={"network": network, **details},
+            details={"network": network, **details, "right": right},  # so that two networks can be paired
             decisions=(*dataset.decisions, *target.decisions, *decisions),
             machine=machine.describe(),
             elapsed_s=elapsed_s,

@@ -16,9 +16,10 @@ _AUTO_DECAY = {"adamw": 0.05, "sgd": 5e-4}
 
 
 def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
-    """The peak learning rate, and why when it was `auto`."""
+    """The peak learning rate, and why when it was `auto`; the batch must be settled (`budget.settle`)."""
     if settings.lr != "auto":
         return settings.lr, ()
+    assert settings.batch_size != "auto", "the rate goes by the batch"
     recovers = isinstance(settings, RecoverySettings | SpecialistSettings)
     base = (_AUTO_RECOVERY_LR if recovers else _AUTO_LR)[settings.optimizer]
     scale = settings.batch_size / 128

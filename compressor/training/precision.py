@@ -14,6 +14,8 @@ from compressor.recipe import TrainingSettings
 
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SMALLEST_SIDE_FOR_BF16 = 16
+_CHANNELS_OF_A_BLOCK = 16
+"""Channels that oneDNN handles at once with AVX-512 (8 with AVX2); fewer are what its fault in `_breaks_backward` needs."""
 _EXACT: tuple[FabricPrecision, str] = ("32-true", "answers are numbers, of which 16 bits keep three digits")
 
 
@@ -56,14 +58,14 @@ def choose(
         of_numbers: Whether answers are numbers in the unit of the data, of which bfloat16 keeps three digits.
 
     Raises:
-        InputError: A stated device does not exist here, or cannot compute in the stated precision.
+        InputError: A stated device does not exist here, or cannot compute in the stated precision or layout.
     """
     accelerator, index, why_device = _device(settings.device)
     if settings.precision == "auto" and of_numbers:
         precision, why_precision = _EXACT
     else:
         precision, why_precision = _precision(settings.precision, accelerator, network, sample_shape)
-    last, why_layout = _channels_last(settings.channels_last, network, teacher, sample_shape)
+    last, why_layout = _channels_last(settings.channels_last, accelerator, network, teacher, sample_shape)
     decisions = []
     if settings.device == "auto":
         decisions.append(Decision("device", accelerator, why_device))
@@ -139,17 +141,48 @@ def _is_depthwise(convolution: nn.Conv2d) -> bool:
 
 
 def _channels_last(
-    wanted: bool | Literal["auto"], network: nn.Module, teacher: nn.Module | None, sample_shape: tuple[int, ...]
+    wanted: bool | Literal["auto"],
+    accelerator: str,
+    network: nn.Module,
+    teacher: nn.Module | None,
+    sample_shape: tuple[int, ...],
 ) -> tuple[bool, str]:
+    broken = _breaks_backward(network, teacher) if accelerator == "cpu" else None
+    if wanted is True and broken is not None:
+        hint = 'write channels_last = "auto" or false'
+        raise InputError(f"PyTorch would crash in training: {broken}", where="channels_last", hint=hint)
     if wanted != "auto":
         return wanted, ""
     if len(sample_shape) != 3 or not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         return False, "no convolution on images"
+    if broken is not None:
+        return False, f"PyTorch would crash with channels last: {broken}"
     for name, each in (("network", network), ("teacher", teacher)):
         fault = None if each is None else _fault_with_channels_last(each, sample_shape)
         if fault is not None:
             return False, f"the {name} does not run with channels last: {fault}"
     return True, "convolutions run faster with channels last"
+
+
+def _breaks_backward(network: nn.Module, teacher: nn.Module | None) -> str | None:
+    """The first layer whose backward pass writes past its memory on a CPU with channels last, in words.
+
+    That is oneDNN's: the gradient of the weights of a strided 1 × 1 convolution on fewer channels than it handles at once
+    (docs/decisions/040). Depending on size and CPU the process dies, hangs, or gets wrong gradients, so it is not tried.
+    """
+    for each in (network, teacher):
+        for name, module in () if each is None else each.named_modules():
+            if isinstance(module, nn.Conv2d) and module.weight.requires_grad and _is_strided_point(module):
+                channels = module.weight.shape[1]
+                return (
+                    f"the backward pass of {name or 'the network'}, a strided 1 x 1 convolution on {channels} channels"
+                )
+    return None
+
+
+def _is_strided_point(convolution: nn.Conv2d) -> bool:
+    one_by_one = tuple(convolution.weight.shape[2:]) == (1, 1) and max(convolution.stride) > 1
+    return one_by_one and convolution.groups == 1 and convolution.weight.shape[1] < _CHANNELS_OF_A_BLOCK
 
 
 @torch.no_grad()

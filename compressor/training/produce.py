@@ -15,6 +15,8 @@ from compressor.data.samples import Dataset, class_groups
 from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
+from compressor.measure.answer_form import OUTPUTS
+from compressor.measure.look_ups import LEFT_ALONE
 from compressor.models import checkpoint, combined
 from compressor.models.build import Loaded
 from compressor.recipe import ModelSettings, TrainingSettings
@@ -25,8 +27,6 @@ from compressor.training.keep import keep
 from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
-
-_FEW_STEPS = 200
 
 
 def produce(
@@ -50,6 +50,9 @@ def produce(
         InterruptedRunError: Stopped by a signal; the same call goes on.
     """
     loaded, why_network = network_for(model, dataset=material.dataset, task=material.task, seed=target.seed)
+    for decision in why_network:
+        if decision.what in (OUTPUTS, LEFT_ALONE):
+            console.note(f"{target.role}: {decision.what} {decision.choice} — {decision.reason}")
     return train_from(
         loaded,
         settings,
@@ -83,11 +86,6 @@ def train_from(
         title: What the progress bar calls it; by default its role.
     """
     require_keepable(loaded, material.dataset)
-    steps = settings.epochs * max(1, len(material.dataset.train) // settings.batch_size)
-    if steps < _FEW_STEPS:
-        console.note(
-            f"{title or target.role}: {steps} steps in all are few; more epochs or a smaller batch_size give more"
-        )
     job, why_views = job_for(loaded, settings, teacher=teacher, losses=losses, material=material, target=target)
     if title is not None:
         job = replace(job, title=title)

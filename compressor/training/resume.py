@@ -3,11 +3,13 @@
 Batches and views are pure functions of seed, epoch and sample, schedules of the step, and the random generators are
 seeded anew in every step; so the state is the tensors of network, losses, optimiser and average, what was chosen on the
 way, and where in which epoch the run stands.
+
+What cannot be read exactly as it was written is not gone on from: one changed bit would end in other weights. The
+position has a checksum of its own and the hash of the tensors.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,9 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compressor import artifact, sealed_json
 from compressor.errors import ArtifactError
 
 TENSORS, POSITION = "state.safetensors", "state.json"
+_HASH = "sha256_of_tensors"
 
 
 @dataclass
@@ -79,7 +83,8 @@ def save(
         temporary.mkdir(parents=True)
         plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
         save_file(plain, temporary / TENSORS)
-        (temporary / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
+        kept = {**asdict(position), _HASH: artifact.sha256(temporary / TENSORS)}
+        (temporary / POSITION).write_text(sealed_json.text(kept), encoding="utf-8")
         for name in (TENSORS, POSITION):
             with (temporary / name).open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -99,15 +104,18 @@ def save(
 def position(folder: Path, *, key: str) -> tuple[Position, str | None]:
     """Where the run under `key` stands, from the beginning if nothing fits; and why a state found was not used."""
     for candidate in (folder, folder.with_name(folder.name + ".replaced")):
-        try:
-            raw = json.loads((candidate / POSITION).read_text(encoding="utf-8"))
-            found = Position(**raw)
-        except FileNotFoundError:
+        if not candidate.is_dir():
             continue
-        except (json.JSONDecodeError, TypeError, OSError) as fault:
-            return Position(key), f"the kept state is damaged ({fault}), so training starts anew"
+        try:
+            raw = sealed_json.read_file(candidate / POSITION)
+            if raw.get("key") == key and raw.pop(_HASH) != artifact.sha256(candidate / TENSORS):
+                raise ValueError(f"{TENSORS} is not what was written")
+            raw.pop(_HASH, None)
+            found = Position(**raw)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
+            return Position(key), _begins_anew(f"is damaged ({_said(fault)})")
         if found.key != key:
-            return Position(key), "the kept state belongs to other settings or data, so training starts anew"
+            return Position(key), _begins_anew("belongs to other settings or data")
         if candidate != folder:
             candidate.rename(folder)
         return found, None
@@ -119,12 +127,48 @@ def restore(folder: Path, *, modules: Mapping[str, nn.Module], optimizer: torch.
     try:
         tensors = load_file(folder / TENSORS)
     except (SafetensorError, OSError) as fault:
-        return f"the kept state is damaged ({fault}), so training starts anew"
+        return _begins_anew(f"is damaged ({_said(fault)})")
+    misfit = _misfit(tensors, modules=modules, optimizer=optimizer)
+    if misfit is not None:
+        return _begins_anew(f"does not fit the network ({misfit})")
     for name, module in modules.items():
         prefix = f"{name}/"
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     _fill_optimizer(optimizer, tensors)
     return None
+
+
+def _misfit(
+    tensors: Mapping[str, Tensor], *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> str | None:
+    """The first tensor that is not there, too much, or of another shape than its parameter; None where all fit.
+
+    Buffers may have grown since they were made (what a batch taught, for the next one).
+    """
+    due = {f"{name}/{key}" for name, module in modules.items() for key in module.state_dict()}
+    shapes = {
+        f"{name}/{key}": each.shape for name, module in modules.items() for key, each in module.named_parameters()
+    }
+    num_parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+    for key, value in tensors.items():
+        owner, _, rest = key.partition("/")
+        index = rest.partition("/")[0]
+        if owner == "optimizer" and index.isdecimal() and int(index) < num_parameters:
+            continue
+        if key not in due or shapes.get(key, value.shape) != value.shape:
+            return key
+    return min(due - tensors.keys(), default=None)
+
+
+def _begins_anew(why: str) -> str:
+    return f"the kept state {why}, so training starts anew"
+
+
+def _said(fault: BaseException) -> str:
+    """A fault in a few words; a file that is missing by its name alone."""
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{Path(str(fault.filename)).name}: {fault.strerror}"
+    return str(fault)
 
 
 def discard(folder: Path) -> None:

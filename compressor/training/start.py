@@ -7,9 +7,12 @@ import torch
 
 from compressor import registry
 from compressor.artifact import Artifact, Decision
+from compressor.data.loader import tried
 from compressor.data.samples import Dataset
-from compressor.errors import InputError, ModelError
+from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation
+from compressor.measure.answer_form import settle_outputs
+from compressor.measure.steadiness import SAMPLES, answering, require_steady
 from compressor.models import load
 from compressor.models.build import Fit, Loaded
 from compressor.recipe import ModelSettings, TaskSettings
@@ -112,5 +115,21 @@ def network_for(
         sample_shape=dataset.fixed_shape or None,
         options=settings.options,
     )
+    steps = tuple(Decision("checkpoint", loaded.title, step) for step in loaded.steps)
+    why_outputs = _look_at(loaded, dataset=dataset, task=task, where=settings.model)
     decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)
-    return loaded, (*(Decision("checkpoint", loaded.title, step) for step in loaded.steps), *decisions)
+    return loaded, (*steps, *why_outputs, *decisions)
+
+
+def _look_at(loaded: Loaded, *, dataset: Dataset, task: Task, where: str) -> tuple[Decision, ...]:
+    """Ask a network about a few samples: it must answer them alike each time, and in logits, or what can become them.
+
+    Raises:
+        ModelError: Its answers change from call to call, or with the other samples of the batch.
+    """
+    some = dataset.example(SAMPLES)
+    try:
+        answers = require_steady(answering(loaded.network), some, network=loaded.network, where=where)
+    except MeasurementError:
+        return ()  # not on these samples as they are: the normalisation is yet to come
+    return settle_outputs(loaded.network, answers, inputs=tried(some), task=task)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from compressor import console, processes, registry
+from compressor import console, processes, registry, sealed_json
 from compressor.artifact import Decision, Target
 from compressor.errors import ArtifactError, DivergenceError, InputError
 from compressor.files import replacing
 from compressor.recipe import SWEPT, DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
-from compressor.training import compiling, engine, resume
+from compressor.training import budget, compiling, engine, resume
 from compressor.training.material import Material
 from compressor.training.produce import job_for
 from compressor.training.sources import losses_of
@@ -61,6 +59,8 @@ def settle(
         hint = "keep some for it (data.val_share = 0.1), or state a number"
         raise InputError(f"{names[0]} = auto is decided on validation, and there is no such set", hint=hint)
     candidates = _candidates(settings, names)
+    settings, _ = budget.settle(settings, num_samples=len(material.dataset.train))
+    assert settings.epochs != "auto", "it is settled"
     epochs = max(1, round(_SHARE * settings.epochs))
     records = _Records(place_of(target), key=target.key)
     scores: dict[str, float | None] = {}
@@ -164,11 +164,11 @@ class _Records:
         self.finished: dict[str, float | None] = {}
         for file in sorted(folder.glob("*.json")):
             try:
-                record: Any = json.loads(file.read_text(encoding="utf-8"))
+                record = sealed_json.read_file(file)
                 if record["key"] == key:
                     self.finished[record["trial"]] = record["score"]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # not written whole: that trial is made again
+            except (OSError, ValueError, KeyError) as fault:
+                console.note(f"sweep  {file.stem}: what was kept of it is damaged ({fault}), so it is tried again")
 
     def keep(self, trial: str, score: float | None) -> None:
         """Write what a trial came to.
@@ -182,7 +182,8 @@ class _Records:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(file) as written:
-                written.write_text(json.dumps({"key": self._key, "trial": trial, "score": score}), encoding="utf-8")
+                kept = {"key": self._key, "trial": trial, "score": score}
+                written.write_text(sealed_json.text(kept), encoding="utf-8")
         except OSError as fault:
             message = f"what a trial came to cannot be kept: {fault.strerror}"
             raise ArtifactError(message, where=str(self.folder), hint="is the disk full?") from fault

@@ -176,7 +176,7 @@ def _kept(
         folder = caches.open_cache("teacher", key, about)
         return AnswerStore(folder, key=key, num_samples=len(material.dataset.train), form=form), why_form
 
-    return CachedTeacher(teacher, find), decisions
+    return CachedTeacher(teacher, find, form=form), decisions
 
 
 def _identity(teaching: Teaching) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def left() -> set[str]:
 def three_caches() -> None:
     for kind, key, days in (("teacher", NEW, 1), ("teacher", OLD, 40), ("pixels", PIXELS, 10)):
         folder = caches.open_cache(kind, key, {"data": "digits"})
-        (folder / "payload").write_bytes(b"x" * 100_000)
+        (folder / "view-00000.bin").write_bytes(b"x" * 100_000)
         then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
         os.utime(folder / "used", (then, then))
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from compressor import api
+from compressor import api, artifact
+from compressor.measure.statistics import Interval
 from compressor.quantizers._targets import cpu
+from compressor.stages import prune as pruning
+from compressor.stages import quantize as quantizing
+from compressor.training import engine
 from tests.small import typed, write_project
 
 
@@ -21,6 +26,13 @@ def trained(tmp_path_factory):
     options = {"epochs": 3, "batch_size": 32, "lr": 0.01}
     data = f"npz:{project / 'data.npz'}"
     return api.train(project / "teacher.py", data=data, runs=project / "runs", options=options)
+
+
+@pytest.fixture(scope="module")
+def quantized(trained):
+    """The same in int8, whatever it costs, in a run of its own."""
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name("quantized")))
+    return api.quantize(run / trained.path.name, options={"calibration": 32, "mixed": False})
 
 
 def test_prune_shows_each_round_and_what_to_type_next(trained, monkeypatch, capsys):
@@ -39,6 +51,39 @@ def test_a_target_out_of_reach_ends_with_one_and_keeps_the_best(trained, monkeyp
 
     assert "macs = 0.01, reached" in capsys.readouterr().err
     assert (trained.path.parent / "prune" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_a_round_that_ruins_the_network_is_not_kept_and_no_further_one_is_made(trained, monkeypatch, capsys, spoilt):
+    """Recovery of one round ends with weights of nothing; ten points are the limit where none is stated."""
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name(f"ruined {spoilt}")))
+    number = iter(range(1, 4))
+
+    def fit(job):
+        found = engine.fit(job)
+        if next(number) == spoilt:
+            for parameter in found.network.parameters():
+                parameter.data.zero_()
+        return found
+
+    monkeypatch.setattr(pruning, "engine", SimpleNamespace(fit=fit))
+    cut = ("--macs", "0.5", "--rounds", "3", "--epochs", "3", "--round-to", "1")
+    assert typed(monkeypatch, "prune", str(run / trained.path.name), *cut) == 1
+
+    shown = capsys.readouterr()
+    assert "more than 10 (no max_drop is stated, and what costs more than that is no gain)" in shown.out
+    assert ("there is nothing to gain by this cut, and the network is as it was" in shown.out) == (spoilt == 1)
+    made = artifact.read(run / "prune").manifest
+    assert [entry["kept"] for entry in made.details["pruning"]["rounds"]] == [True] * (spoilt - 1) + [False]
+    assert made.metrics["test"]["metrics"]["accuracy"] > 0.9, "what is left is the network before that round"
+
+
+def test_a_cut_that_is_not_trained_back_is_for_the_user_to_judge(trained, monkeypatch):
+    run = Path(shutil.copytree(trained.path.parent, trained.path.parent.with_name("cut alone")))
+    cut = ("--macs", "0.5", "--rounds", "1", "--epochs", "0", "--round-to", "1", "--criterion", "random")
+
+    assert typed(monkeypatch, "prune", str(run / trained.path.name), *cut) == 0
+    assert artifact.read(run / "prune").manifest.details["pruning"]["rounds"][0]["kept"]
 
 
 def test_two_targets_at_once_are_refused_before_anything_is_spent(trained, monkeypatch, capsys):
@@ -71,6 +116,21 @@ def test_a_latency_that_no_model_has_is_a_missed_budget(trained, monkeypatch, ca
     shown = capsys.readouterr()
     assert "max_latency_ms = 1e-06 ms, measured" in shown.err
     assert "result:" in shown.out
+
+
+def test_what_is_kept_for_its_size_and_what_judged_the_drop_are_said(trained, monkeypatch, capsys):
+    """Speed is as given here: what this machine measures of so small a network is not what the test is about."""
+    monkeypatch.setattr(quantizing, "paired_speedup", lambda *_, **__: Interval(1.0, 0.96, 1.04))
+    monkeypatch.setattr(quantizing, "_STARTS", 1)
+    assert typed(monkeypatch, "quantize", str(trained.path), "--calibration", "32", "--max-drop", "100") == 0
+
+    shown = capsys.readouterr()
+    assert "result: static — kept for its size, no gain in speed was shown: 1.00× (0.96–1.04)" in shown.out
+    judged = "drop judged on: 26 validation samples — a drop of less than 23.1 points cannot be told from chance"
+    assert judged in shown.out
+    assert "drop judged on" not in shown.err, "a drop of 100 points is easily told"
+    told = artifact.read(trained.path.parent / "quantize").manifest.details["quantization"]
+    assert (told["kept_for"], told["drop_judged_on"][:21]) == ("size", "26 validation samples")
 
 
 def test_a_model_for_another_cpu_is_not_judged_by_its_time_here(trained, monkeypatch, capsys):
@@ -142,6 +202,23 @@ def test_the_place_of_an_artifact_may_be_said(trained, monkeypatch, capsys):
 
     assert typed(monkeypatch, "export", str(trained.path), *place, "--json") == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(trained.path.parent / "export-teacher")
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic", "qat", "weight_only", "float16"])
+def test_what_is_quantized_already_is_not_quantized_again(quantized, monkeypatch, tmp_path, capsys, method):
+    """Neither as an artifact nor as a file; nothing is adopted, and the float network is named where it is known."""
+    data = ("--data", quantized.manifest.settings["data"]["source"], "--runs", str(tmp_path / "runs"))
+    file = shutil.copyfile(quantized.file("model.onnx"), tmp_path / "int8.onnx")
+    for source, hint in (
+        ([str(quantized.path)], f"compress quantize {quantized.parent('network').path}"),
+        ([str(file), *data], "name the float model that it was made from"),
+    ):
+        assert typed(monkeypatch, "quantize", *source, "--method", method) == 2
+
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert "is quantized already: it holds DequantizeLinear, QuantizeLinear" in said
+        assert hint in said
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("kind", ["last_batch", "born_again"])

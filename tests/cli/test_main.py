@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from compressor import api
 from compressor.artifact import read
 from compressor.models import checkpoint as checkpoints
-from tests.small import recipe, write_project
+from tests.small import recipe, typed, write_project
 
 
 def compress(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -219,3 +219,35 @@ def test_json_output_is_json_and_nothing_else(trained):
     result = compress("evaluate", "runs/teacher/train", "--json", cwd=trained)
     assert result.returncode == 0
     assert json.loads(result.stdout)["samples"] == 96
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "x" * 300),
+        ("check", "x" * 300),
+        ("evaluate", "x" * 300 + ".onnx", "--data", "digits"),
+        ("report", "--runs", "x" * 300 + "/y"),
+        ("distill", "--student", "x" * 300, "--data", "digits", "--teacher", "t.pt"),
+        ("train", "--model", "zoo:lenet5", "--data", "npz:" + "x" * 300),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_no_file_can_have_is_bad_input(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert typed(monkeypatch, *words) == 2
+
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.startswith("error: ")
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "recipe.json"])
+def test_a_recipe_that_is_no_text_is_bad_input(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"a = '\xff\xfe'")
+
+    assert typed(monkeypatch, "check", name) == 2
+
+    assert f"error: {name}: " in capsys.readouterr().err

@@ -7,6 +7,8 @@ import onnx
 import pytest
 
 from compressor import registry
+from compressor.errors import ModelError
+from compressor.models.inspection import inspect_onnx
 from compressor.quantizers._targets import cpu
 from tests.unit.quantizers.conftest import (  # noqa: F401 - fixtures
     Pictures,
@@ -83,6 +85,17 @@ def test_what_the_model_says_of_itself_is_kept(made):
 
 
 @each_member
+def test_it_has_as_many_parameters_as_the_float_model(made):
+    _, prepared, file = made
+    expected, found = inspect_onnx(prepared.float_model).parameters, inspect_onnx(file).parameters
+
+    assert expected > 900
+    assert (
+        abs(found - expected) <= 4
+    )  # constants that are no weights may be laid out otherwise: bounds, a normalization
+
+
+@each_member
 def test_writing_again_gives_the_same_file(made, tmp_path):
     _, prepared, file = made
     prepared.write(tmp_path / "again.onnx")
@@ -98,3 +111,20 @@ def test_nothing_is_printed(request, member, pictures, tmp_path, capfd):  # noqa
     prepared.write(tmp_path / "quiet.onnx")
 
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("first", POST_TRAINING, ids=lambda member: f"after {member.name}")
+@each_member
+def test_what_is_quantized_already_is_refused(request, member, first, pictures, tmp_path):  # noqa: F811
+    folders = [tmp_path / "first", tmp_path / "again"]
+    for folder in folders:
+        folder.mkdir()
+    options = {"calibration": pictures, "cpu": cpu("x86-avx2")}
+    file = tmp_path / "quantized.onnx"
+    first.load()().prepare(model_for(first, request), scratch=folders[0], **options).write(file)
+
+    with pytest.raises(ModelError, match="is quantized already: it holds ") as refusal:
+        member.load()().prepare(file, scratch=folders[1], **options)
+
+    assert refusal.value.exit_code == 2
+    assert "float model" in refusal.value.hint

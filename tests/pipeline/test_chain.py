@@ -13,7 +13,7 @@ from compressor import api, artifact, pipeline, trust
 from compressor import recipe as recipes
 from compressor.errors import ArtifactError, ModelError, RecipeError, TrustError
 from compressor.pipeline import keys
-from tests.small import QUICK_BENCH, recipe, typed, write_project
+from tests.small import QUICK_BENCH, recipe, typed, with_manifest, write_project
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -56,13 +56,14 @@ def test_the_control_differs_from_the_student_only_in_its_teacher(finished):
     assert control.seed == student.seed
 
 
-def test_measurements_hold_every_sample_and_a_speedup_with_its_interval(finished):
+def test_measurements_hold_every_sample_and_of_one_start_a_speedup_without_interval(finished):
     _, done = finished
     results = api.measurements_of(done.measurements)
     samples = np.load(done.measurements.file("samples.npz"))
     timing = next(t for t in results["timings"] if (t["role"], t["runtime"]) == ("student", "ort_cpu"))
     assert len(samples["ort_cpu.edge.student"]) == timing["samples"] >= 40
-    assert timing["speedup"]["low"] <= timing["speedup"]["ratio"] <= timing["speedup"]["high"]
+    assert (timing["starts"], timing["speedup"]["low"], timing["p50_interval"]) == (1, None, None)
+    assert timing["speedup"]["ratio"] > 0
     assert timing["p99_ms"] is None or timing["samples"] >= 1000
     assert {entry["role"] for entry in results["candidates"]} == {"teacher", "control", "student"}
 
@@ -288,10 +289,8 @@ def foreign_copy(made, folder, sections):
     shutil.copytree(made.path, folder)
     evil, mark = folder.parent / "evil.py", folder.parent / "code-has-run"
     evil.write_text(EVIL.format(mark=mark))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for section, changed in json.loads(json.dumps(sections).replace("{evil}", str(evil))).items():
-        manifest["settings"][section] |= changed
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    named = json.loads(json.dumps(sections).replace("{evil}", str(evil)))
+    with_manifest(folder, lambda raw: [raw["settings"][section].update(named[section]) for section in named])
     return folder, mark
 
 
@@ -471,3 +470,27 @@ def test_a_folder_whose_name_is_no_run_name_can_hold_a_recipe(tmp_path):
     del raw["name"]
     (project / "recipe.json").write_text(json.dumps(raw))
     assert recipes.read_file(project / "recipe.json")["name"] == "my-demo"
+
+
+@pytest.fixture
+def edited_onnx(finished, tmp_path, monkeypatch):
+    """A copy of the finished run's ONNX artifact in which one bit of a weight is another."""
+    monkeypatch.setenv("COMPRESS_HOME", str(finished[0] / "home"))
+    folder = shutil.copytree(finished[1].onnx["student"].path, tmp_path / "run" / "export")
+    content = bytearray((folder / "model.onnx").read_bytes())
+    weight = onnx.load(folder / "model.onnx").graph.initializer[-1].raw_data
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "model.onnx"], ids=["the folder", "the file in it"])
+@pytest.mark.parametrize("command", ["evaluate", "inspect", "bench", "quantize"])
+def test_an_edited_onnx_artifact_is_believed_by_nobody(finished, edited_onnx, monkeypatch, capsys, command, name):
+    if command == "quantize":  # of a folder it would take the network that was exported
+        name = "model.onnx"
+    monkeypatch.chdir(edited_onnx.parent)
+    data = () if command == "inspect" else ("--data", str(finished[0] / "data.npz"))
+
+    assert typed(monkeypatch, command, str(edited_onnx / name), *data) == 3
+    assert "'model.onnx' is not what was written (hash)" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor import api, artifact
+from compressor import api, artifact, sealed_json
 from compressor.cli import main as command_line
 from compressor.errors import InputError
 from compressor.stages.pack import CARRIED
@@ -94,7 +94,8 @@ def test_each_model_is_timed_beside_the_teacher(measured):
         "CPUExecutionProvider",
     )
     assert student["p50_ms"] > 0
-    assert student["speedup"]["low"] <= student["speedup"]["ratio"] <= student["speedup"]["high"]
+    assert student["speedup"]["ratio"] > 0
+    assert (student["starts"], student["speedup"]["low"], student["speedup"]["high"]) == (1, None, None)
 
 
 def test_a_model_that_changed_on_the_way_is_not_measured(packed, tmp_path):
@@ -156,7 +157,7 @@ def test_a_file_that_no_pack_wrote_is_no_device(finished, at_home, tmp_path):
 
 
 def test_a_device_that_measured_another_student_is_not_added(finished, packed, measured, at_home, tmp_path):
-    told = json.loads((packed[1] / "device.json").read_text())
+    told = sealed_json.read((packed[1] / "device.json").read_text())
     told["models"]["student"] = 64 * "0"
     (tmp_path / "device.json").write_text(json.dumps(told))
 
@@ -164,11 +165,31 @@ def test_a_device_that_measured_another_student_is_not_added(finished, packed, m
         api.report(finished[0] / "runs" / "small", devices=[tmp_path / "device.json"])
 
 
+def test_a_result_of_a_device_that_was_edited_is_not_added(finished, packed, measured, at_home, tmp_path):
+    content = (packed[1] / "device.json").read_text()
+    (tmp_path / "device.json").write_text(content.replace('"name": "a pi"', '"name": "a pj"'))
+
+    with pytest.raises(InputError, match="not what a pack writes: its content does not fit its checksum"):
+        api.report(finished[0] / "runs" / "small", devices=[tmp_path / "device.json"])
+
+
+@pytest.mark.parametrize("name", ["pack.json", "samples.npz", "lib/compressor/measure/parity.py"])
+def test_a_pack_that_changed_on_the_way_is_not_measured(packed, tmp_path, name):
+    there = shutil.copytree(packed[1], tmp_path / "pack")
+    with (there / name).open("ab") as file:
+        file.write(b"\n")
+
+    done = run_there(there)
+
+    assert json.loads(done.stdout.splitlines()[-1])[0] == 2
+    assert f"'{name}' is not what was written" in done.stderr
+
+
 def test_a_device_whose_models_were_made_again_since_is_named_and_left_out(
     finished, packed, measured, at_home, tmp_path
 ):
     project, _ = finished
-    told = json.loads((packed[1] / "device.json").read_text())
+    told = sealed_json.read((packed[1] / "device.json").read_text())
     told["models"]["teacher"], told["name"] = 64 * "0", "an old pi"
     kept = project / "runs" / "small" / "devices" / "an-old-pi.json"
     kept.parent.mkdir(exist_ok=True)

@@ -109,7 +109,7 @@ def test_a_deleted_cache_is_gone_and_the_others_are_not():
     first = next(cache for cache in caches.all_caches() if cache.key == "k1")
 
     caches.delete(first)
-    assert states() == {"k2": "whole"}
+    assert states() == {"k2": "foreign"}  # by the folder in it, which is none of ours
     assert [folder.name for folder in (caches.root() / "teacher").iterdir()] == ["k2"]
     caches.delete(first)  # another process was quicker
 
@@ -140,6 +140,36 @@ def test_deleting_a_link_leaves_what_it_leads_to(tmp_path):
     caches.delete(linked)
     assert caches.all_caches() == []
     assert (tmp_path / "elsewhere" / "precious").is_file()
+
+
+def test_what_holds_files_of_others_is_foreign_whatever_describes_it():
+    described = caches.open_cache("teacher", "k1", ABOUT)
+    (described / "thesis.txt").write_text("years of work", encoding="utf-8")
+    site = caches.root() / "teacher" / "site"
+    (site / "pages").mkdir(parents=True)
+    (site / "about.json").write_text('{"title": "about us"}', encoding="utf-8")
+    left = caches.root() / "teacher" / ".deleted-scenes"
+    left.mkdir()
+    (left / "film.mkv").write_text("", encoding="utf-8")
+    assert states() == {"k1": "foreign", "site": "foreign", ".deleted-scenes": "foreign"}
+
+
+@pytest.mark.parametrize("linked", ["teacher", "teacher/k1"])
+def test_what_lies_behind_a_link_is_foreign(tmp_path, linked):
+    caches.open_cache("teacher", "k1", ABOUT)
+    place = caches.root() / linked
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    assert states() == {"k1": "foreign"}
+
+
+def test_marking_a_cache_as_used_touches_nothing_that_a_link_leads_to(tmp_path):
+    folder = caches.open_cache("teacher", "k1", ABOUT)
+    (folder / "used").unlink()
+    (folder / "used").symlink_to(tmp_path / "anything")
+    with pytest.raises(ArtifactError, match="cannot write here: Too many levels of symbolic links"):
+        caches.open_cache("teacher", "k1", ABOUT)
+    assert not (tmp_path / "anything").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told_with_what_to_do(tmp_path, monkeypatch):

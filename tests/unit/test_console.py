@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -105,6 +108,75 @@ def test_training_draws_a_bar_on_a_terminal(
         progress.epoch(epoch=0, of=1, losses={"kd": 1.0}, score="[1]", images_per_s=10)
 
     assert "student  epoch 1/1  kd 1.0000  [1]  10 img/s" in capsys.readouterr().err
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m\u202etac"
+SHOWN = r"\x1b]0;owned\x07\x9b31m\u202etac"
+
+
+def show_a_table() -> None:
+    console.table([HOSTILE], [[HOSTILE]], title=HOSTILE)
+
+
+def train_a_little() -> None:
+    with console.training(HOSTILE, epochs=1, steps=1) as progress:
+        progress.step(epoch=0, done=1, of=1, losses={HOSTILE: 1.0}, images_per_s=10)
+        progress.epoch(epoch=0, of=1, losses={HOSTILE: 1.0}, score=HOSTILE, images_per_s=10)
+
+
+def warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        sys.stderr.write(warnings.formatwarning(HOSTILE, UserWarning, "file.py", 1))
+
+
+def log() -> None:
+    assert logging.lastResort is not None
+    logging.lastResort.handle(logging.LogRecord("any", logging.WARNING, "file.py", 1, "%s", (HOSTILE,), None))
+
+
+@pytest.mark.parametrize(
+    ("say", "times"),
+    [
+        (lambda: console.show(HOSTILE), 1),
+        (lambda: console.note(HOSTILE), 1),
+        (lambda: console.error(InputError(HOSTILE, where=HOSTILE, hint=HOSTILE)), 3),
+        (lambda: console.complain(HOSTILE), 1),
+        (show_a_table, 3),
+        (train_a_little, 3),
+        (warn, 1),
+        (log, 1),
+    ],
+)
+def test_no_name_or_message_of_others_commands_the_terminal(say, times, capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    before = logging.lastResort.formatter
+    console.hold_libraries_to_it()
+    try:
+        say()
+    finally:
+        logging.lastResort.setFormatter(before)
+    told = "".join(capsys.readouterr())
+    assert told.count(SHOWN) == times
+    assert not set(told) & set("\x1b\x07\x9b\u202e")
+
+
+def test_a_bar_on_a_terminal_shows_names_as_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "300")
+    train_a_little()
+    told = "".join(capsys.readouterr())
+    assert SHOWN in told
+    assert not set(told) & set("\x07\x9b\u202e")
+    assert "\x1b]" not in told
+
+
+def test_json_for_programs_stays_json_whatever_a_name_holds(capsys):
+    console.as_json({HOSTILE: HOSTILE})
+    told = capsys.readouterr().out
+    assert json.loads(told) == {HOSTILE: HOSTILE}
+    assert not set(told) & set("\x1b\x07\x9b\u202e")
 
 
 @pytest.fixture

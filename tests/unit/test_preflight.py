@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from compressor import preflight
+from compressor import preflight, trust
 from compressor.recipe import parse
 from tests.small import recipe, write_project
 
@@ -67,6 +67,23 @@ def test_a_whole_network_in_one_file_is_no_assistant(project: Path) -> None:
 
     assert where == "assistants.0.model"
     assert message.endswith("is a whole network in one file, which can teach but not be trained")
+
+
+@pytest.mark.parametrize("arch", [None, "teacher.py"])
+def test_a_program_that_teaches_is_asked_about_before_anything_is_spent(project: Path, arch: str | None) -> None:
+    file = project / "whole.ts"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(file)
+    teacher = {"model": str(file)} | ({"arch": str(project / arch)} if arch else {})
+
+    ((where, message),) = told(project, teacher=teacher, train=None)
+
+    assert where == "teacher.model"
+    assert "a TorchScript program, which can read and write files" in message
+
+    trust.remember(file)
+    assert told(project, teacher=teacher, train=None) == []
 
 
 def test_the_files_of_several_teachers_are_looked_at(project: Path) -> None:

@@ -60,9 +60,9 @@ def test_all_faults_come_at_once() -> None:
         ("distill.lr=x", "distill.lr: 'x' is not allowed: should be a number or 'auto'"),
         ("data.views.crop=x", "data.views.crop: 'x' is not allowed: should be an integer or 'auto'"),
         ("data.views.flip=3", "data.views.flip: 3 is not allowed: should be true or false or 'auto'"),
-        ("distill.epochs=many", "distill.epochs: 'many' is not allowed: should be an integer"),
-        ("distill.epochs=1.5", "distill.epochs: 1.5 is not allowed: should be an integer"),
-        ("distill.epochs=0", "distill.epochs: 0 is not allowed: should be greater than or equal to 1"),
+        ("distill.epochs=many", "distill.epochs: 'many' is not allowed: should be an integer or 'auto'"),
+        ("distill.epochs=1.5", "distill.epochs: 1.5 is not allowed: should be an integer or 'auto'"),
+        ("distill.epochs=0", "distill.epochs: 0 is not allowed: should be greater than or equal to 1 or 'auto'"),
         ("bench.profile.mine.curve_batches=[4, 0]",
             "bench.profile.mine.curve_batches.1: 0 is not allowed: should be greater than or equal to 1"),
         ("bench.profile.mine.curve_threads=[-1]",
@@ -307,6 +307,11 @@ def test_names_in_links_are_checked_like_all_others(assignment: str, expected: s
     assert told(assignment)[0].startswith(expected)
 
 
+@pytest.mark.parametrize("section", ["quantize.options", "prune.criterion_options"])
+def test_options_without_a_name_are_those_of_the_default(section: str) -> None:
+    assert any("has no option 'epochs_x'" in fault for fault in told(f"{section}.epochs_x=1"))
+
+
 def test_a_table_of_a_built_in_profile_says_what_is_other_in_it() -> None:
     bench = recipe.BenchSettings(profile={"edge": {"memory_mb": 512}, "mine": {"memory_mb": 512}})  # type: ignore[dict-item]
 
@@ -413,3 +418,57 @@ def test_several_networks_are_not_trained_by_one_recipe(kind: str) -> None:
         f"train: trains one network, and a teacher of the kind '{kind}' is several"
         ' — train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
     ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a." * 50_000 + "a = 1", "a dotted key has more than 32 parts"),
+        ("[" + "a." * 50_000 + "a]", "a dotted key has more than 32 parts"),
+        ("x = " + "[" * 5000 + "]" * 5000, "nested deeper than 32 levels"),
+        ("x = " + "{a = " * 40 + "1" + "}" * 40, "nested deeper than 32 levels"),
+        ("x = " + "9" * 5000, "a value that cannot be"),
+        ("seed = 0x" + "f" * 17, "a whole number of more than 64 bits"),
+        ("#" * 2**20 + "\n", "larger than the 1 MB"),
+        ('x = "\\u0000"', "'x' holds a null character"),
+        (f'[teacher]\nmodel = "{"x" * 300}"', "'model' has a name of 300 bytes, and a file can have 255"),
+        (f'name = "{"x" * 300}"', "'name' has a name of 300 bytes"),
+    ],
+)
+def test_a_recipe_beyond_all_measure_is_refused_in_one_sentence(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(content, encoding="utf-8")
+
+    with pytest.raises(InputError, match=said):
+        recipe.read_file(file)
+
+
+def test_brackets_and_dots_within_strings_and_comments_are_not_counted(tmp_path: Path) -> None:
+    many = "[." * 100
+    texts = (f"'{many}'", f'"{many}\\""', f"'''\n{many}'\n'''", f'"""{many}\\"" + [ """')
+    file = tmp_path / "recipe.toml"
+    file.write_text(f"# {many}\na = [{texts[0]}, {texts[1]}]\nb = {texts[2]}\nc = {texts[3]}\n", encoding="utf-8")
+
+    found = recipe.read_file(file)
+
+    assert found["a"] == [many, f'{many}"']
+    assert found["b"] == f"{many}'\n"
+    assert found["c"] == f'{many}"" + [ '
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        (".".join(["a"] * 5000) + "=1", "a path of 5000 parts, and a recipe has 32 levels at most"),
+        ("a=" + "[" * 5000, "nested deeper than 32 levels"),
+        ("a=" + "9" * 5000, "a value that cannot be"),
+        ("distill.losses." + "9" * 5000 + ".name=kd", "is no position in this list"),
+        ("teacher.model=" + "x" * 300, "'model' has a name of 300 bytes"),
+        ("teacher.model=\udcff", "'model' is no UTF-8 text"),
+    ],
+)
+def test_an_assignment_beyond_all_measure_is_refused_in_one_sentence(assignment: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipe.override({}, [assignment])

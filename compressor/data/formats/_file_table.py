@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,21 @@ from numpy.typing import NDArray
 
 from compressor.data.formats._image_files import SUFFIXES
 from compressor.errors import DataError
+
+_LEFT_BY_OTHERS = frozenset(
+    {
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "__macosx",
+        ".ipynb_checkpoints",
+        "$recycle.bin",
+        "lost+found",
+        "system volume information",
+    }
+)
+"""Folders, in small letters, that a file server, an archive or a notebook puts beside pictures: thumbnails and copies."""
+_OF_THE_DESKTOP = frozenset({"thumbs.db", "desktop.ini"})
 
 
 class FileTable:
@@ -26,6 +42,7 @@ class FileTable:
         labels: `[N]`, position of each file's class.
         sizes: `[N]`, bytes.
         times: `[N]`, when each file was changed, in nanoseconds.
+        left_out: What lies beside them and is not read, with how many of it there are.
     """
 
     def __init__(
@@ -38,7 +55,9 @@ class FileTable:
         labels: NDArray[np.int64],
         sizes: NDArray[np.int64],
         times: NDArray[np.int64],
+        left_out: Mapping[str, int],
     ) -> None:
+        self.left_out = left_out
         self.folder, self.classes, self.labels = folder, classes, labels
         self._sizes, self._times = sizes, times
         self._names = names
@@ -106,6 +125,8 @@ def list_files(folder: Path, class_folders: Sequence[Path]) -> FileTable:
     empty = [each.name for each, count in zip(class_folders, counts, strict=True) if count == 0]
     if empty:
         hint = "fill or remove each folder that has none"
+        if table.left_out:
+            hint = f"{told_of(table.left_out)} are not read: convert them to JPEG or PNG, or remove the folder"
         raise DataError(f"no images in {', '.join(empty)}", where=str(folder), hint=hint)
     return table
 
@@ -127,6 +148,8 @@ def list_all_files(folder: Path, *, without: Collection[str] = ()) -> FileTable:
             if without
             else None
         )
+        if table.left_out:
+            hint = f"{told_of(table.left_out)} are not read: convert them to JPEG or PNG"
         raise DataError("no images here", where=str(folder), hint=hint)
     table.labels = np.full(len(table), -1, np.int64)
     return table
@@ -138,13 +161,37 @@ def holds_images(folder: Path) -> bool:
         return any(_is_image(entry) for entry in entries if not entry.name.startswith("."))
 
 
+def is_left_by_others(name: str) -> bool:
+    """Whether a folder's name says that a file server, an archive or a notebook put it there."""
+    return name.lower() in _LEFT_BY_OTHERS
+
+
+def beside_classes(folder: Path) -> Counter[str]:
+    """What lies in a folder of class folders and is of no class: pictures, and folders that others left."""
+    found: Counter[str] = Counter()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if is_left_by_others(entry.name):
+                    found += _images_in(entry)
+            elif _is_image(entry) and not entry.name.startswith("."):
+                found["pictures in no class folder"] += 1
+    return found
+
+
+def told_of(left_out: Mapping[str, int]) -> str:
+    """What was left out, in words."""
+    return ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
+
+
 def _listed(folder: Path, parts_of: Mapping[str, Path], *, without: Collection[str] = ()) -> FileTable:
     """The image files in each of some folders, whose names stand before theirs."""
     names = bytearray()  # of one class after the other, so that a million names never are a million objects
     parts: dict[str, list[NDArray[np.int64]]] = {"lengths": [], "sizes": [], "times": []}
     counts: list[int] = []
+    left_out: Counter[str] = Counter()
     for name, part in parts_of.items():
-        found = sorted(_walk(str(part), name, without=without))
+        found = sorted(_walk(str(part), name, left_out, without=without))
         encoded = [os.fsencode(each) for each, _, _ in found]
         names += b"".join(encoded)
         counts.append(len(found))
@@ -157,22 +204,41 @@ def _listed(folder: Path, parts_of: Mapping[str, Path], *, without: Collection[s
         bytes(names),
         labels=np.repeat(np.arange(len(parts_of), dtype=np.int64), counts),
         **{name: np.concatenate(part) for name, part in parts.items()},
+        left_out=left_out,
     )
 
 
-def _walk(folder: str, name: str, *, without: Collection[str] = ()) -> Iterator[tuple[str, int, int]]:
-    """Relative name, size and time of change of each image file below a folder."""
+def _walk(
+    folder: str, name: str, left_out: Counter[str], *, without: Collection[str] = ()
+) -> Iterator[tuple[str, int, int]]:
+    """Relative name, size and time of change of each image file below a folder; other files are counted by what they are."""
     with os.scandir(folder) as entries:
         for entry in entries:
+            if is_left_by_others(entry.name) and entry.is_dir():
+                left_out.update(_images_in(entry))
+                continue
             if entry.name.startswith(".") or entry.name in without:
                 continue
             inner = f"{name}/{entry.name}"
             if entry.is_dir():
-                yield from _walk(entry.path, inner)
+                yield from _walk(entry.path, inner, left_out)
             elif _is_image(entry):
                 state = entry.stat()
                 yield inner, state.st_size, state.st_mtime_ns
+            elif entry.name.lower() not in _OF_THE_DESKTOP:
+                left_out[f"{_suffix(entry.name) or 'other'} files"] += 1
+
+
+def _images_in(folder: os.DirEntry[str]) -> Counter[str]:
+    """How many image files lie below a folder that is left out, whatever it is."""
+    paths = (name for _, _, names in os.walk(folder.path) for name in names)
+    count = sum(_suffix(name) in SUFFIXES for name in paths)
+    return Counter({f"pictures in {folder.name}": count} if count else {})
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 -- a million times
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file()  # noqa: PTH122 -- a million times
+    return _suffix(entry.name) in SUFFIXES and entry.is_file()

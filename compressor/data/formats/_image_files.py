@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps
 
 from compressor.data.samples import InTable, TargetTable
 from compressor.errors import DataError
+from compressor.files import read_bytes
 from compressor.tensors import Schema, TensorSpec
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
@@ -34,10 +36,20 @@ UNREADABLE = (
     SyntaxError,
     ValueError,
     LookupError,
-    OverflowError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
     struct.error,
+    zlib.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
+
+MOST_BYTES, MOST_PIXELS = 2**30, 2 * 10**8
+"""Of one picture; a camera's has a tenth of either."""
 
 
 def num_threads() -> int:
@@ -52,7 +64,7 @@ def short_side(file: Path) -> int:
         OSError: And the others of `UNREADABLE`.
     """
     with Image.open(file, formats=_FORMATS) as image:
-        return min(image.size)
+        return _bounded(image)
 
 
 def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
@@ -62,6 +74,7 @@ def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
         OSError: And the others of `UNREADABLE`, for bytes that are no whole image.
     """
     with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
+        _bounded(image)
         # JPEG can decode at a half, quarter or eighth; twice the wanted size stays, as Pillow's own thumbnails do.
         image.draft(None, (2 * side, 2 * side))
         upright = _rgb(ImageOps.exif_transpose(image))
@@ -69,6 +82,28 @@ def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
         if upright.size != (side, side):
             square = ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def content(file: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger than any picture.
+    """
+    return read_bytes(file, most_bytes=MOST_BYTES)
+
+
+def _bounded(image: Image.Image) -> int:
+    """The shorter side of a picture that is not larger than any.
+
+    Raises:
+        ValueError: It has more pixels, or none.
+    """
+    width, height = image.size
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"{width} x {height} pixels")
+    return min(width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -86,14 +121,14 @@ def readable_among(files: Sequence[Path], *, side: int) -> list[tuple[str, bool]
     """For each file the SHA-256 of its content (hex), empty if there is none to read; and whether it is a picture."""
 
     def look(file: Path) -> tuple[str, bool]:
-        content = ""
+        digest = ""
         try:
-            raw = file.read_bytes()
-            content = hashlib.sha256(raw).hexdigest()
+            raw = content(file)
+            digest = hashlib.sha256(raw).hexdigest()
             decode(raw, side=side)
         except UNREADABLE:
-            return content, False
-        return content, True
+            return digest, False
+        return digest, True
 
     with ThreadPoolExecutor(num_threads()) as pool:
         return list(pool.map(look, files))
@@ -140,7 +175,7 @@ class FileSamples(InTable):
 
     def _decode(self, file: Path) -> NDArray[np.uint8]:
         try:
-            return decode(file.read_bytes(), side=self._side)
+            return decode(content(file), side=self._side)
         except UNREADABLE as fault:
             hint = (
                 "remove or mend the file, or decode the set once (data.options.decode = 'once'), which leaves such out"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.formats._image_files import UNREADABLE, decode, num_threads
+from compressor import array_files
+from compressor.data.formats._image_files import UNREADABLE, content, decode, num_threads
 from compressor.data.samples import InTable, TargetTable
 from compressor.errors import DataError
+from compressor.files import clear, opened_here, replacing
 from compressor.tensors import Schema, TensorSpec
 
 _PIXELS, _META = "pixels.bin", "meta.npz"
@@ -38,10 +39,10 @@ class StoredPictures:
     """
 
     def __init__(self, folder: Path, *, side: int, path: Callable[[int], Path]) -> None:
-        with (folder / _META).open("rb") as stream, np.load(stream) as meta:
-            self.hashes: NDArray[np.uint8] = meta["hashes"]
-            self.readable: NDArray[np.bool_] = meta["readable"]
-            self._checksums: NDArray[np.uint32] = meta["checksums"]
+        meta = array_files.read(folder / _META)
+        self.hashes: NDArray[np.uint8] = meta["hashes"]
+        self.readable: NDArray[np.bool_] = meta["readable"]
+        self._checksums: NDArray[np.uint32] = meta["checksums"]
         self._file = folder / _PIXELS
         self._shape = (3, side, side)
         self._path = path
@@ -67,7 +68,7 @@ class StoredPictures:
     def _again(self, position: int) -> NDArray[np.uint8]:
         path = self._path(position)
         try:
-            pixels = decode(path.read_bytes(), side=self._shape[1])
+            pixels = decode(content(path), side=self._shape[1])
         except UNREADABLE as fault:
             raise DataError(f"could be read when it was decoded, but no longer: {fault}", where=str(path)) from fault
         if zlib.crc32(pixels.tobytes()) != self._checksums[position]:
@@ -98,6 +99,11 @@ class StoredSamples(InTable):
         """The pictures at `positions`."""
         return {"image": self._pictures.read(self._first + np.asarray(positions, np.int64))}
 
+    def content_hashes(self) -> NDArray[np.uint64]:
+        """A number for the content of each file `[N]`, alike for those that are alike."""
+        own = self._pictures.hashes[self._first : self._first + len(self)]
+        return np.ascontiguousarray(own[:, :8]).view(np.uint64)[:, 0]
+
 
 def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) -> tuple[StoredPictures, bool]:
     """The store in a folder, decoding every file into it when there is none that is whole.
@@ -122,12 +128,13 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
     checksums = np.zeros(count, np.uint32)
     size = 3 * side * side
     try:
-        with _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+        clear(temporary)
+        with _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
             os.ftruncate(file, count * size)
 
             def fill(position: int) -> None:
                 try:
-                    raw = path(position).read_bytes()
+                    raw = content(path(position))
                     hashes[position] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
                     pixels = decode(raw, side=side).tobytes()
                 except UNREADABLE:
@@ -141,9 +148,8 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
                     pass
             os.fsync(file)
         temporary.replace(folder / _PIXELS)
-        meta = folder / f".{_META}-{os.getpid()}.npz"
-        np.savez(meta, hashes=hashes, readable=readable, checksums=checksums)
-        meta.replace(folder / _META)
+        with replacing(folder / _META) as meta, meta.open("wb") as stream:
+            np.savez(stream, hashes=hashes, readable=readable, checksums=checksums)
     finally:
         temporary.unlink(missing_ok=True)
     return StoredPictures(folder, side=side, path=path), False
@@ -161,7 +167,7 @@ def _found(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) 
         if (folder / _PIXELS).stat().st_size != count * 3 * side * side:
             return None
         stored = StoredPictures(folder, side=side, path=path)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError):
         return None
     whole = stored.hashes.shape == (count, 32) and stored.readable.shape == stored._checksums.shape == (count,)
     return stored if whole else None
@@ -169,7 +175,7 @@ def _found(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) 
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = os.open(path, flags, 0o644)
+    file = opened_here(path, flags)
     try:
         yield file
     finally:

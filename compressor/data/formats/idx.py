@@ -10,15 +10,19 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor import array_files
 from compressor.data import arrays
 from compressor.data.samples import ArraySamples, Splits
 from compressor.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
+_MOST_UNPACKED = 2_000_000_000  # bytes: three megabytes of .gz can hold gigabytes of zeros
+_HINT = "it was cut short or damaged; fetch it again"
 _AXES = {"images": "idx3", "labels": "idx1"}
 
 
@@ -77,29 +81,43 @@ def _require(path: Path, split: str, part: str) -> Path:
 
 
 def _read(file: Path, *, num_axes: int) -> NDArray[np.uint8]:
-    raw = _bytes(file)
-    start = 4 + 4 * num_axes
-    if len(raw) < start or raw[:2] != b"\0\0":
-        raise DataError("is not an idx file: its first bytes are wrong", where=str(file))
-    if raw[2] != _UNSIGNED_BYTE:
-        raise DataError(f"holds numbers of type 0x{raw[2]:02x}; 0x08 (unsigned byte) is read", where=str(file))
-    if raw[3] != num_axes:
-        raise DataError(f"has {raw[3]} axes where {num_axes} are due", where=str(file))
-    shape = tuple(int(count) for count in np.frombuffer(raw, ">u4", num_axes, offset=4))
-    if len(raw) - start != math.prod(shape):
-        raise DataError(
-            f"its header promises {math.prod(shape)} bytes {shape}, it holds {len(raw) - start}",
-            where=str(file),
-            hint="it was cut short or damaged; fetch it again",
-        )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
-
-
-def _bytes(file: Path) -> bytes:
+    """The numbers in a file; no more of it is read, or unpacked, than its header says that there is."""
     try:
-        raw = file.read_bytes()
-        return gzip.decompress(raw) if file.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as fault:
+        with _opened(file) as stream:
+            shape = _shape(stream.read(4 + 4 * num_axes), file, num_axes=num_axes)
+            due = math.prod(shape)
+            if file.suffix == ".gz":
+                array_files.require_unpackable(due, packed=file.stat().st_size)
+            if file.suffix == ".gz" and due > _MOST_UNPACKED:
+                raise DataError(
+                    f"its header promises {due} bytes {shape}; a compressed file is unpacked up to {_MOST_UNPACKED}",
+                    where=str(file),
+                    hint=f"unpack it first: gunzip {file}",
+                )
+            held = None if file.suffix == ".gz" else file.stat().st_size - stream.tell()
+            raw = stream.read(due + 1) if held in (None, due) else b""
+    except (OSError, EOFError, ValueError, zlib.error) as fault:
+        raise DataError(f"cannot be read: {fault}", where=str(file), hint=_HINT) from fault
+    if len(raw) != due:
+        holds = f"more than {due}" if len(raw) > due else str(len(raw) if held is None else held)
         raise DataError(
-            f"cannot be read: {fault}", where=str(file), hint="it was cut short or damaged; fetch it again"
-        ) from fault
+            f"its header promises {due} bytes {shape}, it holds {holds}",
+            where=str(file),
+            hint=_HINT,
+        )
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def _shape(head: bytes, file: Path, *, num_axes: int) -> tuple[int, ...]:
+    """What a header says of the numbers after it."""
+    if len(head) < 4 + 4 * num_axes or head[:2] != b"\0\0":
+        raise DataError("is not an idx file: its first bytes are wrong", where=str(file))
+    if head[2] != _UNSIGNED_BYTE:
+        raise DataError(f"holds numbers of type 0x{head[2]:02x}; 0x08 (unsigned byte) is read", where=str(file))
+    if head[3] != num_axes:
+        raise DataError(f"has {head[3]} axes where {num_axes} are due", where=str(file))
+    return tuple(int(count) for count in np.frombuffer(head, ">u4", num_axes, offset=4))
+
+
+def _opened(file: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")

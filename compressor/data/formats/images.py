@@ -7,6 +7,7 @@ is decoded whenever it is read, by threads, and opens as fast as its folders can
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -15,10 +16,26 @@ import numpy as np
 
 from compressor import caches, console
 from compressor.artifact import Decision
-from compressor.data.formats._file_table import FileTable, TableSet, holds_images, list_all_files, list_files
-from compressor.data.formats._image_files import DECODER, UNREADABLE, FileSamples, readable_among, short_side
+from compressor.data.formats._file_table import (
+    FileTable,
+    TableSet,
+    beside_classes,
+    holds_images,
+    is_left_by_others,
+    list_all_files,
+    list_files,
+    told_of,
+)
+from compressor.data.formats._image_files import (
+    DECODER,
+    SUFFIXES,
+    UNREADABLE,
+    FileSamples,
+    readable_among,
+    short_side,
+)
 from compressor.data.formats._pixel_store import StoredPictures, StoredSamples, find_or_make, room_for
-from compressor.data.samples import Samples, Splits, SubsetSamples
+from compressor.data.samples import FILES_LEFT_OUT, Samples, Splits, SubsetSamples
 from compressor.errors import ArtifactError, DataError
 
 STORED_BYTES = 8 * 2**30
@@ -64,9 +81,13 @@ def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: boo
             {split: list_files(folder, _class_folders(folder, root=path)) for split, folder in folders.items()}
         )
         _require_same_classes(files.tables, folders)
+        beside = sum(map(beside_classes, {path, *folders.values()}), Counter[str]())
     else:
-        files = TableSet(_unlabelled_tables(path))
-    decisions = []
+        root = _unwrapped(path)
+        files = TableSet(_unlabelled_tables(root))
+        walked = any(table.folder == root for table in files.tables.values())
+        beside = Counter[str]() if walked else beside_classes(root)
+    decisions = _left_out(files, beside)
     side = image_size
     if side == 0:
         side, reason = _auto_side(files, where=path)
@@ -76,6 +97,15 @@ def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: boo
     if pictures is None:
         return _streamed(files, side=side, root=path, decisions=decisions)
     return _from_store(files, pictures, side=side, root=path, decisions=decisions)
+
+
+def _left_out(files: TableSet, beside: Counter[str]) -> list[Decision]:
+    """What lies among the pictures and was not taken for one."""
+    found = sum((Counter(table.left_out) for table in files.tables.values()), beside)
+    if not found:
+        return []
+    reason = f"read are {', '.join(sorted(SUFFIXES))} in the folders of the classes"
+    return [Decision(FILES_LEFT_OUT, told_of(found), reason)]
 
 
 def _stored(files: TableSet, *, side: int, wanted: str, source: Path) -> tuple[StoredPictures | None, Decision]:
@@ -97,6 +127,7 @@ def _stored(files: TableSet, *, side: int, wanted: str, source: Path) -> tuple[S
         folder = caches.open_cache("pixels", key, {"data": f"images:{source.resolve()}", "image_size": side})
         pictures, found = find_or_make(folder, count=len(files), side=side, path=files.path)
     except (ArtifactError, OSError) as fault:
+        console.note(f"data: decoded pictures are not kept, so each is decoded whenever it is read: {fault}")
         return None, Decision("data.options.decode", "stream", f"{about}, but they cannot be kept: {fault}")
     told = "and were found decoded" if found else "and have been decoded for this run and later ones"
     return pictures, Decision("data.options.decode", "once", f"{about}, {told}")
@@ -192,9 +223,8 @@ def _split_folders(path: Path) -> dict[str, Path]:
     return _named_splits(found, where=path)
 
 
-def _unlabelled_tables(path: Path) -> dict[str, FileTable]:
+def _unlabelled_tables(root: Path) -> dict[str, FileTable]:
     """Split -> its files, whatever its folders hold: what lies neither in val/ nor in test/ is for training."""
-    root = _unwrapped(path)
     found = _subfolders(root)
     splits = _named_splits([folder for folder in found if _split_of(folder)], where=root)
     judging = {split: folder for split, folder in splits.items() if split != "train"}
@@ -236,7 +266,11 @@ def _split_of(folder: Path) -> str:
 def _subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError("is not a folder", where=str(folder), hint="write images:FOLDER")
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and not is_left_by_others(entry.name)
+    )
 
 
 def _class_folders(folder: Path, *, root: Path) -> list[Path]:

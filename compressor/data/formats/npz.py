@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
-
+from compressor import array_files
 from compressor.data.arrays import splits_from_arrays
 from compressor.data.samples import Splits
 from compressor.errors import DataError
@@ -25,16 +22,10 @@ def npz(path: Path, *, layout: str = "auto", labels: bool = True) -> Splits:
         DataError: Not an archive, damaged, with Python objects, or with arrays that do not fit.
     """
     try:
-        # Opened here, since NumPy leaves a file that it opened itself unclosed when the archive is damaged.
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError("is a single array, not an archive", where=str(path), hint="write it with numpy.savez")
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as fault:
-        what = "it is none, or holds Python objects" if "pickle" in str(fault) else fault  # NumPy advises to trust it
+        arrays = array_files.read(path)
+    except (OSError, ValueError) as fault:
         raise DataError(
-            f"cannot be read as a NumPy archive: {what}",
+            f"cannot be read as a NumPy archive: {fault}",
             where=str(path),
             hint="write it with numpy.savez from arrays of numbers and strings",
         ) from fault

@@ -196,3 +196,13 @@ def test_the_fingerprint_depends_on_content_shape_and_class_names():
 
     assert len(prints) == 4
     assert fingerprint({"x": x.copy()}, classes=("a",)) in prints
+
+
+def test_a_split_under_another_name_is_left_out_with_the_name_it_would_be_read_by():
+    arrays = {"x_train": np.zeros((4, 2)), "y_train": np.array([0, 1, 0, 1])}
+    others = {"x_valid": np.zeros((2, 2)), "y_valid": np.array([0, 1])}
+    splits = splits_from_arrays(arrays | others, layout="auto", where="a.npz")
+    assert splits.val is None
+    told = splits.decisions[-1]
+    assert (told.what, told.choice) == ("arrays left out", "x_valid, y_valid")
+    assert told.reason.endswith("; x_valid would be read as x_val, y_valid would be read as y_val")

@@ -6,7 +6,7 @@ from PIL import Image
 
 from compressor import label_sets
 from compressor.data.formats import images
-from compressor.data.open import open_dataset, stratified_positions
+from compressor.data.open import SEEN_IN_TRAINING, open_dataset, stratified_positions
 from compressor.data.samples import SubsetSamples
 from compressor.errors import DataError, RecipeError, UnknownNameError
 from compressor.recipe import DataSettings
@@ -225,3 +225,58 @@ def test_a_few_unreadable_samples_are_left_out_and_named(tmp_path):
     left_out = [d for d in dataset.decisions if d.what == "samples left out"]
     assert [d.choice for d in left_out] == ["a/bad0.png"]
     assert sum(dataset.describe()["sizes"].values()) == 20
+
+
+def _same_pictures(folder, *, test, val=None):
+    """An archive whose later splits repeat these training pictures."""
+    generator = np.random.default_rng(0)
+    train = generator.integers(0, 255, (20, 4, 4), np.uint8)
+    others = generator.integers(0, 255, (10, 4, 4), np.uint8)
+    arrays = {"x_train": train, "y_train": np.arange(20) % 2}
+    for name, repeated in (("test", test), ("val", val)):
+        if repeated is not None:
+            arrays |= {
+                f"x_{name}": np.concatenate([train[:repeated], others]),
+                f"y_{name}": np.arange(repeated + 10) % 2,
+            }
+    np.savez(folder / "same.npz", **arrays)
+    return DataSettings(source=f"npz:{folder / 'same.npz'}")
+
+
+def _seen(dataset):
+    return [decision.choice for decision in dataset.decisions if decision.what == SEEN_IN_TRAINING]
+
+
+def test_pictures_that_are_in_training_as_well_are_counted(tmp_path):
+    assert _seen(open_dataset(_same_pictures(tmp_path, test=3, val=1))) == [
+        "3 of 13 test samples, 1 of 11 validation samples"
+    ]
+    assert _seen(open_dataset(_same_pictures(tmp_path, test=0, val=0))) == []
+
+
+def test_pictures_that_are_twice_in_a_set_are_counted_when_it_is_split_here(tmp_path):
+    pictures = np.repeat(np.random.default_rng(0).integers(0, 255, (100, 4, 4), np.uint8), 2, axis=0)
+    np.savez(tmp_path / "twice.npz", x=pictures, y=np.arange(200) % 2)
+    (told,) = _seen(open_dataset(DataSettings(source=f"npz:{tmp_path / 'twice.npz'}")))
+    assert "of 30 test samples" in told
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_files_of_pictures_are_compared_by_their_content(tmp_path, labels):
+    for split in ("train", "test"):
+        for label, colour in (("a", 10), ("b", 200)):
+            for number in range(4):
+                file = tmp_path / split / label / f"{split}-{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                own = 50 * (split == "test" and number > 0)
+                Image.new("RGB", (8, 8), (colour, number, own)).save(file)
+    dataset = open_dataset(DataSettings(source=f"images:{tmp_path}", labels=labels, val_share=0))
+    assert _seen(dataset) == ["2 of 8 test samples"]
+
+
+def test_equal_rows_of_a_table_are_no_pictures(tmp_path):
+    rows = np.arange(20, dtype=np.float32)[:, None] % 2
+    np.savez(
+        tmp_path / "rows.npz", x_train=rows, y_train=rows[:, 0].astype(int), x_test=rows, y_test=rows[:, 0].astype(int)
+    )
+    assert _seen(open_dataset(DataSettings(source=f"npz:{tmp_path / 'rows.npz'}"))) == []

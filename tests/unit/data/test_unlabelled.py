@@ -114,7 +114,7 @@ def test_the_test_folder_of_the_second_source_is_not_learned_from(photos, tmp_pa
     ("names", "learned", "aside"),
     [
         (["train/a/1.png", "test/a/2.png", "unlabelled/3.png"], 2, 1),
-        (["train/1.png", "valid/2.png", "Testing/3.png", "__MACOSX/a/4.png"], 2, 2),
+        (["train/1.png", "valid/2.png", "Testing/3.png", "__MACOSX/a/4.png"], 1, 2),
         (["2020/1.png", "2.png", "test/3.png"], 2, 1),
         (["more/train/1.png", "more/test/2.png"], 1, 1),
     ],

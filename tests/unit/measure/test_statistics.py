@@ -8,7 +8,9 @@ import pytest
 from compressor.errors import MeasurementError
 from compressor.measure.statistics import (
     _few_draws,
+    _t,
     blocks_of_starts,
+    more_than_fair,
     paired_difference,
     paired_speedup,
     percentile_interval,
@@ -175,18 +177,39 @@ def test_the_interval_of_a_paired_difference_holds_it_as_often_as_it_says() -> N
     assert 0.92 <= held / 400 <= 0.99
 
 
-def test_the_interval_of_a_percentile_holds_it_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("starts", [2, 3, 5, 12])
+def test_the_interval_of_a_percentile_holds_what_starts_that_differ_have_in_common(starts: int) -> None:
     generator = np.random.default_rng(0)
-    true = float(np.log(10))  # 90th percentile of an exponential
-    found = (percentile_interval(generator.exponential(size=400), 90) for _ in range(400))
-    intervals = [each for each in found if each is not None]
+    held = 0
+    for _ in range(400):
+        slow = generator.normal(0.0, 0.05, starts)  # for as long as a process lives
+        taken = [np.exp(own + generator.normal(0.0, 0.01, 200)) for own in slow]
+        low, high = percentile_interval(taken, 50) or (0.0, 0.0)
+        held += low <= 1.0 <= high
 
-    assert len(intervals) == 400
-    assert 0.92 <= np.mean([low <= true <= high for low, high in intervals]) <= 0.99
+    assert 0.92 <= held / 400 <= 0.98, f"held in {held} of 400"
 
 
-def test_of_few_samples_a_high_percentile_has_no_interval() -> None:
-    samples = np.arange(20.0)
+def test_samples_that_agree_do_not_hide_that_starts_differ() -> None:
+    taken = [np.full(500, ms) for ms in (1.0, 1.1, 0.9, 1.05, 0.95)]
 
-    assert percentile_interval(samples, 90) is None, "all twenty lie below it one time in eight"
-    assert percentile_interval(samples, 50) is not None
+    low, high = percentile_interval(taken, 50) or (0.0, 0.0)
+
+    assert low == pytest.approx(1.0 / 1.104, abs=0.02)
+    assert high == pytest.approx(1.104, abs=0.02)
+
+
+def test_a_single_start_has_no_interval_however_many_samples_it_gave() -> None:
+    assert percentile_interval([np.random.default_rng(0).random(10_000) + 1], 50) is None
+
+
+def test_quantiles_of_t_go_on_where_the_table_ends() -> None:
+    assert [round(_t(free), 2) for free in (1, 4, 9, 10, 30, 1000)] == [12.71, 2.78, 2.26, 2.23, 2.04, 1.96]
+
+
+@pytest.mark.parametrize(
+    ("more", "fewer", "probability"),
+    [(0, 0, 1.0), (3, 3, 1.0), (2, 5, 1.0), (5, 0, 1 / 32), (4, 0, 1 / 16), (4, 1, 6 / 32)],
+)
+def test_the_one_sided_sign_test_counts_coins(more: int, fewer: int, probability: float) -> None:
+    assert more_than_fair(more, fewer) == pytest.approx(probability)

@@ -22,6 +22,7 @@ from compressor.errors import ArtifactError, ModelError, TrustError
 from compressor.models import checkpoint, load
 from compressor.models.build import Fit, Loaded
 from compressor.models.normalisation import Normalisation
+from tests.small import with_manifest
 
 FIT = Fit(3, (1, 4, 4))
 INPUTS = torch.linspace(0, 1, 32).view(2, 1, 4, 4)
@@ -141,6 +142,7 @@ def test_torchscript_travels_as_its_file(network: nn.Module, tmp_path: Path) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(network, INPUTS).save(tmp_path / "t.pt")
+    trust.remember(tmp_path / "t.pt")
     loaded = load.load(str(tmp_path / "t.pt"))
 
     made = kept(loaded, tmp_path / "run" / "train")
@@ -176,11 +178,8 @@ def foreign(made: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def resealed(made: Artifact) -> Artifact:
     """The artifact with hashes that fit what lies there now, as whoever tampers would leave it."""
-    file = made.path / artifact.MANIFEST
-    raw = json.loads(file.read_text())
-    raw["files"] = {name: artifact.sha256(made.path / name) for name in raw["files"]}
-    file.write_text(json.dumps(raw))
-    return artifact.read(made.path)
+    hashes = {name: artifact.sha256(made.path / name) for name in made.manifest.files}
+    return artifact.read(with_manifest(made.path, lambda raw: raw.update(files=hashes)))
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "source/s.py", "source/blocks.py"])
@@ -233,13 +232,34 @@ def test_a_whole_network_in_an_artifact_made_here_needs_no_trust_of_its_own(
     assert answers(checkpoint.load(made))
 
 
+@pytest.mark.parametrize("kind", ["torchscript", "exported", "pickled"])
+def test_a_program_in_an_artifact_from_elsewhere_is_refused_until_the_artifact_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    network, file = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval(), tmp_path / "t.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "exported":
+            torch.export.save(torch.export.export(network, (INPUTS,)), file.with_suffix(".pt2"))
+            file = file.with_suffix(".pt2")
+        else:
+            torch.jit.trace(network, INPUTS).save(file) if kind == "torchscript" else torch.save(network, file)
+    trust.for_this_process(file)
+    made = kept(load.load(str(file)), tmp_path / "run" / "teacher")
+    monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "home of another"))
+    monkeypatch.setattr(trust, "_this_process", set())
+    trust.remember(file)  # the file alone: what lies beside it in the artifact is not known by it
+
+    with pytest.raises(TrustError, match="that is its network would run, from an artifact that was not made here"):
+        checkpoint.load(made)
+
+    trust.remember(made.path)
+    assert answers(checkpoint.load(made))
+
+
 def edited(made: Artifact, **changes: Any) -> Artifact:
     """The artifact with another builder reference in its manifest, as whoever tampers would leave it."""
-    file = made.path / artifact.MANIFEST
-    raw = json.loads(file.read_text())
-    raw["details"]["network"] |= changes
-    file.write_text(json.dumps(raw))
-    return artifact.read(made.path)
+    return artifact.read(with_manifest(made.path, lambda raw: raw["details"]["network"].update(changes)))
 
 
 @pytest.mark.parametrize("source", ["evil.py", "source/evil.txt", "source/__pycache__/evil.py", "../evil.py"])
@@ -259,6 +279,22 @@ def test_a_manifest_cannot_call_what_it_likes(made: Artifact, mark: Path, form: 
         checkpoint.load(edited(made, form=form, target="os:system", options={"command": f"touch {mark}"}, sources=[]))
 
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("form", None),
+        ("options", []),
+        ("sources", [3]),
+        ("sample_shape", ["1"]),
+        ("normalisation", {"name": "data", "mean": ["a"], "std": [1.0]}),
+        ("num_classes", "three"),
+    ],
+)
+def test_a_reference_with_a_value_of_another_kind_is_damaged(made: Artifact, name: str, value: object) -> None:
+    with pytest.raises(ArtifactError, match=rf"manifest\.json is damaged: details\.network\.{name}"):
+        checkpoint.load(edited(made, **{name: value}))
 
 
 def test_a_manifest_cannot_make_a_library_fetch_weights(made: Artifact) -> None:
@@ -294,8 +330,7 @@ def test_weights_of_another_network_are_refused(made: Artifact, student: Path, t
 
 
 def test_an_artifact_without_a_network_is_refused(made: Artifact) -> None:
-    raw = json.loads((made.path / artifact.MANIFEST).read_text())
-    (made.path / artifact.MANIFEST).write_text(json.dumps(raw | {"kind": "onnx"}))
+    with_manifest(made.path, lambda raw: raw.update(kind="onnx"))
 
     with pytest.raises(ArtifactError, match="holds no network but onnx"):
         checkpoint.load(artifact.read(made.path))

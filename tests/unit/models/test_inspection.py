@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from compressor import artifact
-from compressor.errors import ModelError
+from compressor.errors import ArtifactError, ModelError
 from compressor.models import inspection
 
 
@@ -82,6 +82,24 @@ def test_of_an_onnx_model_with_an_lstm_no_macs_are_told_rather_than_too_few(tmp_
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), tmp_path / "l.onnx")
 
     assert inspection.inspect_onnx(tmp_path / "l.onnx").macs is None
+
+
+class Prompted(nn.Module):
+    """A block that is handed a view of a parameter, as the class token of timm's PiT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.block = nn.Parameter(torch.zeros(1, 4)), nn.Sequential(nn.Linear(4, 3))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows + self.block(self.token.expand(len(rows), -1))
+
+
+def test_macs_are_counted_where_a_module_is_handed_a_view_of_a_parameter() -> None:
+    network = Prompted()
+
+    assert inspection.count_macs(network, (3,)) == 4 * 3
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_a_network_that_multiplies_nothing_has_no_macs() -> None:
@@ -277,3 +295,21 @@ def test_lineage_says_when_a_source_is_gone_or_is_another(tmp_path: Path) -> Non
 
     assert changed.changed
     assert gone.artifact is None
+
+
+def test_an_artifact_that_names_itself_has_no_lineage(tmp_path: Path) -> None:
+    made = stored(tmp_path / "distill", key="s")
+    again = stored(tmp_path / "distill", key="s", parents={"source": made})
+
+    with pytest.raises(ArtifactError, match="is named among its own sources"):
+        inspection.lineage(again)
+
+
+@pytest.mark.timeout(60)
+def test_a_lineage_that_doubles_with_every_step_is_not_followed_to_its_end(tmp_path: Path) -> None:
+    made = stored(tmp_path / "0", key="0")
+    for step in range(1, 30):
+        made = stored(tmp_path / str(step), key=str(step), parents={"source": made, "teacher": made})
+
+    with pytest.raises(ArtifactError, match="name more than 1000 sources"):
+        inspection.lineage(made)

@@ -151,10 +151,13 @@ def test_damaged_safetensors_are_told_as_such(student: Path, network: nn.Module,
             load.load(str(tmp_path / "t.safetensors"), arch=str(student))
 
 
-def test_torchscript_loads_without_trust(network: nn.Module, tmp_path: Path) -> None:
+def test_torchscript_loads_once_it_is_trusted(network: nn.Module, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(network, INPUTS).save(tmp_path / "t.pt")
+    with pytest.raises(TrustError, match=r"a TorchScript program.*compress trust .*t\.pt"):
+        load.load(str(tmp_path / "t.pt"))
+    trust.remember(tmp_path / "t.pt")
 
     loaded = load.load(str(tmp_path / "t.pt"), num_classes=3, sample_shape=(1, 4, 4))
 

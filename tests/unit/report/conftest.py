@@ -223,6 +223,7 @@ class RunFolder:
             "peak_memory_mb": 58.1,
             "describe": {"provider": "CPUExecutionProvider", "threads": threads},
             "steady": True,
+            "starts": 5,
             "speedup": speedup if compared else None,
             "speedup_against_teacher_torch": speedup if role != "teacher" and "teacher" in self.roles else None,
         }

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compressor import artifact
+from compressor import recipe as recipes
 from compressor.errors import ArtifactError, InputError
-from compressor.report import card, html, markdown, quality, words
+from compressor.report import card, gate, html, markdown, quality, words
 from compressor.report.collect import collect
 from compressor.report.facts import ReportData, Worst, WorstSample
+from tests.small import with_manifest
 
 if TYPE_CHECKING:
     from tests.unit.report.conftest import MakeRun
@@ -74,8 +75,7 @@ def test_a_parent_that_was_deleted_is_named(make_run: MakeRun) -> None:
 
 def test_a_parent_that_was_made_again_is_not_taken_for_the_old_one(make_run: MakeRun) -> None:
     bench = make_run()
-    manifest = bench.path.parent / "teacher-onnx" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"key": "another"}))
+    with_manifest(bench.path.parent / "teacher-onnx", lambda raw: raw.update(key="another"))
     data = collect(bench)
     assert _names(data) == ["the artifact of teacher-onnx as it was"]
     assert data.outdated.endswith("teacher has been made again since.")
@@ -125,8 +125,39 @@ def test_measurements_of_the_wrong_kind_are_refused(make_run: MakeRun) -> None:
 def test_measurements_that_are_not_json_are_refused(make_run: MakeRun) -> None:
     bench = make_run()
     Path(bench.path / "measurements.json").write_text("{")
+    files = dict(bench.manifest.files) | {"measurements.json": artifact.sha256(bench.path / "measurements.json")}
+    with_manifest(bench.path, lambda raw: raw.update(files=files))
     with pytest.raises(ArtifactError, match="cannot be read"):
+        collect(artifact.read(bench.path))
+
+
+@pytest.mark.parametrize("name", ["measurements.json", "samples.npz"])
+def test_measurements_that_were_edited_are_refused(make_run: MakeRun, name: str) -> None:
+    bench = make_run()
+    content = (bench.path / name).read_bytes()
+    (bench.path / name).write_bytes(content.replace(b"0", b"1", 1))
+    with pytest.raises(ArtifactError, match=f"'{name}' is not what was written"):
         collect(bench)
+
+
+def test_a_manifest_of_the_chain_that_was_edited_is_refused(make_run: MakeRun) -> None:
+    bench = make_run()
+    file = bench.path.parent / "student" / "manifest.json"
+    edited = file.read_text().replace('"role": "student"', '"role": "teacher"', 1)
+    assert edited != file.read_text()
+    file.write_text(edited)
+    with pytest.raises(ArtifactError, match=r"manifest.json is damaged: its content does not fit its checksum"):
+        collect(bench)
+
+
+def test_a_recipe_that_was_edited_is_not_shown_as_the_run_s(make_run: MakeRun) -> None:
+    bench = make_run()
+    recipes.keep(bench.path.parent, '{"seed": 1}')
+    assert collect(bench).recipe == '{"seed": 1}'
+    (bench.path.parent / "recipe.json").write_text('{"seed": 2}')
+    data = collect(bench)
+    assert (data.command, data.recipe) == (None, None)
+    assert "the recipe" in _names(data)
 
 
 def test_models_of_any_origin_are_called_by_their_titles_everywhere(data: ReportData) -> None:
@@ -148,3 +179,35 @@ def test_a_distilled_student_is_told_by_its_role(data: ReportData) -> None:
     assert markdown.render(data).startswith(f"## {data.run}: teacher → student")
     assert "that the teacher answers rightly and the student does not" in html.render(replace(data, worst=LOST))
     assert "- knowledge-distillation" in card.render(data)
+
+
+def _started_once(measurements: dict[str, Any]) -> None:
+    for timing in measurements["timings"]:
+        timing["starts"] = 1
+        timing["p50_interval"] = [0.0401, 0.0402]
+
+
+def test_of_a_single_start_no_interval_is_read_and_its_want_is_listed(make_run: MakeRun) -> None:
+    data = collect(make_run(change=_started_once))
+
+    assert data.headline.speedup is not None
+    assert (data.headline.speedup.low, data.headline.speedup.conclusive) == (None, False)
+    assert {timing.p50_interval for timing in data.timings} == {None}
+    assert [each.what for each in data.missing] == ["intervals of latencies and speed-ups under edge, server"]
+    assert "speedup_low" not in gate.values(data)
+    for text in (html.render(data), markdown.render(data), card.render(data)):
+        assert "in the one start that was timed" in text
+
+
+def test_a_model_at_chance_is_called_so_in_every_form_of_the_report(make_run: MakeRun) -> None:
+    def constant(measurements: dict[str, Any]) -> None:
+        for candidate in measurements["candidates"]:
+            for entry in candidate["accuracy"]:
+                beside = {"metric": 0.99, "answer": "3", "constant_only": 9, "model_only": 0, "p_value": 1.0}
+                entry["majority"] = beside
+
+    data = collect(make_run(change=constant))
+
+    for text in (html.render(data), markdown.render(data), card.render(data)):
+        assert "The teacher is at chance: 98.52 % accuracy on 270 test samples" in text
+    assert not data.headline.gain_told

@@ -143,3 +143,14 @@ def test_of_a_network_that_was_only_quantized_nothing_is_said_of_a_teacher(data:
 
     assert head.gain_sentence == ""
     assert "teacher" in head.sentence
+
+
+def test_quantization_that_gained_no_speed_is_said_to_be_kept_for_its_size(data: ReportData) -> None:
+    def said(*, kept_for_size: bool) -> str:
+        facts = (data.candidates, data.timings, data.budgets)
+        return judge(*facts, metric="accuracy", base="teacher", kept_for_size=kept_for_size).sentence
+
+    assert said(kept_for_size=True).endswith(
+        ". Quantization is kept for its size: no gain in speed over float was shown."
+    )
+    assert "kept for its size" not in said(kept_for_size=False)

@@ -52,6 +52,15 @@ def test_a_link_that_makes_it_slower_and_no_smaller_is_to_be_dropped(data):
     assert links.table(changed).rows[-1][-1] == "slower: drop this link"
 
 
+@pytest.mark.parametrize(("smaller", "verdict"), [(1, "not told by one start"), (4, "smaller")])
+def test_one_start_calls_no_link_faster_and_drops_none(data, smaller, verdict):
+    size = data.candidate("student").size_bytes["onnx"]
+    once = replace(data, timings=tuple(replace(timing, starts=1) for timing in data.timings))
+    changed = with_a_link_between(once, role="distilled", ms=2.0, size=smaller * size)
+
+    assert links.table(changed).rows[-1][-1] == verdict
+
+
 def test_a_link_that_only_makes_it_smaller_says_so(data):
     size = data.candidate("student").size_bytes["onnx"]
     changed = with_a_link_between(data, role="distilled", ms=1.0, size=4 * size)
@@ -111,6 +120,19 @@ def test_the_report_says_for_which_cpu_a_model_is_and_where_its_accuracy_was_che
     assert links.quantized_layers(quantized).rows[0][:3] == ("conv", "Conv", "yes")
 
 
+def test_the_report_says_what_a_drop_was_judged_on_and_what_int8_is_kept_for(data):
+    told = {
+        **QUANTIZATION,
+        "kept_for": "size",
+        "drop_judged_on": "24 validation samples; a drop of less than 25 points",
+    }
+    quantized = replace(data, links=(*data.links, replace(data.links[0], quantization=told)))
+
+    said = dict(links.quantization(quantized).rows)
+    assert said["Drop judged on"].startswith("24 validation samples")
+    assert said["Kept for"] == "its size: no gain in speed was shown"
+
+
 def test_a_run_without_quantization_says_nothing_of_it(data):
     assert links.quantization(data).rows == ()
     assert links.quantized_layers(data).rows == ()
@@ -140,15 +162,38 @@ def test_a_link_that_only_makes_it_more_accurate_says_so(data):
     assert links.table(replace(alike, candidates=tuple(candidates))).rows[-1][-1] == "more accurate"
 
 
-def test_a_link_that_really_loses_accuracy_says_so_beside_what_it_gained(data):
+def after_a_loss(data: ReportData, *, student_accuracy: float) -> str:
+    """The verdict on a link that halves the size of a model that was always right."""
     student = data.candidate("student")
     smaller = with_a_link_between(data, role="distilled", ms=1.0, size=2 * student.size_bytes["onnx"])
     (before,) = (each for each in smaller.candidates if each.role == "distilled")
     accuracy = tuple(replace(entry, metrics={**entry.metrics, "accuracy": 1.0}) for entry in before.accuracy)
     much_worse = replace(
-        student, accuracy=tuple(replace(e, metrics={**e.metrics, "accuracy": 0.5}) for e in student.accuracy)
+        student,
+        accuracy=tuple(replace(e, metrics={**e.metrics, "accuracy": student_accuracy}) for e in student.accuracy),
     )
     changed = {"distilled": replace(before, accuracy=accuracy), "student": much_worse}
     candidates = tuple(changed.get(each.role, each) for each in smaller.candidates)
 
-    assert links.table(replace(smaller, candidates=candidates)).rows[-1][-1] == "smaller, but less accurate"
+    return links.table(replace(smaller, candidates=candidates)).rows[-1][-1]
+
+
+def test_a_link_that_really_loses_accuracy_says_so_beside_what_it_gained(data):
+    unlimited = replace(data, budgets=())
+
+    assert after_a_loss(unlimited, student_accuracy=0.93) == "smaller, but less accurate"
+
+
+@pytest.mark.parametrize(("student_accuracy", "points"), [(0.178, 82.2), (0.89, 11.0)])
+def test_a_link_that_ruins_the_network_is_the_one_to_drop(data, student_accuracy, points):
+    unlimited = replace(data, budgets=())
+
+    assert after_a_loss(unlimited, student_accuracy=student_accuracy) == f"costs {points} points: drop this link"
+
+
+def test_a_stated_drop_is_the_limit_of_a_link(data):
+    """The run accepts 2 points; a link may say that it may cost more."""
+    assert after_a_loss(data, student_accuracy=0.93) == "costs 7.0 points: drop this link"
+    told = replace(data.links[0], settings={"training": {"max_drop": 20.0}})
+
+    assert after_a_loss(replace(data, links=(told,)), student_accuracy=0.83) == "smaller, but less accurate"

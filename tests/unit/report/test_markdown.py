@@ -17,7 +17,7 @@ def test_the_text_opens_with_the_answer(data: ReportData) -> None:
     title, _, sentence, _, verdict = markdown.render(data).splitlines()[:5]
     assert title == "## digits: teacher → student"
     assert sentence == data.headline.sentence
-    assert verdict.startswith("✅ **The budget is met.** The teacher helped")
+    assert verdict.startswith(f"✅ **The budget is met.** {data.headline.gain_sentence}")
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(hostile_data: ReportData) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from compressor import api
 from compressor.errors import ModelError, ParityError
+from compressor.runtimes.ort_cpu import OrtCpu
 from tests.small import STUDENT, write_project
 
 
@@ -84,3 +86,48 @@ def test_the_gate_can_be_tightened_until_float_noise_fails(project, tmp_path):
     source = trained(project, tmp_path, STUDENT, "strict")
     with pytest.raises(ParityError, match="is allowed"):
         api.export(source.path, options={"tolerance": 1e-12})
+
+
+def test_answers_that_depend_on_the_rest_of_the_batch_do_not_pass(project, tmp_path):
+    """In small batches it does not, so that it passed for sound when its training began."""
+    mixing = WRAPPED.format(
+        body="y = self.inner(x)\n        return y - y.mean(0) if torch.compiler.is_exporting() or len(x) > 8 else y"
+    )
+    source = trained(project, tmp_path, mixing, "mixing")
+    with pytest.raises(ParityError, match="the exported model answers a sample otherwise when it is alone") as caught:
+        api.export(source.path)
+    assert "the network answers a sample otherwise when it is alone in its batch" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return nn.functional.dropout(self.inner(x), 0.2)", "differently each time"),
+        ("y = self.inner(x)\n        return y - y.mean(0)", "depends on the other samples of its batch"),
+    ],
+    ids=["dropout", "batch"],
+)
+def test_an_unsteady_network_is_refused_before_it_is_trained(project, tmp_path, body, said):
+    with pytest.raises(ModelError, match=said) as caught:
+        trained(project, tmp_path, WRAPPED.format(body=body), "unsteady")
+    assert caught.value.where == str(tmp_path / "unsteady.py")
+
+
+def test_a_network_that_ends_in_a_softmax_is_kept_and_exported_with_its_logits(project, tmp_path, capsys):
+    source = trained(project, tmp_path, WRAPPED.format(body="return self.inner(x).softmax(1)"), "soft")
+    assert "the network's outputs probabilities, of which the logarithm is taken" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert source.manifest.details["network"]["normalisation"]["probabilities"] == "softmax"
+    made = api.export(source.path)
+    runtime = OrtCpu()
+    runtime.load(made.file("model.onnx"))
+    pixels = np.load(project / "data.npz")["x_test"][:4].astype(np.float32) / 255
+    logits = runtime(pixels)
+    assert logits.min() < 0
+    assert np.exp(logits).sum(axis=1) == pytest.approx(np.ones(4), abs=1e-4)
+
+
+def test_the_manifest_of_a_network_that_gives_logits_is_as_it_was(project, tmp_path):
+    source = trained(project, tmp_path, STUDENT, "logits")
+    assert set(source.manifest.details["network"]["normalisation"]) == {"name", "mean", "std", "outputs"}

@@ -201,3 +201,65 @@ def test_a_table_holds_few_candidates_at_a_time():
     assert sum(held) == 12
     assert max(held) <= 6
     assert all(table.saving(group.name, 16) == pytest.approx(0.02 * 16) for group in Even().groups)
+
+
+def two_equal_groups() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4),
+    ).eval()  # fmt: skip
+
+
+def products(module: nn.Module) -> float:
+    return float(module[0].out_channels * module[2].out_channels)
+
+
+def test_where_wide_steps_take_far_too_much_one_group_gets_its_width_back():
+    prunable = Prunable(two_equal_groups(), torch.randn(2, 3, 8, 8))
+    scores = {group.name: np.ones(16) for group in prunable.groups}
+
+    cut = aim.by_cost(prunable, scores, want=0.7 * 256, cost=products, how="local", round_to=8)
+
+    assert cut.met
+    assert cut.reached == 0.5 * 256, "both groups at 8 of 16 would leave a quarter"
+    assert len(cut.keep) == 1
+
+
+def test_the_steps_that_were_to_be_had_and_the_option_for_finer_ones_are_told():
+    prunable = Prunable(two_equal_groups(), torch.randn(2, 3, 8, 8), ignore=["2"])
+
+    cut = aim.by_cost(prunable, prunable.score(L1()), want=0.7 * 256, cost=products, how="global", round_to=8)
+    told = aim.coarse(cut, what="macs", want=0.7 * 256, start=256.0, round_to=8)
+
+    assert (cut.reached, cut.above, cut.finer) == (128.0, 256.0, 2)
+    assert told == (
+        "70% of the macs was asked for and 50% is left: with widths in multiples of 8 the next above is 100%; "
+        "--round-to 2 comes nearer"
+    )
+    finer = aim.by_cost(prunable, prunable.score(L1()), want=0.7 * 256, cost=products, how="global", round_to=2)
+    assert finer.met
+    assert finer.reached > cut.reached, "what is named does come nearer"
+
+
+def test_a_cut_near_what_was_asked_for_tells_nothing(prunable):
+    cut = by_cost(prunable, 0.5 * parameters(prunable.cut({})))
+
+    assert aim.coarse(cut, what="params", want=1.0, start=2.0, round_to=8) == ""
+
+
+def test_a_target_missed_since_most_weights_stay_whole_names_where_they_are():
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.remembers, self.inner, self.last = nn.GRU(4, 64, batch_first=True), nn.Linear(64, 16), nn.Linear(16, 5)
+
+        def forward(self, series):
+            return self.last(self.inner(self.remembers(series.transpose(1, 2))[0][:, -1]).relu())
+
+    prunable = Prunable(Recurrent().eval(), torch.randn(2, 4, 10))
+
+    cut = aim.by_cost(prunable, prunable.score(L1()), want=100.0, cost=parameters, how="global", round_to=8)
+
+    assert cut.narrowest
+    assert "of their weights are in layers that stay whole, first of all remembers (the width of what" in cut.short

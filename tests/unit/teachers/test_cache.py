@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressor import registry
+from compressor import caches, registry
+from compressor.artifact import Decision
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher, bytes_per_view, choose_form
 from compressor.teachers._records import AnswerStore, Form
@@ -397,16 +399,23 @@ def test_two_processes_may_write_one_view_at_once_while_a_third_reads_it(tmp_pat
     assert right_and_there(tmp_path).all()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys):
+@pytest.fixture
+def disk_that_takes_nothing():
+    """From now on no file grows, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys, disk_that_takes_nothing):
     (tmp_path / "kept").mkdir()
     batches = [batch_of([0, 1, 2]), batch_of([3, 4]), batch_of([0, 1, 2])]
     usual = cached(tmp_path / "kept")
     right = [usual.answer(batch).logits for batch in batches]
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "view-00000.bin").symlink_to("/dev/full")
     network = Network()
     teacher = cached(tmp_path / "full", network)
+    disk_that_takes_nothing()
 
     answers = [teacher.answer(batch).logits for batch in batches]
 
@@ -414,7 +423,42 @@ def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_p
     assert network.batch_sizes == [3, 2, 3]
     told = capsys.readouterr().err
     assert told.count("no longer kept") == 1
-    assert "No space left on device" in told
+    assert "File too large" in told
+
+
+def test_answers_are_not_written_where_a_link_leads(tmp_path, capsys):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine" * 1000)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "view-00000.bin").symlink_to(precious)
+
+    cached(tmp_path / "cache").answer(batch_of([0, 1, 2]))
+
+    assert precious.read_bytes() == b"mine" * 1000
+    assert "no longer kept" in capsys.readouterr().err
+
+
+def test_where_the_cache_cannot_be_opened_the_same_numbers_are_given_and_it_is_said(tmp_path, monkeypatch, capsys):
+    batches = [batch_of([0, 1, 2]), batch_of([3, 4], view=1), batch_of([0, 1, 2])]
+    usual = cached(tmp_path)
+    right = [usual.answer(batch).logits for batch in batches]
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "a file"))
+
+    def find(student):
+        return AnswerStore(caches.open_cache("teacher", "k", {}), key="k", num_samples=40, form=Form(10)), why
+
+    why = Decision("teacher cache", "float16", "it fits")
+    teacher = CachedTeacher(FrozenNetwork(Network()), find, form=Form(10))
+    (told,) = teacher.meet(Network(), batches[0].inputs)
+
+    answers = [teacher.answer(batch).logits for batch in batches]
+
+    assert all(torch.equal(one, other) for one, other in zip(answers, right, strict=True))
+    assert (told.choice, teacher.keeps_answers) == ("none", False)
+    said = capsys.readouterr().err
+    assert said.count("the teacher's predictions are not kept: ") == 1
+    assert "point COMPRESS_CACHE to a folder that can be written" in said
 
 
 def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compressor.data.samples import ArraySamples
 from compressor.errors import InputError, ModelError
+from compressor.models.network import SMALLEST
 from compressor.models.normalisation import named
 from compressor.models.onnx_copy import write_copy
 from compressor.tasks.classification import Classification
-from compressor.teachers.onnx import SMALLEST, OnnxFile
+from compressor.teachers.onnx import OnnxFile
 from compressor.tensors import Batch
 from tests.named import class_samples, inputs_of, labels_of, named_batch
 

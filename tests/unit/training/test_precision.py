@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -104,3 +107,60 @@ def test_a_teacher_that_needs_the_usual_layout_is_thought_of():
     chosen = precision.choose(settings, CONVOLUTION, sample_shape=(3, 32, 32), teacher=Viewing(nn.Conv2d(3, 4, 3)))
     assert chosen.memory_format is torch.contiguous_format
     assert "the teacher does not run with channels last" in " ".join(each.reason for each in chosen.decisions)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 15])
+def test_a_strided_1x1_convolution_on_few_channels_is_trained_in_the_usual_layout(channels):
+    network = nn.Sequential(nn.Conv2d(channels, 48, 1, stride=2), nn.ReLU())
+    chosen = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=(channels, 224, 224))
+    assert chosen.memory_format is torch.contiguous_format
+    (why,) = [each.reason for each in chosen.decisions if each.what == "channels_last"]
+    assert f"the backward pass of 0, a strided 1 x 1 convolution on {channels} channels" in why
+
+
+def test_channels_last_is_refused_in_words_where_pytorch_would_crash():
+    settings = TrainingSettings(device="cpu", channels_last=True)
+    with pytest.raises(InputError, match="PyTorch would crash in training") as told:
+        precision.choose(settings, nn.Conv2d(3, 48, 1, stride=2), sample_shape=(3, 224, 224))
+    assert (told.value.where, told.value.hint) == ("channels_last", 'write channels_last = "auto" or false')
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        nn.Conv2d(16, 32, 1, stride=2),
+        nn.Conv2d(3, 48, 1),
+        nn.Conv2d(3, 48, 3, stride=2),
+        nn.Conv2d(12, 48, 1, stride=2, groups=4),
+        nn.Conv2d(3, 48, 1, stride=2).requires_grad_(False),
+    ],
+)
+def test_other_convolutions_keep_channels_last(sound):
+    channels = sound.in_channels
+    chosen = precision.choose(TrainingSettings(device="cpu"), sound, sample_shape=(channels, 32, 32))
+    assert chosen.memory_format is torch.channels_last
+
+
+def test_a_frozen_teacher_with_such_a_layer_changes_nothing():
+    teacher = nn.Conv2d(3, 48, 1, stride=2).requires_grad_(False)
+    settings = TrainingSettings(device="cpu")
+    chosen = precision.choose(settings, CONVOLUTION, sample_shape=(3, 32, 32), teacher=teacher)
+    assert chosen.memory_format is torch.channels_last
+
+
+def test_a_network_that_crashed_in_training_takes_whole_steps():
+    """In a process of its own: what it met was the end of the process, not a fault."""
+    script = """
+import torch
+from compressor.recipe import TrainingSettings
+from compressor.training import precision
+
+network, shape = torch.nn.Conv2d(3, 48, 1, stride=2), (3, 224, 224)
+layout = precision.choose(TrainingSettings(device="cpu"), network, sample_shape=shape).memory_format
+network.to(memory_format=layout)
+for _ in range(20):
+    network(torch.zeros(8, *shape).contiguous(memory_format=layout)).sum().backward()
+print(layout)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "torch.contiguous_format"), done.stderr

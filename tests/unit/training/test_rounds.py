@@ -38,17 +38,26 @@ def test_what_another_key_left_is_gone(tmp_path, dataset):
     assert Rounds(tmp_path / "state", key="other").find("round-1") is None
 
 
-@pytest.mark.parametrize("harm", ["delete", "cut"])
-def test_a_damaged_round_is_done_again(tmp_path, dataset, harm):
+@pytest.mark.parametrize("harm", ["delete", "cut", "flip", "another round", "add"])
+def test_a_damaged_round_is_done_again_and_that_is_said(tmp_path, dataset, harm, capsys):
     rounds = Rounds(tmp_path / "state", key="k")
     rounds.keep("round-1", some_network(), {}, dataset=dataset)
     weights = tmp_path / "state" / "round-1" / "weights.safetensors"
     if harm == "delete":
         weights.unlink()
-    else:
+    elif harm == "cut":
         weights.write_bytes(weights.read_bytes()[:-40])
+    elif harm == "flip":
+        content = bytearray(weights.read_bytes())
+        content[-3] ^= 1
+        weights.write_bytes(content)
+    elif harm == "add":
+        (weights.parent / "surgery.json").write_text("{}")
+    else:
+        (tmp_path / "state" / "round-1").rename(tmp_path / "state" / "round-2")
 
-    assert rounds.find("round-1") is None
+    assert rounds.find("round-2" if harm == "another round" else "round-1") is None
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_there_is_nothing_before_the_first_round(tmp_path):

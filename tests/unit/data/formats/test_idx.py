@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -87,6 +88,41 @@ def test_a_compressed_file_cut_short_is_named(tmp_path):
         idx(tmp_path)
 
 
+def _compressed_images(folder, header, content):
+    _write(folder, "train", 7, end=".gz")
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + content))
+
+
+def test_no_more_is_unpacked_than_the_header_promises(tmp_path):
+    _compressed_images(tmp_path, struct.pack(">BBBB3I", 0, 0, 8, 3, 7, 2, 3), bytes(50_000_000))
+
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"promises 42 bytes \(7, 2, 3\), it holds more than 42"):
+        idx(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 5_000_000
+
+
+def test_a_header_that_promises_gigabytes_is_refused_before_anything_is_unpacked(tmp_path):
+    _compressed_images(tmp_path, struct.pack(">BBBB3I", 0, 0, 8, 3, 8_800_000, 28, 28), bytes(1000))
+
+    with pytest.raises(DataError, match=r"would unpack from .* to 6.9 GB"):
+        idx(tmp_path)
+
+
+def test_a_compressed_file_whose_content_was_damaged_is_named(tmp_path):
+    _write(tmp_path, "train", 7, end=".gz")
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    whole = bytearray(file.read_bytes())
+    whole[-6] ^= 1  # of the checksum at its end
+    file.write_bytes(whole)
+
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: cannot be read"):
+        idx(tmp_path)
+
+
 def test_counts_that_disagree_are_told(tmp_path):
     _write(tmp_path, "train", 7)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(_encode(np.zeros(5, np.uint8)))
@@ -97,4 +133,16 @@ def test_counts_that_disagree_are_told(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="holds no train-images-idx3-ubyte"):
+        idx(tmp_path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_a_header_that_promises_more_than_memory_is_refused_before_any_is_taken(tmp_path, end):
+    _write(tmp_path, "train", 7, end=end)
+    file = tmp_path / f"train-images-idx3-ubyte{end}"
+    header = struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**16, 2**16)
+    file.write_bytes((gzip.compress if end else bytes)(header + b"1234"))
+
+    with pytest.raises(DataError, match="would unpack from" if end else "its header promises"):
         idx(tmp_path)

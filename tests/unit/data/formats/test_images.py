@@ -1,5 +1,9 @@
 """Folders of image files: layouts, decoding, damage."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -325,3 +329,71 @@ def test_a_file_and_a_negative_size_are_refused(flowers):
         images(flowers / "rose" / "0.png")
     with pytest.raises(DataError, match="-3 is no size"):
         images(flowers, image_size=-3)
+
+
+@pytest.mark.parametrize("left", ["@eaDir", "__MACOSX", ".ipynb_checkpoints", "#recycle"])
+@pytest.mark.parametrize("place", ["", "test", "test/rose", "test/rose/deep"])
+@pytest.mark.parametrize("labels", [True, False])
+def test_thumbnails_and_copies_that_others_left_are_no_samples_and_are_counted(tmp_path, left, place, labels):
+    for name in ("train/daisy/1.png", "train/rose/1.png", "test/daisy/1.png", "test/rose/1.png"):
+        _paint(tmp_path / name)
+    _paint(tmp_path / place / left / "1.png" / "SYNOPHOTO_THUMB_M.jpg")
+    _paint(tmp_path / place / left / "2.jpg")
+
+    splits = images(tmp_path, labels=labels)
+
+    assert splits.classes == (("daisy", "rose") if labels else ())
+    assert (len(splits.train), len(splits.test)) == (2, 2)
+    (told,) = [decision.choice for decision in splits.decisions if decision.what == "files left out"]
+    assert told == f"2 pictures in {left}"
+
+
+def test_files_that_are_not_read_are_counted_by_their_kind(flowers):
+    for number in range(3):
+        (flowers / "rose" / f"{number}.HEIC").write_bytes(b"x")
+    (flowers / "daisy" / "notes.txt").write_text("x", encoding="utf-8")
+    (flowers / "daisy" / "Thumbs.db").write_bytes(b"x")
+    _paint(flowers / "loose.png")
+
+    splits = images(flowers)
+
+    assert len(splits.train) == 6
+    (told,) = [decision for decision in splits.decisions if decision.what == "files left out"]
+    assert told.choice == "3 .heic files, 1 .txt files, 1 pictures in no class folder"
+    assert ".jpg" in told.reason
+
+
+def test_a_class_of_files_that_are_not_read_says_what_it_holds(flowers):
+    (flowers / "tulip").mkdir()
+    (flowers / "tulip" / "1.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match="no images in tulip") as told:
+        images(flowers)
+    assert told.value.hint == "1 .heic files are not read: convert them to JPEG or PNG, or remove the folder"
+
+
+def test_a_folder_of_pictures_alone_has_nothing_to_say(flowers):
+    assert "files left out" not in [decision.what for decision in images(flowers).decisions]
+
+
+def _png_that_says(width, height):
+    """The head of a picture of that size, with next to nothing behind it."""
+    whole = io.BytesIO()
+    Image.new("L", (1, 1)).save(whole, "PNG")
+    content = whole.getvalue()
+    header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+    return content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+
+
+@pytest.mark.parametrize("decode", ["once", "stream"])
+@pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])
+def test_a_picture_that_would_fill_the_memory_counts_as_unreadable(tmp_path, side, decode):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "cat" / "bomb.png").write_bytes(_png_that_says(side, side))
+
+    splits = images(tmp_path, decode=decode, image_size=8)
+
+    assert splits.unreadable
+    assert inputs_of(splits.train, np.arange(len(splits.train))).shape[1:] == (3, 8, 8)
