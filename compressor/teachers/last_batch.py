@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,6 +116,12 @@ class _Memory(nn.Module):
             mixed=mixed,
         )
 
+    def misfit(self, names: Collection[str]) -> str | None:
+        """The first of these buffers that is no part of a batch, or is missing beside them; None where all fit."""
+        strange = [name for name in names if name not in _OF_EACH and not name.startswith(_OF_SOME)]
+        lacking = [name for name in _ALWAYS if names and not any(each.startswith(name) for each in names)]
+        return min([*strange, *lacking], default=None)
+
     def bring_together(self) -> None:
         self.together = {name: gathered(rows) for name, rows in self.named_buffers(recurse=False) if len(rows)}
 
@@ -132,6 +138,9 @@ class _Memory(nn.Module):
 
 
 _INPUTS, _TARGETS, _SAID, _MIXED = "inputs/", "targets/", "said/", "mixed targets/"
+_OF_SOME = (_INPUTS, _TARGETS, _SAID, _MIXED)
+_OF_EACH = ("labelled", "sample_ids", "mixed_labelled", "mixed_share")
+_ALWAYS = ("labelled", "sample_ids", _INPUTS, _TARGETS, _SAID)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -101,6 +101,15 @@ def save(
     shutil.rmtree(retired, ignore_errors=True)
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A module whose buffers come with the first batch, by the names of its tensors: it says itself which of them fit."""
+
+    def misfit(self, names: Collection[str]) -> str | None:
+        """The first buffer that it cannot take, or lacks; None where all fit."""
+        ...
+
+
 def position(folder: Path, *, key: str) -> tuple[Position, str | None]:
     """Where the run under `key` stands, from the beginning if nothing fits; and why a state found was not used."""
     for candidate in (folder, folder.with_name(folder.name + ".replaced")):
@@ -145,7 +154,10 @@ def _misfit(
 
     Buffers may have grown since they were made (what a batch taught, for the next one).
     """
-    due = {f"{name}/{key}" for name, module in modules.items() for key in module.state_dict()}
+    remembering = {name: module for name, module in modules.items() if isinstance(module, Remembering)}
+    due = {
+        f"{name}/{key}" for name, module in modules.items() if name not in remembering for key in module.state_dict()
+    }
     shapes = {
         f"{name}/{key}": each.shape for name, module in modules.items() for key, each in module.named_parameters()
     }
@@ -153,10 +165,15 @@ def _misfit(
     for key, value in tensors.items():
         owner, _, rest = key.partition("/")
         index = rest.partition("/")[0]
-        if owner == "optimizer" and index.isdecimal() and int(index) < num_parameters:
+        if owner in remembering or (owner == "optimizer" and index.isdecimal() and int(index) < num_parameters):
             continue
         if key not in due or shapes.get(key, value.shape) != value.shape:
             return key
+    for name, module in remembering.items():
+        prefix = f"{name}/"
+        stray = module.misfit({key.removeprefix(prefix) for key in tensors if key.startswith(prefix)})
+        if stray is not None:
+            return prefix + stray
     return min(due - tensors.keys(), default=None)
 
 

@@ -37,7 +37,7 @@ LIGHT = (
     "recipe",
     "trust",
     "console",
-    "batch",
+    "tensors",
     "pipeline",
     "models.spec",
     "data.guess",
