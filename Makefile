@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports tests test-slow test-device test-browser docs benchmarks-summary peers clean
+.PHONY: demo test check lint types imports tests test-slow test-device test-browser campaign docs benchmarks-summary peers clean
 
 demo: $(STAMP)            ## teacher -> student -> ONNX -> report on embedded data
 	$(BIN)/compress demo runs/demo
@@ -43,6 +43,11 @@ test-device: $(STAMP)     ## packs over a real ssh server on loopback (apt insta
 test-browser: $(STAMP)    ## the report in headless Chromium (apt install chromium)
 	$(BIN)/python -m pip install --quiet --group browser
 	$(BIN)/python -m pytest -m browser
+
+campaign: $(STAMP)        ## attacks by the thousand: pickles, programs, names, links, damage, kills, fuzz (about an hour)
+	for each in pickles torchscript external_data links damage kill fuzz; do \
+	  echo "$$each"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.$$each || exit 1; \
+	done
 
 docs: $(STAMP)            ## write docs/cli.md anew from --help
 	$(BIN)/python docs/generate_cli.py
