@@ -21,7 +21,8 @@ from compressor.data.samples import ARRAYS_LEFT_OUT, ArraySamples, Splits, Targe
 from compressor.errors import DataError
 from compressor.tensors import LABEL, MEMBERS, VALUES
 
-LAYOUTS = ("auto", "NCHW", "NHWC")
+LAYOUTS = ("auto", "NCHW", "NHWC", "NCL")
+_SERIES = "NCL"
 _ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE = 1000, 10
 
 
@@ -39,8 +40,9 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
     """Splits from arrays named as in the module's docstring.
 
     Args:
-        arrays: Images `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` (uint8, or float in 0–1), or vectors `[N, F]`.
-        layout: `auto`, `NCHW` or `NHWC`.
+        arrays: Images `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` (uint8, or float in 0–1), vectors `[N, F]`, or with the
+            layout `NCL` series `[N, C, L]`: C channels at L points in time.
+        layout: `auto`, `NCHW`, `NHWC` or `NCL`.
         where: What the arrays came from, for the error text.
         labels: Whether they are needed; without, every sample has the label −1.
 
@@ -55,10 +57,15 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
         arrays = _without_labels(arrays)
     names = _names(arrays, where=where)
     x_train, _ = names["train"]
-    channels_axis, decisions = _channels_axis(arrays[x_train], name=x_train, layout=layout.upper(), where=where)
-    inputs = {
-        split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where) for split, (x, _) in names.items()
-    }
+    decisions: tuple[Decision, ...] = ()
+    if layout.upper() == _SERIES:
+        inputs = {split: _series(arrays[x], name=x, where=where) for split, (x, _) in names.items()}
+    else:
+        channels_axis, decisions = _channels_axis(arrays[x_train], name=x_train, layout=layout.upper(), where=where)
+        inputs = {
+            split: _inputs(arrays[x], name=x, channels_axis=channels_axis, where=where)
+            for split, (x, _) in names.items()
+        }
     numbers = any(_holds_numbers(arrays[y]) for _, y in names.values())
     sets = not numbers and any(arrays[y].ndim == 2 and arrays[y].shape[1] > 1 for _, y in names.values())
     given = {split: arrays[y] for split, (_, y) in names.items()}
@@ -181,12 +188,25 @@ def _channels_axis(
     return fitting[0], (Decision(f"layout of {name}", chosen, f"axis {fitting[0]} of {images.shape} has size 1 or 3"),)
 
 
-def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where: str) -> NDArray[Any]:
-    """`[N, C, H, W]` uint8 or float32 in 0–1, or `[N, F]` float32."""
+def _series(array: NDArray[Any], *, name: str, where: str) -> NDArray[np.float32]:
+    """`[N, C, L]` float32, whatever the range: what sensors measure has units of its own."""
+    _require_numbers(array, name=name, where=where)
+    if array.ndim != 3:
+        hint = 'give [N, C, L], or leave out data.options.layout = "NCL"'
+        raise DataError(f"{name} has the shape {array.shape}, and series have three axes", where=where, hint=hint)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _require_numbers(array: NDArray[Any], *, name: str, where: str) -> None:
     if array.dtype.kind not in "fiu":
         raise DataError(f"{name} is {array.dtype}", where=where, hint="give numbers: uint8 or float")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"{name} holds NaN or infinity", where=where)
+
+
+def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where: str) -> NDArray[Any]:
+    """`[N, C, H, W]` uint8 or float32 in 0–1, or `[N, F]` float32."""
+    _require_numbers(array, name=name, where=where)
     if array.ndim == 2:
         return array.astype(np.float32)
     is_grey = array.ndim == 3
@@ -204,7 +224,11 @@ def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where:
             f"{name} holds float {'grey ' if is_grey else ''}images from {low:g} to {high:g}",
             where=where,
             hint="scale them to 0-1 or give uint8; the network's own normalisation comes later (teacher.normalise)"
-            + ("; rows of numbers that are no image are given flat, [N, F]" if is_grey else ""),
+            + (
+                '; series [N, C, L] are read with data.options.layout = "NCL", rows of numbers flat, [N, F]'
+                if is_grey
+                else ""
+            ),
         )
     return np.ascontiguousarray(array, dtype=np.float32)
 
@@ -235,7 +259,7 @@ def _of_labels(labels_N: NDArray[np.int64], *, name: str, where: str) -> TargetT
 
 
 def _members(array: NDArray[Any], *, name: str, where: str) -> TargetTable:
-    """Which classes each sample has, from `[N, K]` zeros and ones; a row of −1 is a sample whose classes are not known."""
+    """Which classes each sample has, from `[N, K]` zeros and ones."""
     hint = f"give zeros and ones [N, K], class indices [N] ({name}.argmax(axis=1)), or floats for numbers to be told"
     if array.ndim != 2 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise DataError(f"{name} is {array.dtype} of shape {array.shape}, not zeros and ones", where=where, hint=hint)
@@ -271,7 +295,7 @@ def _values(given: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, Targe
     tables = {}
     for split, array in arrays.items():
         values_NK = array.astype(np.float32)
-        known_N = np.asarray(np.isfinite(values_NK).all(axis=1))
+        known_N = ~np.isnan(values_NK).any(axis=1)
         values_NK[~known_N] = 0.0
         tables[split] = TargetTable({VALUES: values_NK}, labelled=known_N)
     return tables

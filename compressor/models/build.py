@@ -27,7 +27,7 @@ class Fit:
 
     Attributes:
         num_classes: Length of the output.
-        sample_shape: `(C, H, W)` of one sample, or `(F,)`.
+        sample_shape: `(C, H, W)` of one sample, `(C, L)`, or `(F,)`.
     """
 
     num_classes: int | None = None
@@ -42,6 +42,10 @@ class Fit:
             channels, height, _width = self.sample_shape
             given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
             given |= dict.fromkeys(("image_size", "img_size", "input_size"), height)
+        elif self.sample_shape is not None and len(self.sample_shape) == 2:
+            channels, length = self.sample_shape
+            given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
+            given |= dict.fromkeys(("length", "seq_len"), length)
         elif self.sample_shape:
             given |= dict.fromkeys(("in_features", "input_size"), self.sample_shape[0])
         return given

@@ -15,7 +15,7 @@ def npz(path: Path, *, layout: str = "auto", labels: bool = True) -> Splits:
 
     Args:
         path: The archive.
-        layout: NCHW or NHWC for images; auto takes the axis of size 1 or 3 as the channels
+        layout: NCHW or NHWC for images (auto takes the axis of size 1 or 3 as the channels); NCL for series
         labels: with false, y_train and its like are not needed, and no sample has a label
 
     Raises:

@@ -18,7 +18,7 @@ def py(target: str, *, layout: str = "auto", labels: bool = True) -> Splits:
 
     Args:
         target: `FILE.py:callable`; it is called without arguments.
-        layout: NCHW or NHWC for images; auto takes the axis of size 1 or 3 as the channels
+        layout: NCHW or NHWC for images (auto takes the axis of size 1 or 3 as the channels); NCL for series
         labels: with false, y_train and its like are not needed, and no sample has a label
 
     Raises:

@@ -206,3 +206,26 @@ def test_a_split_under_another_name_is_left_out_with_the_name_it_would_be_read_b
     told = splits.decisions[-1]
     assert (told.what, told.choice) == ("arrays left out", "x_valid, y_valid")
     assert told.reason.endswith("; x_valid would be read as x_val, y_valid would be read as y_val")
+
+
+def test_series_are_read_as_they_are_where_the_layout_is_stated():
+    sensors = np.random.default_rng(0).normal(20.0, 30.0, (4, 3, 16))
+
+    splits = _splits(sensors, layout="NCL")
+
+    assert splits.train.inputs.names == ("series",)
+    assert shape_of(splits.train) == (3, 16)
+    assert np.array_equal(inputs_of(splits.train, np.arange(4)), sensors.astype(np.float32))
+    assert splits.decisions == ()
+
+
+def test_series_that_are_not_stated_to_be_are_told_how():
+    with pytest.raises(DataError, match=r"float grey images from .*series \[N, C, L\].*layout = \"NCL\""):
+        _splits(np.linspace(-3.0, 3.0, 4 * 3 * 16).reshape(4, 3, 16))
+
+
+def test_what_is_no_series_is_refused_as_one():
+    with pytest.raises(DataError, match=r"x_train has the shape \(4, 5\), and series have three axes"):
+        _splits(np.zeros((4, 5)), layout="NCL")
+    with pytest.raises(DataError, match="x_train holds NaN or infinity"):
+        _splits(np.full((4, 3, 16), np.nan), layout="ncl")

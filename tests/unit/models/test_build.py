@@ -215,3 +215,14 @@ def test_trying_a_network_leaves_its_mode_and_statistics() -> None:
 def test_a_row_of_numbers_is_offered_as_features() -> None:
     assert Fit(3, (7,)).offered() == {"num_classes": 3, "in_features": 7, "input_size": 7}
     assert Fit().offered() == {}
+
+
+def test_a_series_is_offered_as_channels_and_a_length() -> None:
+    assert Fit(3, (4, 64)).offered() == {
+        "num_classes": 3,
+        "in_channels": 4,
+        "in_chans": 4,
+        "input_channels": 4,
+        "length": 64,
+        "seq_len": 64,
+    }

@@ -1,0 +1,79 @@
+"""Series of several sensors through the chain: trained, exported with a dynamic batch, and quantized."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compressor import api
+from compressor.data.open import open_dataset
+from compressor.measure.accuracy import one_input, predict
+from compressor.models import checkpoint
+from compressor.recipe import DataSettings
+from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.runtimes.torch import TorchEager
+
+LENGTH = 32
+SENSORS = """
+from torch import nn
+
+def build(num_classes: int, in_channels: int = 1, width: int = 8) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(in_channels, width, 5, padding=2), nn.BatchNorm1d(width), nn.ReLU(), nn.MaxPool1d(2),
+        nn.Conv1d(width, width, 5, padding=2), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(width, num_classes),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Two sensors in units of their own; a slow or a quick wave in the second, under noise."""
+    folder = tmp_path_factory.mktemp("series")
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 192), ("test", 64)):
+        labels = np.arange(count) % 2
+        phase = generator.uniform(0, 2 * np.pi, (count, 1))
+        wave = np.sin(phase + np.arange(LENGTH) * np.where(labels, 1.2, 0.3)[:, None])
+        noise = generator.normal(size=(2, count, LENGTH))
+        sensors = np.stack([1000 + 50 * noise[0], -0.02 + 0.01 * (wave + 0.3 * noise[1])], axis=1)
+        arrays |= {f"x_{split}": sensors.astype(np.float32), f"y_{split}": labels}
+    np.savez(folder / "data.npz", **arrays, classes=np.array(["slow", "quick"]))
+    (folder / "net.py").write_text(SENSORS, encoding="utf-8")
+    return folder
+
+
+def test_series_are_trained_exported_and_quantized(project, monkeypatch):
+    monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+    monkeypatch.chdir(project)
+    data = {"source": f"npz:{project / 'data.npz'}", "options": {"layout": "NCL"}}
+    budget = {"epochs": 6, "batch_size": 32, "lr": 0.02, "compile": False}
+
+    trained = api.train(
+        "net.py", data=data["source"], name="sensors", options=budget, assignments=("data.options.layout=NCL",)
+    )
+
+    test = open_dataset(DataSettings(**data)).test
+    loaded = checkpoint.load(trained)
+    assert loaded.network.normalisation.mean == pytest.approx((1000.0, -0.02), abs=5.0)
+    assert loaded.network.normalisation.std[1] == pytest.approx(0.008, abs=0.003)
+    assert trained.manifest.metrics["test"]["metrics"]["accuracy"] > 0.9
+    assert trained.manifest.data["inputs"] == [{"name": "series", "dtype": "float32", "shape": [2, LENGTH]}]
+    expected_NK = predict(TorchEager.from_network(loaded.network), test)
+
+    exported = api.export(trained.path)
+    runtime = OrtCpu()
+    runtime.load(exported.path)
+    found_NK = predict(runtime, test)
+    difference = np.abs(found_NK - expected_NK)
+    assert difference.max() < 1e-4, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
+    alone = runtime(one_input(test.fetch(np.arange(1))))
+    assert np.abs(alone - found_NK[:1]).max() < 1e-4
+
+    quantized = api.quantize(trained.path, options={"method": "static", "mixed": False})
+    runtime = OrtCpu()
+    runtime.load(quantized.path)
+    agreement = (predict(runtime, test).argmax(axis=1) == expected_NK.argmax(axis=1)).mean()
+    assert agreement > 0.9
+    assert quantized.manifest.details["result"] == "static"
