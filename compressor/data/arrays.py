@@ -23,6 +23,7 @@ from compressor.tensors import LABEL, MEMBERS, VALUES
 
 LAYOUTS = ("auto", "NCHW", "NHWC", "NCL")
 _SERIES = "NCL"
+_NO_IMAGES = '; series [N, C, L] are read with data.options.layout = "NCL", and rows of numbers are given flat, [N, F]'
 _ALWAYS_ALLOWED, _CLASSES_FOR_EACH_SAMPLE = 1000, 10
 
 
@@ -224,11 +225,7 @@ def _inputs(array: NDArray[Any], *, name: str, channels_axis: int | None, where:
             f"{name} holds float {'grey ' if is_grey else ''}images from {low:g} to {high:g}",
             where=where,
             hint="scale them to 0-1 or give uint8; the network's own normalisation comes later (teacher.normalise)"
-            + (
-                '; series [N, C, L] are read with data.options.layout = "NCL", rows of numbers flat, [N, F]'
-                if is_grey
-                else ""
-            ),
+            + (_NO_IMAGES if is_grey else ""),
         )
     return np.ascontiguousarray(array, dtype=np.float32)
 
@@ -295,7 +292,7 @@ def _values(given: Mapping[str, NDArray[Any]], *, where: str) -> dict[str, Targe
     tables = {}
     for split, array in arrays.items():
         values_NK = array.astype(np.float32)
-        known_N = ~np.isnan(values_NK).any(axis=1)
+        known_N = np.asarray(~np.isnan(values_NK).any(axis=1))
         values_NK[~known_N] = 0.0
         tables[split] = TargetTable({VALUES: values_NK}, labelled=known_N)
     return tables
