@@ -428,7 +428,7 @@ def _exported_run(
         hint = "name a run's folder or a network in it"
         raise InputError("holds no network that was made here", where=str(source), hint=hint)
     network = opening.newest_network(runs).path if of_a_run is None else of_a_run
-    before = opening.bench_settings_beside(network)
+    before = opening.bench_settings_beside(network, stated=sections.get("bench", {}))
     merged = {**sections, "bench": {**before, **sections.get("bench", {})}}
     current = opening.reopened(network, merged, data, None, runs, assignments, command)
     opening.add_relatives(current)

@@ -414,10 +414,15 @@ def _network_in(made: Artifact) -> Artifact | None:
     return made if made.manifest.kind == "torch" else None
 
 
-def bench_settings_beside(network: Path) -> dict[str, Any]:
+def bench_settings_beside(network: Path, *, stated: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """How a network's run was measured last, as far as the settings are this version's, with the budgets of its recipe.
 
-    A budget that was stated for a single bench is not one of those: it was that command's own.
+    A budget that was stated for a single bench is not one of those: it was that command's own. Settings that are stated now
+    are left out, and a runtime that they name runs as asked, whatever it was then.
+
+    Args:
+        network: Of the run.
+        stated: Settings of `[bench]` that the user states.
 
     Raises:
         TrustError: They name a runtime outside the package, and were made elsewhere and have not been trusted.
@@ -426,15 +431,18 @@ def bench_settings_beside(network: Path) -> dict[str, Any]:
     if not artifact.is_artifact(run / "bench"):
         return {}
     measured = artifact.read(run / "bench")
-    kept = recipes.table_of(measured.manifest.settings, "bench")
+    asked = stated or {}
+    kept = {
+        name: each for name, each in recipes.table_of(measured.manifest.settings, "bench").items() if name not in asked
+    }
     own = {
         runtime: pipeline.own_member(measured, runtime, what="the runtime", hint="measure in the folder it lies in")
         for runtime in pipeline.runtimes_in(kept)
-        if ":" in runtime
+        if ":" in runtime and runtime not in pipeline.runtimes_in(asked)
     }
     kept = _renamed(kept, own)
-    stated = recipes.table_of(recipes.kept_in(run) or {}, "bench")
-    budgets = {name: stated.get(name) for name in recipes.BUDGETS}
+    of_the_recipe = recipes.table_of(recipes.kept_in(run) or {}, "bench")
+    budgets = {name: of_the_recipe.get(name) for name in recipes.BUDGETS}
     return {name: value for name, value in {**kept, **budgets}.items() if name in recipes.BenchSettings.model_fields}
 
 

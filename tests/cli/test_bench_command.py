@@ -30,7 +30,7 @@ def test_an_option_that_would_be_dropped_is_refused(monkeypatch, capsys, words, 
 
 def test_a_student_too_slow_on_another_machine_misses_its_budget(tmp_path):
     timings = [{"role": "teacher", "p50_ms": 9.0}, {"role": "student", "p50_ms": 6.0}]
-    (tmp_path / "pi.json").write_text(json.dumps({"timings": timings}))
+    (tmp_path / "pi.json").write_text(json.dumps({"schema": 1, "models": {}, "timings": timings}))
 
     _results.raise_too_slow_there(tmp_path / "pi.json", 6.0)
     with pytest.raises(BudgetMissedError, match="max_latency_ms = 5 ms, measured 6 there"):

@@ -85,7 +85,10 @@ def test_artifacts_are_listed_with_their_key_metric(tmp_path: Path) -> None:
         key="k",
         seed=0,
         settings={},
-        metrics={"test": {"primary": "accuracy", "metrics": {"loss": 0.1, "accuracy": 0.975}}, "val": None},
+        metrics={
+            "test": {"primary": "accuracy", "metrics": {"loss": 0.1, "accuracy": 0.975}, "samples": 40},
+            "val": None,
+        },
     )
     with artifact.folder_for(folder) as temporary:
         artifact.seal(temporary, folder, manifest)

@@ -512,7 +512,7 @@ def outside(chained, tmp_path) -> Path:
     _, done = chained
     file = tmp_path / "theirs" / "model.onnx"
     file.parent.mkdir()
-    model = onnx.load(done.onnx["distilled"].file("model.onnx"))
+    model = onnx.load(artifact.read(done.onnx["distilled"].path).file("model.onnx"))
     onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=64)
     return file
 

@@ -225,7 +225,13 @@ def test_a_device_s_result_is_kept_over_an_older_one_and_over_nothing_else(proje
         assert made is not None
         models[role] = made.manifest.files["model.onnx"]
     told = {"schema": 1, "name": "pi", "pack": "k", "created": "2026", "models": models}
-    told |= {"machine": {}, "versions": {}, "timings": [], "accuracy": {}, "parity": {}}
+    told |= {
+        "machine": {"cpu": "a CPU", "architecture": "aarch64", "isa": []},
+        "versions": {},
+        "timings": [],
+        "accuracy": {},
+        "parity": {},
+    }
     (tmp_path / "device.json").write_text(json.dumps(told))
     kept = run / "devices" / "pi.json"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from compressor import api, artifact, trust
 from compressor.errors import TrustError
+from tests.small import with_manifest
 
 DATA = """
 import numpy as np
@@ -28,6 +28,7 @@ def build(num_classes):
 """
 TASK = """
 from compressor.tasks.classification import Classification
+from tests.small import with_manifest
 
 class Mine(Classification):
     '''As it is.'''
@@ -140,9 +141,7 @@ def test_an_edited_file_runs_when_the_user_names_or_trusts_it(project: Path, mar
 
 def test_an_artifact_that_does_not_say_which_file_it_was_is_told(project: Path) -> None:
     made = project / "runs" / "net" / "train"
-    raw = json.loads((made / "manifest.json").read_text())
-    del raw["code"]
-    (made / "manifest.json").write_text(json.dumps(raw))
+    with_manifest(made, lambda raw: raw.pop("code"))
     trust.remember(made)
 
     with pytest.raises(TrustError, match=r"does not say which file.*--data py:data\.py:load"):

@@ -137,8 +137,8 @@ def test_what_python_compiled_beside_a_source_stops_nothing(tmp_path: Path) -> N
 
 def test_a_link_in_the_place_of_a_file_or_of_the_folder_is_not_ours(tmp_path: Path) -> None:
     made, other = write(tmp_path / "train"), write(tmp_path / "other")
-    made.file("deep/a.txt").unlink()
-    made.file("deep/a.txt").symlink_to(other.file("deep/a.txt"))
+    (made.path / "deep" / "a.txt").unlink()
+    (made.path / "deep" / "a.txt").symlink_to(other.file("deep/a.txt"))
     refused(tmp_path / "train", "'deep/a.txt' was not written by compress")
     (tmp_path / "linked").symlink_to(other.path)
     refused(tmp_path / "linked", "is a link, and will not be replaced")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from compressor.artifact import Artifact, Manifest
 from compressor.errors import ArtifactError
 from compressor.pipeline import Run
 from compressor.recipe import Recipe
+from tests.small import with_manifest
 
 
 def network(folder: Path, *, stage: str, role: str) -> Artifact:
@@ -21,10 +21,8 @@ def network(folder: Path, *, stage: str, role: str) -> Artifact:
 
 def made_from(made: Artifact, **parents: Artifact) -> Artifact:
     """The artifact with a manifest that names these sources."""
-    file = made.path / artifact.MANIFEST
     entries = {role: artifact.parent_entry(parent, made.path) for role, parent in parents.items()}
-    file.write_text(json.dumps({**json.loads(file.read_text()), "parents": entries}))
-    return artifact.read(made.path)
+    return artifact.read(with_manifest(made.path, lambda raw: raw.update(parents=entries)))
 
 
 @pytest.mark.timeout(20)

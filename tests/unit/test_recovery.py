@@ -53,16 +53,18 @@ def test_the_rate_of_another_optimizer_says_nothing():
     assert (pruning.lr, pruning.momentum, pruning.batch_size) == ("auto", 0.9, 32)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        trained(batch_size=128, optimizer="adamw", lr="auto", momentum=0.9, weight_decay="auto"),
-        SimpleNamespace(path=Path("runs/x/teacher"), manifest=SimpleNamespace(settings={"model": "t.pt"})),
-    ],
-    ids=["trained by the defaults", "trained elsewhere"],
-)
-def test_nothing_changes_where_there_is_nothing_to_take_over(source):
-    assert settled(source) == (recipes.PruneSettings(macs=0.5), ())
+def test_a_run_that_was_trained_by_the_defaults_hands_on_the_batch_that_they_came_to():
+    source = trained(batch_size=128, optimizer="adamw", lr="auto", momentum=0.9, weight_decay="auto")
+
+    pruning, _ = settled(source)
+
+    assert pruning == recipes.PruneSettings(macs=0.5, batch_size=128)
+
+
+def test_nothing_changes_where_there_is_nothing_to_take_over():
+    elsewhere = SimpleNamespace(path=Path("runs/x/teacher"), manifest=SimpleNamespace(settings={"model": "t.pt"}))
+
+    assert settled(elsewhere) == (recipes.PruneSettings(macs=0.5), ())
 
 
 def test_a_cut_that_is_not_recovered_takes_nothing_over():

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from compressor import api
+from compressor import api, artifact
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, InputError
 from compressor.report.collect import collect, read_device
+from tests.small import with_manifest
 from tests.unit.report.conftest import MACHINE, ROLES
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def test_damaged_samples_are_one_sentence(make_run: MakeRun, damage: Callable[[b
     bench = make_run()
     file = bench.path / "samples.npz"
     file.write_bytes(damage(file.read_bytes()))
+    with_manifest(bench.path, lambda raw: raw["files"].update({"samples.npz": artifact.sha256(file)}))
 
     with pytest.raises(ArtifactError, match=said):
-        collect(bench)
+        collect(artifact.read(bench.path))
