@@ -114,7 +114,7 @@ def _ours(folder: Path, *, side: int, decode: str) -> Callable[[], Iterator[int]
 
     def epoch() -> Iterator[int]:
         for batch in loader.batches(next(epochs)):
-            yield len(batch.inputs)
+            yield len(batch.labelled)
 
     return epoch
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 from compressor.errors import DataError
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from torch import Tensor
 
-Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
+Inputs = Union["Tensor", "Mapping[str, Tensor]"]  # packs run on Python 3.9, which has no `|` of types
 """What a network is called with: inputs by name, or the one that it has."""
 
 LABEL = "label"
