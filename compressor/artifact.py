@@ -424,7 +424,7 @@ def newest(runs: Path, *, kind: Kind, roles: tuple[str, ...] = ()) -> Artifact |
         raise ArtifactError(
             f"{faults[0].message}, so nobody can say what was made last here",
             where=faults[0].where,
-            hint=f"name what is meant, or {_REMAKE}",
+            hint="name what is meant, or move that folder out of the way: it may not be one of ours",
         )
     fitting = [a for a in found if a.manifest.kind == kind and (not roles or a.manifest.role in roles)]
     return next(reversed(in_order(fitting)), None)

@@ -113,7 +113,7 @@ def evaluate(task: Task, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, cla
         "metrics": metrics,
         "primary": task.primary,
         "interval": interval,
-        "majority": None if interval is None else against_majority(task, right_N, labels_N, classes=classes),
+        "majority": None if interval is None else against_majority(task, logits_NK, labels_N, classes=classes),
         "per_class": [{"name": name, **found} for name, found in zip(classes, per_class)],
         "reliability": task.reliability(logits_NK, labels_N),
         **_tolerance(task, classes),

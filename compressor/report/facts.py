@@ -109,7 +109,8 @@ class Majority:
         answer: The constant: a class, a set of classes, or `the mean of the targets`.
         constant_only: Samples that it alone answers rightly.
         model_only: Samples that the model alone answers rightly.
-        p_value: McNemar's exact test, one-sided: how often a model that is no better would do as well.
+        p_value: How often a model that is no better would do as well: McNemar's exact test, one-sided, and for
+            sets of classes and for numbers a finer look beside it.
     """
 
     metric: float

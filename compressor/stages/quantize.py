@@ -378,7 +378,7 @@ class _Quantizing(OnMaterial):
             more = f"it costs more than {ruin.POINTS:g} points"
             return False, f"{more}, state --max-drop to look for a better one ({told})"
         if self.layers and all(layer["float"] for layer in self.layers):
-            return False, f"every layer went back to float ({told})"
+            return False, "every layer went back to float, so this is the float model as it was"
         if not self.is_for_here:
             return True, f"made for {self.cpu.name}; speed there is for bench to measure there ({told})"
         assert speedup is not None

@@ -6,10 +6,11 @@ and as often as it takes to come to some hundred steps.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from compressor.artifact import Decision
 from compressor.recipe import TrainingSettings
+from compressor.training import optimizers
 
 USUAL_BATCH, USUAL_EPOCHS = 128, 30
 FEW_STEPS = 200
@@ -44,7 +45,14 @@ def settle(settings: _Training, *, num_samples: int) -> tuple[_Training, tuple[D
             "common" if epochs == USUAL_EPOCHS else f"at {steps} steps an epoch fewer are below {_STEPS} steps in all"
         )
         chosen.append(Decision("epochs", str(epochs), reason))
-    return settings.model_copy(update={"batch_size": batch, "epochs": epochs}) if chosen else settings, tuple(chosen)
+    if not chosen:
+        return settings, ()
+    settled: dict[str, Any] = {"batch_size": batch, "epochs": epochs}
+    if settings.batch_size == "auto" and settings.lr == "auto" and batch < USUAL_BATCH:
+        settled["lr"], common = optimizers.usual_lr(settings)
+        reason = f"{common} at batch {USUAL_BATCH}; batches are small here for more steps, not for shorter ones"
+        chosen.append(Decision("lr", f"{settled['lr']:g}", reason))
+    return settings.model_copy(update=settled), tuple(chosen)
 
 
 def steps_in_an_epoch(num_samples: int, batch_size: int) -> int:

@@ -20,14 +20,19 @@ def peak_lr(settings: TrainingSettings) -> tuple[float, tuple[Decision, ...]]:
     if settings.lr != "auto":
         return settings.lr, ()
     assert settings.batch_size != "auto", "the rate goes by the batch"
-    recovers = isinstance(settings, RecoverySettings | SpecialistSettings)
-    base = (_AUTO_RECOVERY_LR if recovers else _AUTO_LR)[settings.optimizer]
+    base, common = usual_lr(settings)
     scale = settings.batch_size / 128
     lr = base * scale if settings.optimizer == "sgd" else base * scale**0.5
     how = "linearly" if settings.optimizer == "sgd" else "with its square root"
-    common = f"common for {settings.optimizer}" + (" on weights that are trained already" if recovers else "")
     reason = f"{base:g} is {common} at batch 128, scaled {how} to batch {settings.batch_size}"
     return lr, (Decision("lr", f"{lr:.3g}", reason),)
+
+
+def usual_lr(settings: TrainingSettings) -> tuple[float, str]:
+    """The rate that is common at batch 128, and in words what for."""
+    recovers = isinstance(settings, RecoverySettings | SpecialistSettings)
+    rate = (_AUTO_RECOVERY_LR if recovers else _AUTO_LR)[settings.optimizer]
+    return rate, f"common for {settings.optimizer}" + (" on weights that are trained already" if recovers else "")
 
 
 def make(

@@ -17,9 +17,9 @@ def test_what_is_chosen_is_told_kept_and_part_of_the_key(
     monkeypatch.setenv("COMPRESS_HOME", str(tmp_path / "home"))
     chosen = api.train("student.py", data="npz:data.npz", name="s", options={"epochs": 2})
     told = capsys.readouterr().err
-    again = api.train("student.py", data="npz:data.npz", name="s", options={"epochs": 2, "batch_size": 16})
+    again = api.train("student.py", data="npz:data.npz", name="s", options={"epochs": 2, "batch_size": 16, "lr": 1e-3})
 
-    assert "teacher: adamw, peak lr 0.000354, batch 16, 2 epochs of 14 steps, 28 in all; these are few" in told
+    assert "teacher: adamw, peak lr 0.001, batch 16, 2 epochs of 14 steps, 28 in all; these are few" in told
     assert chosen.manifest.settings["training"]["batch_size"] == 16
     assert ("batch_size", "16") in {(decision.what, decision.choice) for decision in chosen.manifest.decisions}
     assert again.manifest.key == chosen.manifest.key

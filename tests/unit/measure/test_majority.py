@@ -81,6 +81,45 @@ def test_of_numbers_the_constant_is_their_mean_or_their_median(targets: NDArray[
     assert exact["p_value"] < 1e-5
 
 
+def sets_of_rare_classes(seed: int) -> NDArray[np.bool_]:
+    there: NDArray[np.bool_] = np.random.default_rng(seed).random((200, 6)) < 0.08
+    return there
+
+
+def test_scores_that_follow_rare_classes_are_no_chance_though_none_is_right_more_often() -> None:
+    there = sets_of_rare_classes(0)
+    scores = (2.5 * there + np.random.default_rng(1).normal(size=there.shape) - 1).astype(np.float32)
+
+    found = evaluate(Multilabel(), scores, label_sets.encode(there), classes=tuple("abcdef"))
+
+    assert found["majority"]["answer"] == "none"
+    assert found["metrics"]["subset_accuracy"] < found["majority"]["metric"] - 0.1
+    assert found["majority"]["p_value"] < 1e-6
+
+
+def test_scores_that_follow_nothing_are_seldom_taken_for_more_than_chance() -> None:
+    shown = 0
+    for seed in range(200):
+        noise = np.random.default_rng([seed, 1]).normal(size=(200, 1)) + np.zeros(6)  # alike for all classes
+        sets = label_sets.encode(sets_of_rare_classes(seed))
+        shown += evaluate(Multilabel(), noise, sets, classes=tuple("abcdef"))["majority"]["p_value"] < 0.05
+
+    assert shown <= 14  # one in forty is 5
+
+
+def test_numbers_that_come_nearer_than_the_median_are_no_chance_though_few_are_within_tolerance() -> None:
+    targets = np.concatenate([np.zeros(30), np.linspace(-100, 100, 170)])[:, None].astype(np.float32)
+    task = Regression(tolerance=1.0).for_targets(targets, targets.std(axis=0))
+    rows, noise = np.arange(200), np.random.default_rng(0).normal(scale=15, size=(200, 1))
+
+    learned = evaluate(task, (targets + noise).astype(np.float32), rows, classes=("age",))
+    shuffled = evaluate(task, (targets[::-1] + noise).astype(np.float32), rows, classes=("age",))
+
+    assert learned["metrics"]["within_tolerance"] < learned["majority"]["metric"]
+    assert learned["majority"]["p_value"] < 0.01
+    assert shuffled["majority"]["p_value"] == 1.0
+
+
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 153])
 def test_right_answers_come_back_as_they_were_kept(count: int) -> None:
     right = np.random.default_rng(count).random(count) < 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from compressor.data.open import open_dataset
@@ -52,6 +54,21 @@ def test_few_samples_are_shown_in_small_batches_and_often(num_samples: int, expe
     assert budget(num_samples) == expected
 
 
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 1e-3), ("sgd", 0.1)])
+def test_a_batch_that_is_small_for_the_steps_keeps_the_common_rate(optimizer: str, rate: float) -> None:
+    settled, chosen = settle(TrainSettings(optimizer=optimizer), num_samples=179)
+
+    assert (settled.batch_size, settled.lr) == (16, rate)
+    assert [decision.what for decision in chosen] == ["batch_size", "epochs", "lr"]
+
+
+@pytest.mark.parametrize("stated", [{"batch_size": 16}, {"lr": 0.02}])
+def test_what_is_stated_of_batch_or_rate_decides_the_rate(stated: dict[str, Any]) -> None:
+    settled, _ = settle(TrainSettings(**stated), num_samples=179)
+
+    assert settled.lr == stated.get("lr", "auto")
+
+
 def test_the_demo_trains_as_it_always_has() -> None:
     dataset = open_dataset(DataSettings(source="digits"))
     settled, chosen = settle(DistillSettings(epochs=40), num_samples=len(dataset.train))
@@ -73,7 +90,7 @@ def test_a_large_batch_that_is_stated_is_shown_more_often() -> None:
 def test_every_choice_says_why() -> None:
     _, chosen = settle(TrainSettings(), num_samples=100)
 
-    assert {decision.what: decision.choice for decision in chosen} == {"batch_size": "16", "epochs": "50"}
+    assert {decision.what: decision.choice for decision in chosen} == {"batch_size": "16", "epochs": "50", "lr": "0.001"}
     assert "6 steps an epoch of 100 samples" in chosen[0].reason
     assert "300 steps" in chosen[1].reason
 
