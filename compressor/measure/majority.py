@@ -86,7 +86,7 @@ def unpacked(text: str, *, count: int) -> NDArray[np.bool_] | None:
 def _more_finely(task: Task, answers_NK: NDArray[Any], labels_N: NDArray[Any]) -> float | None:
     """How often a model that has learned nothing would do as well, below the level of right and wrong; None without one."""
     if isinstance(task, NumberTask):
-        return _nearer_than_the_median(answers_NK.astype(np.float64), task.targets(labels_N).astype(np.float64))
+        return _nearer_than_the_median(answers_NK.astype(np.float64), labels_N.astype(np.float64))
     if getattr(task, "label_sets", False):
         return _follows(answers_NK, label_sets.decode(labels_N, answers_NK.shape[1]))
     return None

@@ -109,11 +109,11 @@ def test_scores_that_follow_nothing_are_seldom_taken_for_more_than_chance() -> N
 
 def test_numbers_that_come_nearer_than_the_median_are_no_chance_though_few_are_within_tolerance() -> None:
     targets = np.concatenate([np.zeros(30), np.linspace(-100, 100, 170)])[:, None].astype(np.float32)
-    task = Regression(tolerance=1.0).for_targets(targets, targets.std(axis=0))
-    rows, noise = np.arange(200), np.random.default_rng(0).normal(scale=15, size=(200, 1))
+    task = Regression(tolerance=1.0).for_spread(targets.std(axis=0))
+    noise = np.random.default_rng(0).normal(scale=15, size=(200, 1))
 
-    learned = evaluate(task, (targets + noise).astype(np.float32), rows, classes=("age",))
-    shuffled = evaluate(task, (targets[::-1] + noise).astype(np.float32), rows, classes=("age",))
+    learned = evaluate(task, (targets + noise).astype(np.float32), targets, classes=("age",))
+    shuffled = evaluate(task, (targets[::-1] + noise).astype(np.float32), targets, classes=("age",))
 
     assert learned["metrics"]["within_tolerance"] < learned["majority"]["metric"]
     assert learned["majority"]["p_value"] < 0.01

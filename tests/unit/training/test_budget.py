@@ -90,7 +90,11 @@ def test_a_large_batch_that_is_stated_is_shown_more_often() -> None:
 def test_every_choice_says_why() -> None:
     _, chosen = settle(TrainSettings(), num_samples=100)
 
-    assert {decision.what: decision.choice for decision in chosen} == {"batch_size": "16", "epochs": "50", "lr": "0.001"}
+    assert {decision.what: decision.choice for decision in chosen} == {
+        "batch_size": "16",
+        "epochs": "50",
+        "lr": "0.001",
+    }
     assert "6 steps an epoch of 100 samples" in chosen[0].reason
     assert "300 steps" in chosen[1].reason
 
