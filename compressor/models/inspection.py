@@ -19,12 +19,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compressor import external_data
 from compressor.artifact import Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.files import inside
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto
     from torch import Tensor, nn
 
 # A module with more than this share of a network's parameters is a shell around it rather than a block of it.
@@ -455,24 +455,7 @@ def external_files(model: ModelProto, folder: Path) -> set[Path]:
     Raises:
         ModelError: One of them is said to lie outside of its folder.
     """
-    entries = (entry for tensor in _tensors(model.graph) for entry in tensor.external_data)
-    names = {entry.value for entry in entries if entry.key == "location"}
-    places = {name: inside(folder, name) for name in names}
-    strange = sorted(name for name, place in places.items() if place is None)
-    if strange:
-        message = f"its weights are said to lie in '{strange[0][:80]}', which is outside of its folder"
-        raise ModelError(message, where=str(folder), hint="weights lie beside the model, as files of their own")
-    return {place for place in places.values() if place is not None and place.is_file()}
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every tensor that a graph holds, and those of the subgraphs in it."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(subgraph)
+    return {place for place in external_data.places_of(model.graph, folder, where=folder) if place.is_file()}
 
 
 def _num_weights(graph: GraphProto) -> int:

@@ -22,9 +22,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from compressor import plain_json
+from compressor import external_data, plain_json
 from compressor.errors import CompressError, MeasurementError, ModelError
-from compressor.files import inside
 from compressor.runtimes._contract import OperatorTime
 
 if TYPE_CHECKING:
@@ -299,10 +298,11 @@ class OnnxRuntime:
             ModelError: There is no such file, it is not an ONNX model, or its weights are not there.
         """
         file = model_file(path)
-        gone = sorted(other.name for other in external_files(file) if not other.is_file())
+        beside = external_files(file)
+        gone = sorted(other.name for other in beside if not other.is_file())
         if gone:
             raise ModelError(f"its weights lie in '{gone[0]}' beside it, which is not there", where=str(file))
-        return file.stat().st_size + sum(other.stat().st_size for other in external_files(file))
+        return file.stat().st_size + sum(other.stat().st_size for other in beside)
 
     def _loaded(self) -> Any:
         if self._session is None:
@@ -382,24 +382,7 @@ def external_files(file: Path) -> set[Path]:
         graph = onnx.load(str(file), load_external_data=False).graph
     except DecodeError as fault:
         raise ModelError(f"not an ONNX model: {fault}", where=str(file)) from fault
-    entries = (entry for tensor in _tensors(graph) for entry in tensor.external_data)
-    names = {entry.value for entry in entries if entry.key == "location"}
-    places = {name: inside(file.parent, name) for name in names}
-    strange = sorted(name for name, place in places.items() if place is None)
-    if strange:
-        message = f"its weights are said to lie in '{strange[0][:80]}', which is outside of its folder"
-        raise ModelError(message, where=str(file), hint="weights lie beside the model, as files of their own")
-    return {place for place in places.values() if place is not None}
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor that a graph holds, and those of the subgraphs in it."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(subgraph)
+    return external_data.places_of(graph, file.parent, where=file)
 
 
 def _is_channels_last(taken: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:

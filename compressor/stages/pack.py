@@ -36,6 +36,7 @@ CARRIED = (
     "array_files.py",
     "artifact.py",
     "errors.py",
+    "external_data.py",
     "files.py",
     "label_sets.py",
     "places.py",

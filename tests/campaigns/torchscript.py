@@ -22,6 +22,7 @@ from torch import nn
 from compressor import artifact, trust
 from compressor.models import checkpoint, load, programs, spec, whole_file
 from tests.campaigns._files import Campaign, command, intact
+from tests.traps import WritesAtLoading, WritesInForward
 
 NETWORK = """
 from torch import nn
@@ -30,42 +31,6 @@ def build(num_classes=3):
     return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes))
 """
 SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".bin", ".ckpt", ".tar", ".pt2")
-
-
-class WritesInForward(nn.Module):
-    """A network whose forward writes over a file."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__()
-        self.place = place
-        self.linear = nn.Linear(16, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        held = torch.from_file(self.place, shared=True, size=4, dtype=torch.uint8)
-        return self.linear(x.flatten(1)) + held.fill_(88).sum()
-
-
-class WritesAtLoading(nn.Module):
-    """A network that writes over a file when its state is restored."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__()
-        self.place = place
-        self.held = torch.zeros(4, dtype=torch.uint8)
-        self.training = False
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[str, bool]:
-        return self.place, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[str, bool]) -> None:
-        self.place = state[0]
-        self.training = state[1]
-        self.held = torch.from_file(self.place, shared=True, size=4, dtype=torch.uint8).fill_(88)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)[:, :3]
 
 
 class Holds(nn.Module):

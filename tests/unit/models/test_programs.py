@@ -16,44 +16,9 @@ from compressor import trust
 from compressor.cli.main import app
 from compressor.errors import ModelError, TrustError
 from compressor.models import load, programs, whole_file
+from tests.traps import WritesAtLoading, WritesInForward
 
 INPUTS = torch.zeros(2, 1, 4, 4)
-
-
-class Writes(nn.Module):
-    """Its forward writes over the beginning of a file."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__()
-        self.place = place
-        self.linear = nn.Linear(16, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        held = torch.from_file(self.place, shared=True, size=4, dtype=torch.uint8)
-        return self.linear(x.flatten(1)) + held.fill_(88).sum()  # what nobody reads is not run
-
-
-class WritesAtLoading(nn.Module):
-    """Its state does, when it is restored."""
-
-    def __init__(self, place: str) -> None:
-        super().__init__()
-        self.place = place
-        self.held = torch.zeros(4, dtype=torch.uint8)
-        self.training = False
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[str, bool]:
-        return self.place, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[str, bool]) -> None:
-        self.place = state[0]
-        self.training = state[1]
-        self.held = torch.from_file(self.place, shared=True, size=4, dtype=torch.uint8).fill_(88)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 @pytest.fixture
@@ -63,7 +28,7 @@ def precious(tmp_path: Path) -> Path:
     return tmp_path / "precious"
 
 
-@pytest.fixture(params=[Writes, WritesAtLoading])
+@pytest.fixture(params=[WritesInForward, WritesAtLoading])
 def evil(request: pytest.FixtureRequest, tmp_path: Path, precious: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
