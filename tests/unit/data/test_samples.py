@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compressor.data.samples import ArraySamples, Dataset, SubsetSamples
+from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups
 from compressor.errors import DataError
 from tests.named import class_samples, inputs_of, labels_of
 
@@ -71,3 +71,10 @@ def test_a_data_set_describes_itself_for_the_manifest():
         "inputs": [{"name": "image", "dtype": "uint8", "shape": [3, 2, 2]}],
         "targets": [{"name": "label", "dtype": "int64", "shape": []}],
     }
+
+
+def test_samples_with_a_class_and_something_beside_it_are_still_grouped_by_class():
+    table = TargetTable({"label": np.array([0, 1, 0]), "box": np.zeros((3, 4), np.float32)})
+    samples = ArraySamples({"image": np.zeros((3, 1, 2, 2), np.uint8)}, table)
+
+    assert class_groups(samples).tolist() == [0, 1, 0]

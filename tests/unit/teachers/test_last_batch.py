@@ -72,3 +72,15 @@ def test_each_process_takes_its_share_of_what_was_kept_again(monkeypatch: pytest
 
     assert other.parts.get_buffer("sample_ids").tolist() == [1, 3]
     assert torch.equal(other.parts.get_buffer("said/logits"), kept["said/logits"][1::2])
+
+
+def test_what_was_kept_comes_back_on_the_device_that_the_teacher_was_moved_to() -> None:
+    kept = teacher_after(batch(0), torch.arange(B * K).reshape(B, K).float()).parts.state_dict()
+    fresh = LastBatch()
+    fresh.meet(Network(nn.Linear(2, K), Normalisation("none", (0.0,), (1.0,))), torch.zeros(2, 2))
+
+    fresh.to(torch.device("meta"), torch.contiguous_format)
+    with pytest.warns(UserWarning, match="meta"):  # numbers put there are nowhere, which is all that torch has to say
+        fresh.parts.load_state_dict(kept)
+
+    assert {rows.device.type for rows in fresh.parts.buffers()} == {"meta"}
