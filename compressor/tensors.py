@@ -28,6 +28,10 @@ MEMBERS = "members"
 """The target of a task that tells sets of classes: whether each class is there, bool `[K]`."""
 VALUES = "values"
 """The target of a task that predicts numbers: float32 `[K]`."""
+MASK = "mask"
+"""The target of a task that tells the class of each pixel: class numbers uint8 `[H, W]`, `IGNORED` where none counts."""
+IGNORED = 255
+"""What a pixel holds that counts for nothing, in memory; what it is in a file is for the format to know."""
 LOGITS = "logits"
 """The output of a task that has one: the raw output of the network."""
 
