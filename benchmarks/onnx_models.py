@@ -49,6 +49,7 @@ def samples_for(file: Path, *, number: int = SAMPLES) -> tuple[NDArray[Any], NDA
             stored: NDArray[Any] = generator.integers(0, 256, (number, *shape), dtype=np.uint8)
         else:
             stored = generator.random((number, *shape), dtype=np.float32)
-        return stored, np.asarray(runtime.prepare(stored))
+        (prepared,) = runtime.prepare({"input": stored}).values()
+        return stored, prepared
     finally:
         runtime.close()

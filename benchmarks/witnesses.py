@@ -137,11 +137,12 @@ def of_run(done: api.Finished, name: str) -> Witness:
 
 
 def _rounded_nowhere(value: Any) -> Any:
-    """Floats as hexadecimal, so that equal means equal; times are left out."""
+    """Floats as hexadecimal, so that equal means equal; times are left out, and what a number means (`metric`)."""
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(key): _rounded_nowhere(each) for key, each in value.items() if not str(key).endswith(("_s", "_ms"))}
+        kept = {str(key): each for key, each in value.items() if not str(key).endswith(("_s", "_ms"))}
+        return {key: _rounded_nowhere(each) for key, each in kept.items() if key != "metric" or isinstance(each, float)}
     if isinstance(value, list | tuple):
         return [_rounded_nowhere(each) for each in value]
     return value

@@ -676,6 +676,7 @@ def evaluate(
     """
     import numpy as np
 
+    from compressor.data.samples import SubsetSamples
     from compressor.measure import accuracy, outputs
     from compressor.stages.adopt import caveat_of
     from compressor.training.start import require_same_classes
@@ -696,14 +697,14 @@ def evaluate(
     if made_with is not None:
         require_same_classes(made_with, dataset, what="network")
     answer, title, decisions = _answering(settings, current)
-    asked = splits if save_outputs is not None else {split: splits[split]}
-    answers = {name: accuracy.predict(answer, samples) for name, samples in asked.items()}
-    judged = np.flatnonzero(splits[split].labelled)  # a training sample may have no targets
-    logits_NK, labels_N = answers[split][judged], current.task.labels(splits[split].fetch_targets(judged))
-    current.task.check_outputs(logits_NK.shape, len(dataset.classes))
-    found = accuracy.evaluate(current.task, logits_NK, labels_N, classes=dataset.classes)
+    samples = splits[split]
+    if not samples.labelled.all():  # a training sample may have no targets
+        samples = SubsetSamples(samples, np.flatnonzero(samples.labelled).astype(np.int64))
+    for output in answer(samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64))).values():
+        current.task.check_outputs(output.shape, len(dataset.classes))
+    found = accuracy.evaluate(current.task, accuracy.judge(current.task, answer, samples), classes=dataset.classes)
     if save_outputs is not None:
-        count = outputs.save(Path(save_outputs), answers, splits, classes=dataset.classes)
+        count = outputs.save(Path(save_outputs), answer, splits, classes=dataset.classes)
         then = f": compress distill --teacher {save_outputs}" if not dataset.of_numbers else ""
         console.note(f"{count} answers are in {save_outputs}{then}")
     if made_with is None and split == "test":

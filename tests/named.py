@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor import label_sets
 from compressor.data.arrays import input_name
 from compressor.data.loader import LoadedBatch
 from compressor.data.samples import ArraySamples, Samples, class_groups
+from compressor.measure.accuracy import evaluate
+from compressor.scores import RIGHT
 from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed, Schema, TensorSpec
 
 
@@ -84,3 +88,60 @@ def shape_of(samples: Samples) -> tuple[int, ...]:
     only = samples.inputs.only
     assert only is not None
     return only.at({})
+
+
+class Judging:
+    """A task, asked about whole arrays: outputs `[N, K]`, and labels as class numbers, sets as numbers, or values.
+
+    What it says of them goes through findings, as everywhere.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+
+    def findings(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What the task keeps."""
+        found: dict[str, NDArray[Any]] = self.task.findings(
+            {LOGITS: logits_NK}, arrays_of(self.task, labels_N, outputs=logits_NK.shape[-1])
+        )
+        return found
+
+    def evaluate(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, classes: Sequence[str]) -> dict[str, Any]:
+        return evaluate(self.task, self.findings(logits_NK, labels_N), classes=classes)
+
+    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+        found: dict[str, float] = self.task.metrics(self.findings(logits_NK, labels_N))
+        return found
+
+    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
+        return self.findings(logits_NK, labels_N)[RIGHT]
+
+    def agreement(self, one_NK: NDArray[Any], other_NK: NDArray[Any]) -> float:
+        return float(self.task.alike({LOGITS: one_NK}, {LOGITS: other_NK}).mean())
+
+    def per_class(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int) -> Any:
+        return self.task.per_class(self.findings(logits_NK, labels_N), num_classes=num_classes)
+
+    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> Any:
+        return self.task.confusion(self.findings(logits_NK, labels_N), num_classes)
+
+    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> Any:
+        return self.task.reliability(self.findings(logits_NK, labels_N))
+
+    def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self.task.errors(self.findings(logits_NK, labels_N))
+        return found
+
+
+def arrays_of(task: Any, labels_N: NDArray[Any], *, outputs: int) -> dict[str, NDArray[Any]]:
+    """Labels as the targets that a task is judged by."""
+    wanted = task.targets([str(number) for number in range(outputs)])
+    if MEMBERS in wanted:
+        return {MEMBERS: label_sets.decode(labels_N, outputs)}
+    return {LABEL if LABEL in wanted else VALUES: labels_N}
+
+
+def predicted(model: Any, array: NDArray[Any]) -> NDArray[Any]:
+    """The one output of a runtime for the one input of some samples."""
+    found: NDArray[Any] = model({"input": array})[LOGITS]
+    return found

@@ -24,6 +24,7 @@ from compressor.measure.accuracy import one_input, predict
 from compressor.models import checkpoint
 from compressor.recipe import DataSettings
 from compressor.runtimes.torch import TorchEager
+from compressor.tensors import LOGITS
 
 RECIPES = Path(__file__).parent / "recipes"
 Arrays = dict[str, NDArray[Any]]
@@ -96,7 +97,8 @@ def answers(
     """Logits `[N, K]` of a network for a split of a source, and the labels `[N]`."""
     whole = open_dataset(DataSettings(source=source, val_share=0.0))
     samples = {"train": whole.train, "test": whole.test}[split]
-    return predict(TorchEager.from_network(checkpoint.load(made).network.eval()), samples), class_numbers(samples)
+    outputs = predict(TorchEager.from_network(checkpoint.load(made).network.eval()), samples)
+    return outputs[LOGITS], class_numbers(samples)
 
 
 def report_of(folder: Path) -> str:

@@ -23,6 +23,7 @@ from compressor.measure.statistics import paired_speedup, summarise
 from compressor.quantizers._calibration import TrainingSamples
 from compressor.recipe import DEFAULT_PROFILES
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.tensors import LOGITS
 
 _INPUTS = 64
 _BLOCKS = 20
@@ -34,7 +35,7 @@ def calibration_pictures(file: Path, dataset: Dataset, *, number: int, seed: int
     runtime.load(file)
     try:
         chosen = TrainingSamples(dataset.train, number=number, seed=seed, prepare=runtime.prepare)
-        return np.concatenate([np.asarray(batch) for batch in chosen.batches()])
+        return np.concatenate([one_input(batch) for batch in chosen.batches()])
     finally:
         runtime.close()
 
@@ -61,7 +62,7 @@ def refused(file: Path, picture: NDArray[np.float32]) -> str | None:
     runtime = OrtCpu(threads=1)
     try:
         runtime.load(file)
-        runtime(picture)
+        runtime({"input": picture})
     except CompressError as fault:
         return fault.message
     finally:
@@ -131,6 +132,6 @@ def _answers(file: Path, dataset: Dataset) -> NDArray[np.int64]:
     runtime = OrtCpu()
     runtime.load(file)
     try:
-        return np.asarray(predict(runtime, dataset.test).argmax(1))
+        return np.asarray(predict(runtime, dataset.test)[LOGITS].argmax(1))
     finally:
         runtime.close()

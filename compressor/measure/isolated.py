@@ -55,7 +55,7 @@ class IsolatedModel:
     Args:
         path: The model, as the runtime takes it.
         runtime: Name of a member of `runtimes`, or `file.py:attr`.
-        inputs: An `.npy` file of real samples `[M, ...]`, taken in turn.
+        inputs: An `.npz` file of real samples by name, each `[M, ...]`, taken in turn.
         batch: Samples in a batch.
         threads: Threads within an operator; 0 for all of `cpus`, or all cores this process may use.
         cpus: Cores to stay on, by number; empty for wherever the system puts it.

@@ -14,49 +14,49 @@ Shape letters: N samples, K outputs.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor import label_sets
 from compressor.measure.statistics import more_than_fair
-from compressor.tasks._contract import NumberTask
+from compressor.scores import RIGHT
+from compressor.tensors import LOGITS, MEMBERS, VALUES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from compressor.scores import Findings
     from compressor.tasks._contract import Task
 
 LEVEL = 0.05
 """From this probability on, a model is not shown to be better than the constant."""
 
 
-def against_majority(
-    task: Task, answers_NK: NDArray[Any], labels_N: NDArray[Any], *, classes: Sequence[str]
-) -> dict[str, Any] | None:
+def against_majority(task: Task, findings: Findings, *, classes: Sequence[str]) -> dict[str, Any] | None:
     """Hold right answers against those of the best constant answer: McNemar's exact test, one-sided.
 
     Args:
         task: What answers mean.
-        answers_NK: The model's outputs.
-        labels_N: The labels of the samples.
+        findings: Of the model, with the column `right`.
         classes: Names of the classes, or of the numbers.
 
     Returns:
         `metric`, the share of samples for which the constant is right; `answer`, the constant in words; `constant_only` and
         `model_only`, the samples that only one of the two answers rightly; `p_value`, how often a model that is no better
         would do as well, by whichever look tells more where there are two (twice its probability, for looking twice). None
-        where the constant is right for every sample, so that nothing could beat it.
+        where the task has no constant, or it is right for every sample, so that nothing could beat it.
     """
-    found = [(name, _right(task, row_K, labels_N)) for name, row_K in _constants(task, labels_N, classes)]
+    found = list(task.constants(findings, classes))
+    if not found:
+        return None
     name, constant_N = max(found, key=lambda each: int(each[1].sum()))  # among equals the first
     if bool(constant_N.all()):
         return None
-    right_N = task.correct(answers_NK, labels_N)
+    right_N = findings[RIGHT]
     model_only, constant_only = int((right_N & ~constant_N).sum()), int((constant_N & ~right_N).sum())
-    p_value, finer = more_than_fair(model_only, constant_only), _more_finely(task, answers_NK, labels_N)
+    p_value, finer = more_than_fair(model_only, constant_only), _more_finely(findings)
     return {
         "metric": float(constant_N.mean()),
         "answer": name,
@@ -83,12 +83,12 @@ def unpacked(text: str, *, count: int) -> NDArray[np.bool_] | None:
     return right_N
 
 
-def _more_finely(task: Task, answers_NK: NDArray[Any], labels_N: NDArray[Any]) -> float | None:
+def _more_finely(findings: Findings) -> float | None:
     """How often a model that has learned nothing would do as well, below the level of right and wrong; None without one."""
-    if isinstance(task, NumberTask):
-        return _nearer_than_the_median(answers_NK.astype(np.float64), labels_N.astype(np.float64))
-    if getattr(task, "label_sets", False):
-        return _follows(answers_NK, label_sets.decode(labels_N, answers_NK.shape[1]))
+    if VALUES in findings:
+        return _nearer_than_the_median(findings[LOGITS].astype(np.float64), findings[VALUES].astype(np.float64))
+    if MEMBERS in findings:
+        return _follows(findings[LOGITS], findings[MEMBERS])
     return None
 
 
@@ -124,22 +124,3 @@ def _ranks(values_N: NDArray[Any]) -> NDArray[np.float64]:
     middles_M = np.cumsum(counts_M) - (counts_M + 1) / 2
     ranks_N: NDArray[np.float64] = middles_M[place_N] / max(1, len(values_N) - 1)
     return ranks_N
-
-
-def _constants(task: Task, labels_N: NDArray[Any], classes: Sequence[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Constant answers in words and as a row of outputs."""
-    if isinstance(task, NumberTask):
-        targets_NK = labels_N.astype(np.float64)
-        yield "the mean of the targets", targets_NK.mean(axis=0)
-        yield "the median of the targets", np.median(targets_NK, axis=0)
-        return
-    values, counts = np.unique(labels_N, return_counts=True)
-    most = int(values[counts.argmax()])
-    if getattr(task, "label_sets", False):
-        yield label_sets.named(most, classes), np.where(label_sets.decode(np.array([most]), len(classes))[0], 1.0, -1.0)
-        return
-    yield classes[most], np.eye(len(classes))[most]
-
-
-def _right(task: Task, row_K: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-    return task.correct(np.broadcast_to(row_K.astype(np.float32), (len(labels_N), len(row_K))), labels_N)

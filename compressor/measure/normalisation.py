@@ -34,6 +34,7 @@ from compressor.models.build import Loaded
 from compressor.models.normalisation import Normalisation
 from compressor.recipe import ModelSettings
 from compressor.runtimes.torch import TorchEager
+from compressor.scores import RIGHT
 from compressor.tasks._contract import NumberTask, Task
 from compressor.tensors import LABEL, LOGITS
 
@@ -177,7 +178,7 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
 
     def answers(tried: Normalisation, samples: Samples) -> NDArray[Any]:
         _give(loaded, tried)
-        return predict(TorchEager.from_network(loaded.network), samples)
+        return predict(TorchEager.from_network(loaded.network), samples)[LOGITS]
 
     samples = judged_on(with_labels)
     some = samples.fetch(np.arange(0, len(samples), -(-len(samples) // _LOOKED_AT), dtype=np.int64))
@@ -203,7 +204,7 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
 
 def judge(task: Task, answers_NK: NDArray[Any], targets: Targets) -> Judged:
     """What answers are worth to a task."""
-    labels_N, wanted = task.labels(targets), in_torch(targets)
+    findings, wanted = task.findings({LOGITS: answers_NK}, targets), in_torch(targets)
 
     def losses(scale: float = 1.0) -> NDArray[np.float64]:
         outputs = {LOGITS: torch.from_numpy(answers_NK.astype(np.float64) * scale)}
@@ -211,8 +212,8 @@ def judge(task: Task, answers_NK: NDArray[Any], targets: Targets) -> Judged:
         return found
 
     return Judged(
-        task.metrics(answers_NK, labels_N)[task.primary],
-        task.correct(answers_NK, labels_N),
+        task.metrics(findings)[task.primary],
+        findings[RIGHT],
         losses(),
         scaled=None if isinstance(task, NumberTask) else losses,
     )

@@ -6,7 +6,7 @@ A pack is a folder:
 
     pack.json     names, classes, profiles, and the SHA-256 of each model
     models/       ROLE.onnx
-    samples.npz   `inputs`, `labels`, and `answers.ROLE`: what each model answered where the pack was made
+    samples.npz   `inputs.NAME`, `targets.NAME`, and `answers.ROLE.NAME`: what each model gave where the pack was made
     lib/          this code
     run.py        starts it
 """
@@ -32,12 +32,12 @@ from compressor import array_files, artifact, places, plain_json, sealed_json
 from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
 from compressor.measure import machine, majority, timings
-from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.accuracy import evaluate, judge_together, paired
 from compressor.measure.contest import Entry, hold
-from compressor.measure.parity import compare
-from compressor.measure.statistics import paired_difference
+from compressor.measure.parity import between
 from compressor.plain_text import printable
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.scores import Metric
 from compressor.tasks._contract import NumberTask
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         raise InputError(f"no profile '{unknown[0]}' here", where="--profiles", hint=", ".join(told["profiles"]))
     samples = _samples(pack / "samples.npz")
     accuracy, parity = _judged(told, files, samples)
-    timed, interference = _timed(told, files, samples["inputs"], profiles or list(told["profiles"]), seconds)
+    timed, interference = _timed(told, files, _named("inputs", samples), profiles or list(told["profiles"]), seconds)
     return {
         "schema": SCHEMA,
         "name": name,
@@ -172,9 +172,10 @@ def summary(found: Mapping[str, Any]) -> str:
         against = f"  {faster['ratio']:.2f}x ({_interval(faster)})" if faster else ""
         judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
         metric = judged["primary"]
+        shown = Metric.from_json(judged["metric"]).shown(judged["metrics"][metric])
         lines.append(
             f"  {each['profile']:<8} {each['role']:<10} p50 {each['p50_ms']:.3g} ms  p90 {each['p90_ms']:.3g} ms{against}"
-            f"  {metric} {100 * judged['metrics'][metric]:.2f} % of {judged['samples']}"
+            f"  {metric} {shown} of {judged['samples']}"
             f"  same answers as where it was packed: {100 * near['agreement']:.2f} %"
         )
     constant = {role: judged.get("majority") for role, judged in found["accuracy"].items()}
@@ -230,41 +231,56 @@ def _judged(
     told: Mapping[str, Any], files: Mapping[str, Path], samples: Mapping[str, NDArray[Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How good each model's answers are here, and how they differ from those where the pack was made."""
-    task, labels = _task(told), samples["labels"]
-    here = {}
-    for role, file in files.items():
-        runtime = OrtCpu()
-        runtime.load(file)
-        here[role] = predict(runtime, _Packed(samples["inputs"]), batch_size=_BATCH)
-        runtime.close()
-    base = here.get(told["base"])
+    task = _task(told)
+    packed = _Packed(_named("inputs", samples), _named("targets", samples))
+    models = {role: OrtCpu() for role in files}
+    base = told["base"]
     accuracy, parity = {}, {}
-    for role, logits_NK in here.items():
-        others = {} if base is None or role == told["base"] else {told["base"]: base}
-        accuracy[role] = {
-            "runtime": RUNTIME,
-            "split": "test",
-            **evaluate(task, logits_NK, labels, classes=told["classes"]),
-            "agreement_with_teacher": None if base is None else task.agreement(base, logits_NK),
-            "paired": [
-                {
-                    "against": other,
-                    **asdict(paired_difference(task.correct(theirs, labels), task.correct(logits_NK, labels))),
-                }
-                for other, theirs in others.items()
-            ],
-        }
-        parity[role] = asdict(compare(samples[f"answers.{role}"], logits_NK, task=task, labels=labels))
+    try:
+        for role, file in files.items():
+            models[role].load(file)
+        together = judge_together(task, models, packed, base=base, batch_size=_BATCH)
+        for role, findings in together.findings.items():
+            against = {base: together.findings[base]} if base in together.findings and role != base else {}
+            tests = {other: paired(task, theirs, findings) for other, theirs in against.items()}
+            accuracy[role] = {
+                "runtime": RUNTIME,
+                "split": "test",
+                **evaluate(task, findings, classes=told["classes"]),
+                "agreement_with_teacher": float(together.alike[role].mean()) if role in together.alike else None,
+                "paired": [{"against": other, **test} for other, test in tests.items() if test is not None],
+            }
+            stored = _Stored(_named(f"answers.{role}", samples))
+            parity[role] = asdict(between(stored, models[role], packed, task=task, judged=True, batch_size=_BATCH))
+    finally:
+        for model in models.values():
+            model.close()
     return accuracy, parity
 
 
+def _named(group: str, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a pack that are called `group.NAME`, by that name.
+
+    Raises:
+        InputError: There are none.
+    """
+    found = {name[len(group) + 1 :]: array for name, array in samples.items() if name.startswith(f"{group}.")}
+    if not found:
+        raise InputError(f"holds no '{group}.'", where="samples.npz", hint="carry the pack here again")
+    return found
+
+
 def _timed(
-    told: Mapping[str, Any], files: Mapping[str, Path], inputs: NDArray[Any], profiles: Sequence[str], seconds: float
+    told: Mapping[str, Any],
+    files: Mapping[str, Path],
+    inputs: Mapping[str, NDArray[Any]],
+    profiles: Sequence[str],
+    seconds: float,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     timed, interference = [], []
     with tempfile.TemporaryDirectory(prefix="compress-device-") as folder:
-        kept = Path(folder) / "inputs.npy"
-        np.save(kept, inputs[:64])
+        kept = Path(folder) / "inputs.npz"
+        np.savez(kept, **{name: array[:64] for name, array in inputs.items()})  # type: ignore[arg-type]
         for name in profiles:
             profile: Any = SimpleNamespace(**told["profiles"][name])
             outcome = hold(
@@ -302,11 +318,26 @@ def _task(told: Mapping[str, Any]) -> Task:
 class _Packed:
     """The samples of a pack."""
 
-    def __init__(self, inputs: NDArray[Any]) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]) -> None:
+        self._inputs, self._targets = inputs, targets
 
     def __len__(self) -> int:
-        return len(self._inputs)
+        return len(next(iter(self._inputs.values())))
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        return {"input": self._inputs[positions]}
+        return {name: array[positions] for name, array in self._inputs.items()}
+
+    def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        return {name: array[positions] for name, array in self._targets.items()}
+
+
+class _Stored:
+    """What a model gave where the pack was made, as a model that is asked for the samples in their order."""
+
+    def __init__(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        self._outputs, self._next = outputs, 0
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        first = self._next
+        self._next += len(next(iter(inputs.values())))
+        return {name: array[first : self._next] for name, array in self._outputs.items()}

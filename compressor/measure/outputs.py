@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from compressor import places
 from compressor.data.keys import content_keys
 from compressor.errors import InputError
 from compressor.files import replacing
+from compressor.measure.accuracy import batches_of, outputs_of
+from compressor.tensors import LOGITS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from compressor.data.samples import Samples
+    from compressor.measure.accuracy import Predict
 
 
 _HELD = {"logits", "keys", "classes"}
@@ -48,15 +49,15 @@ def _holds_answers(file: Path) -> bool:
         return False
 
 
-def save(
-    file: Path, answers: Mapping[str, NDArray[Any]], splits: Mapping[str, Samples], *, classes: Sequence[str]
-) -> int:
+def save(file: Path, model: Predict, splits: Mapping[str, Samples], *, classes: Sequence[str]) -> int:
     """Write the answers `[N, K]` to every split, each row beside the key of its sample; whole or not at all.
+
+    Rows go to the file batch by batch, so that a set's outputs are never held.
 
     Args:
         file: Where to; see `require_free_for`.
-        answers: By split.
-        splits: The samples that were answered to.
+        model: What answers.
+        splits: The samples that it answers to.
         classes: Names of the K outputs.
 
     Returns:
@@ -65,11 +66,27 @@ def save(
     Raises:
         InputError: The file cannot be written.
     """
-    logits_NK = np.concatenate([answers[split] for split in splits]).astype(np.float32)
     keys = np.concatenate([content_keys(samples) for samples in splits.values()])
     try:
-        with replacing(file) as written, written.open("wb") as stream:
-            np.savez(stream, logits=logits_NK, keys=keys, classes=np.array(list(classes)))
+        with replacing(file) as written, zipfile.ZipFile(written, "w", allowZip64=True) as archive:
+            with archive.open("logits.npy", "w", force_zip64=True) as stream:
+                _write_rows(stream, model, splits, count=len(keys))
+            for name, array in (("keys", keys), ("classes", np.array(list(classes)))):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
     except OSError as fault:
         raise InputError(f"cannot be written: {fault.strerror}", where=str(file)) from fault
-    return len(logits_NK)
+    return len(keys)
+
+
+def _write_rows(stream: IO[bytes], model: Predict, splits: Mapping[str, Samples], *, count: int) -> None:
+    """One array in NumPy's own format (version 1.0), whose rows come batch by batch."""
+    begun = False
+    for samples in splits.values():
+        for _, inputs in batches_of(samples):
+            rows = np.ascontiguousarray(outputs_of(model, inputs)[LOGITS], np.float32)
+            if not begun:
+                header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (count, *rows.shape[1:])}
+                np.lib.format.write_array_header_1_0(stream, header)
+                begun = True
+            stream.write(rows.tobytes())

@@ -9,19 +9,24 @@ Shape letters: N samples, K classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compressor.errors import ParityError
+from compressor.measure.accuracy import batches_of, outputs_of
+from compressor.scores import joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from compressor.measure.accuracy import Labelled, Predict
     from compressor.tasks._contract import Task
 
 _WORST_KEPT = 5
+_MOST_VALUES = 1 << 24  # of an output that are held at once
 _ROUNDING = 1e-9  # one of a thousand is allowed to be one of a thousand
 
 
@@ -31,9 +36,9 @@ class ParityReport:
 
     Attributes:
         samples: How many were compared.
-        max_abs: Largest difference of an output.
-        mean_abs: Mean difference of an output.
-        spread: Standard deviation of all reference outputs.
+        max_abs: Largest difference of a value; of several outputs, of the one that differs most.
+        mean_abs: Mean difference of its values.
+        spread: Standard deviation of all its reference values.
         max_relative: `max_abs` as a share of `spread`.
         agreement: Share of samples on which both decide the same.
         metric_reference: The task's primary metric of the reference; None where no sample has a label.
@@ -82,39 +87,151 @@ class ParityReport:
 
 
 def compare(
-    reference_NK: NDArray[Any], candidate_NK: NDArray[Any], *, task: Task, labels: NDArray[Any] | None
+    reference: Mapping[str, NDArray[Any]],
+    candidate: Mapping[str, NDArray[Any]],
+    *,
+    task: Task,
+    targets: Mapping[str, NDArray[Any]] | None,
 ) -> ParityReport:
     """Compare the outputs of two models for the same samples, in float64.
 
     Args:
-        reference_NK: Of the model that was there before.
-        candidate_NK: Of the one that is to stand for it.
+        reference: Of the model that was there before, by name, each `[N, ...]`.
+        candidate: Of the one that is to stand for it.
         task: What outputs mean.
-        labels: Of the samples; None where they have none, and then no metric is compared.
+        targets: Of the samples; None where they have none, and then no metric is compared.
 
     Raises:
-        ParityError: The outputs differ in shape, or there are none.
-        DataError: Outputs and labels do not fit together.
+        ParityError: The outputs differ in name or shape, or there are none.
+        DataError: Outputs and targets do not fit together.
     """
-    if reference_NK.shape != candidate_NK.shape or not reference_NK.size:
-        raise ParityError(f"outputs {list(candidate_NK.shape)} cannot be compared with {list(reference_NK.shape)}")
-    reference, candidate = reference_NK.astype(np.float64), candidate_NK.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN fails
-        differences_NK = np.abs(candidate - reference)
-        spread = float(reference.std())
-    max_abs = float(differences_NK.max())
-    return ParityReport(
-        samples=len(reference),
-        max_abs=max_abs,
-        mean_abs=float(differences_NK.mean()),
-        spread=spread,
-        max_relative=_relative(max_abs, spread),
-        agreement=task.agreement(reference_NK, candidate_NK),
-        metric_reference=None if labels is None else task.metrics(reference_NK, labels)[task.primary],
-        metric_candidate=None if labels is None else task.metrics(candidate_NK, labels)[task.primary],
-        metric_name=task.primary,
-        worst=_worst(differences_NK.max(axis=1)),
+    return _report([_part(reference, candidate, task=task, targets=targets)], task=task)
+
+
+def between(
+    reference: Predict, candidate: Predict, samples: Labelled, *, task: Task, judged: bool, batch_size: int = 256
+) -> ParityReport:
+    """Compare what two models predict for samples, a part of them at a time, so that the outputs of a set are never held.
+
+    Args:
+        reference: The model that was there before.
+        candidate: The one that is to stand for it.
+        samples: What both see.
+        task: What outputs mean.
+        judged: Whether samples have targets, so that the metric is compared as well.
+        batch_size: Samples predicted at a time.
+
+    Raises:
+        MeasurementError: A model does not take the samples.
+        ParityError: As in `compare`.
+    """
+    parts: list[_Part] = []
+    ours: list[Mapping[str, NDArray[Any]]] = []
+    theirs: list[Mapping[str, NDArray[Any]]] = []
+    asked: list[NDArray[np.int64]] = []
+
+    def finish() -> None:
+        targets = samples.fetch_targets(np.concatenate(asked)) if judged else None
+        parts.append(_part(joined(ours), joined(theirs), task=task, targets=targets))
+        for each in (ours, theirs, asked):
+            each.clear()
+
+    for positions, inputs in batches_of(samples, batch_size=batch_size):
+        asked.append(positions)
+        ours.append(outputs_of(reference, inputs))
+        theirs.append(outputs_of(candidate, inputs))
+        if sum(array.size for outputs in ours for array in outputs.values()) > _MOST_VALUES:
+            finish()
+    if asked:
+        finish()
+    return _report(parts, task=task)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What some of the samples come to.
+
+    Attributes:
+        spread: Of each output: how many values, their mean and the sum of squares around it.
+        mean_abs: Of each output, the mean difference of its values.
+        worst: Of each output, the largest difference of each sample, `[N]`.
+        alike: How much of each sample is decided alike.
+        findings: Of both models, where samples have targets.
+    """
+
+    spread: Mapping[str, tuple[int, float, float]]
+    std: Mapping[str, float]
+    mean_abs: Mapping[str, float]
+    worst: Mapping[str, NDArray[np.float64]]
+    alike: NDArray[Any]
+    findings: tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]] | None
+
+
+def _part(
+    reference: Mapping[str, NDArray[Any]],
+    candidate: Mapping[str, NDArray[Any]],
+    *,
+    task: Task,
+    targets: Mapping[str, NDArray[Any]] | None,
+) -> _Part:
+    if reference.keys() != candidate.keys():
+        raise ParityError(f"outputs {', '.join(candidate)} cannot be compared with {', '.join(reference)}")
+    spread, std, mean_abs, worst_N = {}, {}, {}, {}
+    for name, ours in reference.items():
+        theirs = candidate[name]
+        if ours.shape != theirs.shape or not ours.size:
+            raise ParityError(f"outputs {list(theirs.shape)} cannot be compared with {list(ours.shape)}")
+        wide, other = ours.astype(np.float64), theirs.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN fails
+            differences = np.abs(other - wide)
+            std[name] = float(wide.std())
+            spread[name] = (wide.size, float(wide.mean()), std[name] ** 2 * wide.size)
+        mean_abs[name] = float(differences.mean())
+        worst_N[name] = differences.reshape(len(differences), -1).max(axis=1)
+    findings = None if targets is None else (task.findings(reference, targets), task.findings(candidate, targets))
+    return _Part(spread, std, mean_abs, worst_N, task.alike(reference, candidate), findings)
+
+
+def _report(parts: Sequence[_Part], *, task: Task) -> ParityReport:
+    """What all parts come to, of the output that differs most."""
+    found = []
+    for name in parts[0].spread:
+        worst_N = np.concatenate([part.worst[name] for part in parts])
+        spread = parts[0].std[name] if len(parts) == 1 else _spread([part.spread[name] for part in parts])
+        max_abs, sizes = float(worst_N.max()), [part.spread[name][0] for part in parts]
+        means = [part.mean_abs[name] for part in parts]
+        mean_abs = means[0] if len(parts) == 1 else float(np.average(means, weights=sizes))
+        found.append((_relative(max_abs, spread), max_abs, mean_abs, spread, worst_N))
+    max_relative, max_abs, mean_abs, spread, worst_N = max(
+        found, key=lambda each: math.inf if math.isnan(each[0]) else each[0]
     )
+    metrics: list[float | None] = [None, None]
+    known = [part.findings for part in parts if part.findings is not None]
+    if known:
+        metrics = [task.metrics(joined([each[side] for each in known]))[task.primary] for side in (0, 1)]
+    return ParityReport(
+        samples=len(worst_N),
+        max_abs=max_abs,
+        mean_abs=mean_abs,
+        spread=spread,
+        max_relative=max_relative,
+        agreement=float(np.concatenate([part.alike for part in parts]).mean()),
+        metric_reference=metrics[0],
+        metric_candidate=metrics[1],
+        metric_name=task.primary,
+        worst=_worst(worst_N),
+    )
+
+
+def _spread(parts: Sequence[tuple[int, float, float]]) -> float:
+    """Standard deviation of several parts together (Chan, Golub and LeVeque 1983)."""
+    count, mean, squares = parts[0]
+    for more, theirs, beside in parts[1:]:
+        apart = theirs - mean
+        squares += beside + apart**2 * count * more / (count + more)
+        mean += apart * more / (count + more)
+        count += more
+    return math.sqrt(squares / count)
 
 
 def _relative(difference: float, spread: float) -> float:

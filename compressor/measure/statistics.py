@@ -10,7 +10,7 @@ of Student's t (Abramowitz & Stegun, table 26.10 and eq. 26.7.5).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -234,6 +234,78 @@ def _tail(fewer: int, total: int) -> float:
     logs = [math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(fewer + 1)]
     largest = max(logs)
     return math.exp(largest + math.log(math.fsum(math.exp(value - largest) for value in logs)) - total * math.log(2))
+
+
+@dataclass(frozen=True)
+class ResampledDifference:
+    """Two sets of predictions for the same samples, by a metric that follows from sums over samples.
+
+    Attributes:
+        difference: Metric of the other minus that of the base.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end.
+        p_value: Two-sided: twice the share of resamples in which the difference has the other sign or is 0.
+        resamples: Of how many.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    resamples: int
+
+
+_RESAMPLES = 2000
+_RESAMPLED_AT_ONCE = 50
+
+OfSums = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
+"""From sums over samples `[R, S]` to the metric `[R]`."""
+
+
+def resampled_interval(statistics_NS: NDArray[np.float64], of_sums: OfSums) -> tuple[float, float]:
+    """The 95 % interval of a metric over samples that are drawn again with replacement (percentile bootstrap, seed 0).
+
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+    """
+    metrics_R = np.concatenate([of_sums(counts @ statistics_NS) for counts in _draws(len(statistics_NS))])
+    low, high = np.nanpercentile(metrics_R, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resampled_difference(
+    base_NS: NDArray[np.float64], other_NS: NDArray[np.float64], of_sums: OfSums, *, sign: int = 1
+) -> ResampledDifference:
+    """Whether one model does better than another: both are judged on the same samples, drawn again with replacement.
+
+    Args:
+        base_NS: What is summed of each sample for the base.
+        other_NS: For the other.
+        of_sums: From sums to the metric.
+        sign: -1 for a metric of which less is better, so that a difference above 0 is always a gain.
+
+    Raises:
+        MeasurementError: There are no samples, or not equally many.
+    """
+    count = len(base_NS)
+    if not count or count != len(other_NS):
+        raise MeasurementError(f"{count} and {len(other_NS)} samples cannot be paired")
+    found_R = np.concatenate(
+        [sign * (of_sums(counts @ other_NS) - of_sums(counts @ base_NS)) for counts in _draws(count)]
+    )
+    found_R = found_R[np.isfinite(found_R)]
+    whole = float(sign * (of_sums(other_NS.sum(axis=0)[None]) - of_sums(base_NS.sum(axis=0)[None]))[0])
+    low, high = (float(each) for each in np.percentile(found_R, [2.5, 97.5])) if len(found_R) else (-np.inf, np.inf)
+    beyond = (min(int((found_R <= 0).sum()), int((found_R >= 0).sum())) + 1) / (len(found_R) + 1)
+    return ResampledDifference(whole, low, high, min(1.0, 2 * beyond), len(found_R))
+
+
+def _draws(count: int) -> Iterator[NDArray[np.float64]]:
+    """How often each of `count` samples is drawn, `[R, N]`, a part of the resamples at a time; the same at every call."""
+    generator = np.random.default_rng(0)
+    for first in range(0, _RESAMPLES, _RESAMPLED_AT_ONCE):
+        rows = min(_RESAMPLED_AT_ONCE, _RESAMPLES - first)
+        drawn = generator.integers(count, size=(rows, count))
+        yield np.stack([np.bincount(each, minlength=count) for each in drawn]).astype(np.float64)
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:

@@ -20,7 +20,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -29,7 +29,6 @@ from compressor import registry, trust
 from compressor.errors import CompressError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from compressor.measure.clock import Contestant
@@ -45,7 +44,7 @@ class Job:
         path: The model, as that runtime takes it.
         threads: Threads within an operator; at least 1.
         cpus: Cores to stay on, by number; empty for wherever the system puts it.
-        inputs: An `.npy` file of samples `[M, ...]`, from which batches are taken in turn.
+        inputs: An `.npz` file of samples by name, each `[M, ...]` (or `.npy` of the one input); batches are taken in turn.
         batch: Samples in a batch.
         trusted: Hashes of the sources that this process may run.
         options: Of the runtime.
@@ -88,7 +87,7 @@ def _serve(requests: TextIO) -> Iterator[dict[str, Any]]:
         yield {"error": {"message": fault.message, "where": fault.where, "hint": fault.hint}}
 
 
-def _start(job: Job) -> tuple[Runtime, list[NDArray[np.generic]], Contestant, dict[str, Any]]:
+def _start(job: Job) -> tuple[Runtime, list[Mapping[str, NDArray[Any]]], Contestant, dict[str, Any]]:
     """Load the model, run it once, and say what that took."""
     from compressor.measure import clock, memory
 
@@ -122,14 +121,16 @@ def _answer(contestant: Contestant, request: dict[str, Any]) -> dict[str, Any]:
     return {"memory_mb": memory.peak_mb(), "now_mb": memory.current_mb()}
 
 
-def _batches(runtime: Runtime, job: Job) -> list[NDArray[np.generic]]:
+def _batches(runtime: Runtime, job: Job) -> list[Mapping[str, NDArray[Any]]]:
     """As many whole batches as the samples give, at least one; a batch larger than their number repeats them."""
     import numpy as np
 
-    samples = np.load(job.inputs, allow_pickle=False)
-    whole = max(1, len(samples) // job.batch)
-    positions = np.arange(whole * job.batch).reshape(whole, job.batch) % len(samples)
-    return [runtime.prepare(samples[rows]) for rows in positions]
+    kept = np.load(job.inputs, allow_pickle=False)
+    samples = {"input": kept} if isinstance(kept, np.ndarray) else dict(kept)
+    count = len(next(iter(samples.values())))
+    whole = max(1, count // job.batch)
+    positions = np.arange(whole * job.batch).reshape(whole, job.batch) % count
+    return [runtime.prepare({name: array[rows] for name, array in samples.items()}) for rows in positions]
 
 
 def _private_streams() -> tuple[TextIO, TextIO]:

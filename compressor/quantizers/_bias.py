@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressor.artifact import Decision
+from compressor.quantizers import _batches
+from compressor.quantizers._batches import Batch
 from compressor.quantizers._contract import Calibration, Cpu
 from compressor.quantizers._qdq import Qdq
 
@@ -65,21 +67,24 @@ def _cross_validated(made: Qdq, calibration: Calibration, scratch: Path) -> Qdq:
     A mean over few samples may be off by more than the rounding is, so that the gain must be more than chance.
     """
     batches = list(calibration.batches())
-    samples = _distinct(np.concatenate(batches))
-    if len(samples) < 2:
+    samples = _distinct(_batches.joined(batches))
+    number_of = _batches.count(samples)
+    if number_of < 2:
         few = Decision("bias correction", "off", "one calibration sample leaves none to judge it on")
         return replace(made, decisions=(*made.decisions, few))
     corrected = replace(made, shifts=_shifts(batches, made))
     if not corrected.shifts:
         return corrected
-    size, fixed = len(batches[0]), _takes_one_batch_size(made.float_model)
+    size, fixed = _batches.count(batches[0]), _takes_one_batch_size(made.float_model)
     file = scratch / "bias-no.onnx"
     made.write(file)
     of_plain, of_corrected = [], []
-    folds = np.arange(len(samples)) % min(_FOLDS, len(samples))
+    folds = np.arange(number_of) % min(_FOLDS, number_of)
     for fold in np.unique(folds):
-        measured = _in_batches(samples[folds != fold], size, fixed=fixed)
-        judged = _in_batches(samples[folds == fold], size, fixed=fixed)
+        measured, judged = (
+            _in_batches(_batches.taken(samples, np.flatnonzero(chosen)), size, fixed=fixed)
+            for chosen in (folds != fold, folds == fold)
+        )
         others = replace(made, shifts=_shifts(measured, made))
         others.write(scratch / "bias-yes.onnx")
         number = int((folds == fold).sum())
@@ -90,17 +95,20 @@ def _cross_validated(made: Qdq, calibration: Calibration, scratch: Path) -> Qdq:
     better = bool(gain_N.mean() > _SURE * gain_N.std(ddof=1) / len(gain_N) ** 0.5)
     reason = (
         f"mean squared error of the logits {plain_N.mean():.3g} without, {corrected_N.mean():.3g} with it, "
-        f"by cross-validation on {len(samples)} calibration samples"
+        f"by cross-validation on {number_of} calibration samples"
         + ("; so few may show that by chance" if gain_N.mean() > 0 and not better else "")
     )
     decision = Decision("bias correction", "on" if better else "off", reason)
     return replace(corrected if better else made, decisions=(*made.decisions, decision))
 
 
-def _distinct(samples: NDArray[Any]) -> NDArray[Any]:
+def _distinct(samples: Batch) -> Batch:
     """The samples without repetitions, which would judge what they measured."""
-    first = {hashlib.sha256(sample.tobytes()).digest(): number for number, sample in reversed(list(enumerate(samples)))}
-    return samples[sorted(first.values())]
+    first: dict[bytes, int] = {}
+    for number in range(_batches.count(samples)):
+        digest = hashlib.sha256(b"".join(array[number].tobytes() for array in samples.values())).digest()
+        first.setdefault(digest, number)
+    return _batches.taken(samples, np.array(list(first.values()), np.int64))
 
 
 def _takes_one_batch_size(file: Path) -> bool:
@@ -108,14 +116,15 @@ def _takes_one_batch_size(file: Path) -> bool:
     return bool(shape.dim and shape.dim[0].dim_value)
 
 
-def _in_batches(samples: NDArray[Any], size: int, *, fixed: bool) -> list[NDArray[Any]]:
+def _in_batches(samples: Batch, size: int, *, fixed: bool) -> list[Batch]:
     """Batches of `size`; where a model takes no smaller ones, the last is filled up with samples from the start."""
-    number = -(-len(samples) // size) * size if fixed else len(samples)
-    order = np.resize(np.arange(len(samples)), number)
-    return [samples[order[first : first + size]] for first in range(0, number, size)]
+    count = _batches.count(samples)
+    number = -(-count // size) * size if fixed else count
+    order = np.resize(np.arange(count), number)
+    return [_batches.taken(samples, order[first : first + size]) for first in range(0, number, size)]
 
 
-def _shifts(batches: Iterable[NDArray[Any]], made: Qdq) -> dict[str, NDArray[np.float32]]:
+def _shifts(batches: Iterable[Batch], made: Qdq) -> dict[str, NDArray[np.float32]]:
     """Node -> what its quantized weights add to each output on average, for convolutions and Gemm with a bias."""
     model = onnx.load(made.float_model)
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -154,7 +163,7 @@ def _rounded(weight: NDArray[np.float64], *, cpu: Cpu, per_channel: bool) -> NDA
     return restored
 
 
-def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+def _mean_inputs(model: Any, names: list[str], batches: Iterable[Batch]) -> dict[str, NDArray[np.float64]]:
     """The mean of each channel of some tensors, over rows (samples, or samples times tokens) and places."""
     traced = onnx.ModelProto()
     traced.CopyFrom(model)
@@ -165,16 +174,15 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
         if name not in known and name not in inputs:
             traced.graph.output.add().name = name
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(traced.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    fed = traced.graph.input[0].name
+    session = _batches.session_of(traced.SerializeToString(), options)
     asked = [name for name in wanted if name not in inputs]
     sums: dict[str, Any] = dict.fromkeys(wanted, 0.0)
     rows = dict.fromkeys(wanted, 0)
     for batch in batches:
-        given = session.run(asked, {fed: batch}) if asked else []  # none asked for would mean all
-        found = dict(zip(asked, given, strict=True)) | {fed: batch}
+        fed = {name: array for name, array in batch.items() if name in inputs}
+        given = session.run(asked, fed) if asked else []  # none asked for would mean all
+        found = dict(zip(asked, given, strict=True)) | fed
         for name in wanted:
             values = found[name].astype(np.float64)
             channel = values.reshape(*values.shape[:2], -1).mean(axis=2)
@@ -183,27 +191,22 @@ def _mean_inputs(model: Any, names: list[str], batches: Iterable[NDArray[Any]]) 
     return {name: np.asarray(total) / rows[name] for name, total in sums.items()}
 
 
-def _error(made: Qdq, batches: Iterable[NDArray[Any]], file: Path) -> float:
+def _error(made: Qdq, batches: Iterable[Batch], file: Path) -> float:
     """Mean squared error of the quantized model's outputs against the float model's."""
     made.write(file)
     errors = [float(squared.mean()) for squared in _squared(made.float_model, file, batches)]
     return float(np.mean(errors))
 
 
-def _errors(float_model: Path, file: Path, batches: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+def _errors(float_model: Path, file: Path, batches: Iterable[Batch]) -> NDArray[np.float64]:
     """The same of each sample, where each has outputs of its own."""
     rows = [squared.reshape(len(squared), -1).mean(axis=1) for squared in _squared(float_model, file, batches)]
     return np.concatenate(rows)
 
 
-def _squared(float_model: Path, file: Path, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float64]]:
+def _squared(float_model: Path, file: Path, batches: Iterable[Batch]) -> Iterator[NDArray[np.float64]]:
     """Squared differences of two models' outputs, batch by batch."""
-    sessions = []
-    for path in (float_model, file):
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        sessions.append(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
-    name = sessions[0].get_inputs()[0].name
+    sessions = [_batches.session_of(str(path)) for path in (float_model, file)]
     for batch in batches:
-        expected, found = (session.run(None, {name: batch})[0] for session in sessions)
+        expected, found = (_batches.outputs(session, batch) for session in sessions)
         yield np.square(expected.astype(np.float64) - found)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.measure.accuracy import one_input
+from compressor.quantizers._batches import Batch
 
 _BATCH = 32  # samples at a time, where the model takes any number
 
@@ -44,7 +44,7 @@ class TrainingSamples:
         *,
         number: int,
         seed: int,
-        prepare: Callable[[NDArray[Any]], NDArray[Any]],
+        prepare: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
         fixed_batch: int | None = None,
         skip: int = 0,
     ) -> None:
@@ -60,8 +60,8 @@ class TrainingSamples:
         """How many samples."""
         return len(self.positions)
 
-    def batches(self) -> Iterator[NDArray[Any]]:
-        """Batches `[B, ...]`, the same ones every time."""
+    def batches(self) -> Iterator[Batch]:
+        """Batches by input name, the same ones every time."""
         for first in range(0, len(self.positions), self._batch_size):
             chosen = self.positions[first : first + self._batch_size]
-            yield np.asarray(self._prepare(one_input(self._samples.fetch(chosen))))
+            yield self._prepare(self._samples.fetch(chosen))

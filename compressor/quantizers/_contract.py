@@ -10,7 +10,7 @@ Post-training members take two steps, so that a search can write many variants a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -51,8 +51,8 @@ class Calibration(Protocol):
         """How many samples."""
         ...
 
-    def batches(self) -> Iterator[NDArray[Any]]:
-        """Batches `[B, ...]`, prepared as the model takes them; the same ones every time."""
+    def batches(self) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """Batches by input name, prepared as the model takes them; the same ones every time."""
         ...
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from numpy.typing import NDArray
 
+from compressor.quantizers._batches import Batch
 from compressor.runtimes._contract import OperatorTime
 from compressor.runtimes.ort_cpu import OrtCpu
 
@@ -45,7 +45,7 @@ def layers_of(file: Path) -> dict[str, str]:
     return {node.name: node.op_type for node in onnx.load(file).graph.node if node.op_type in LAYERS}
 
 
-def layer_times(file: Path, *, like: Path, inputs: NDArray[Any], threads: int) -> LayerTimes:
+def layer_times(file: Path, *, like: Path, inputs: Batch, threads: int) -> LayerTimes:
     """The median time of each layer over some inferences.
 
     Args:

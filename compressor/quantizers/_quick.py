@@ -7,6 +7,7 @@ costs time or accuracy, and bias correction are left out. Neither ranges nor bia
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from compressor.quantizers.static import Static
 from compressor.runtimes.ort_cpu import OrtCpu
 
 
-def make_int8(file: Path, *, pixels: NDArray[Any], cpu: Cpu) -> None:
+def make_int8(file: Path, *, samples: Mapping[str, NDArray[Any]], cpu: Cpu) -> None:
     """Replace a float ONNX file by its static int8 form.
 
     Args:
         file: As `models/onnx_file.py` writes it.
-        pixels: Real samples as the data gives them, `[N, ...]`.
+        samples: Real samples as the data gives them, by name, each `[N, ...]`.
         cpu: What it is made for.
 
     Raises:
@@ -33,8 +34,8 @@ def make_int8(file: Path, *, pixels: NDArray[Any], cpu: Cpu) -> None:
     """
     runtime = OrtCpu()
     runtime.load(file)
-    samples = ArraySamples({"input": pixels}, np.zeros(len(pixels), np.int64))
-    shown = TrainingSamples(samples, number=len(samples), seed=0, prepare=runtime.prepare, fixed_batch=runtime.batch)
+    some = ArraySamples(samples, np.zeros(len(next(iter(samples.values()))), np.int64))
+    shown = TrainingSamples(some, number=len(some), seed=0, prepare=runtime.prepare, fixed_batch=runtime.batch)
     with tempfile.TemporaryDirectory(prefix="int8-", dir=file.parent) as scratch:
         made = Path(scratch) / "model.onnx"
         prepared = Static(correct_bias=False).prepare(file, calibration=shown, cpu=cpu, scratch=Path(scratch))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from compressor.quantizers import _batches
+from compressor.quantizers._batches import Batch
 from compressor.quantizers._contract import Prepared
 
 
@@ -17,7 +17,7 @@ def harms(
     prepared: Prepared,
     layers: Sequence[str],
     *,
-    batches: Sequence[NDArray[Any]],
+    batches: Sequence[Batch],
     scratch: Path,
     keep_float: frozenset[str] = frozenset(),
 ) -> dict[str, float]:
@@ -45,13 +45,13 @@ def harms(
     return {layer: whole - error(keep_float | {layer}) for layer in layers if layer not in keep_float}
 
 
-def outputs(file: Path, batches: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+def outputs(file: Path, batches: Sequence[Batch]) -> NDArray[np.float64]:
     """The outputs of a model for some batches, `[N, K]`."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: batch})[0] for batch in batches]).astype(np.float64)
+    session = _batches.session_of(str(file))
+    rows = [_batches.outputs(session, batch) for batch in batches]
+    if len({row.shape[1:] for row in rows}) > 1:  # an axis that varies: what is compared is a row of numbers
+        return np.concatenate([row.ravel() for row in rows]).astype(np.float64)
+    return np.concatenate(rows).astype(np.float64)
 
 
 def worst_first(harm: Mapping[str, float], gain_ms: Mapping[str, float]) -> list[str]:

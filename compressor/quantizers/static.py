@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
@@ -19,6 +18,7 @@ from onnxruntime.quantization.calibrate import CalibrationDataReader, create_cal
 from compressor.artifact import Decision
 from compressor.errors import InputError, ModelError
 from compressor.quantizers import _bias, _graph, _qdq
+from compressor.quantizers._batches import Batch
 from compressor.quantizers._contract import Calibration, Cpu, Prepared
 
 _METHODS = {
@@ -111,20 +111,18 @@ class Static:
             calibrate_method=_METHODS[self.calibration],
             extra_options=options,
         )
-        name = onnx.load(file).graph.input[0].name
         for batch in calibration.batches():  # one by one: a histogram grows with what it is given at once
-            calibrator.collect_data(_Reader(name, iter([batch])))
+            calibrator.collect_data(_Reader(iter([batch])))
         return calibrator.compute_data()
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Batches as ONNX Runtime's calibrators read them."""
 
-    def __init__(self, name: str, batches: Iterator[NDArray[Any]]) -> None:
-        self._name = name
+    def __init__(self, batches: Iterator[Batch]) -> None:
         self._batches = batches
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """The next batch by input name, or None at the end."""
         batch = next(self._batches, None)
-        return None if batch is None else {self._name: np.ascontiguousarray(batch)}
+        return None if batch is None else {name: np.ascontiguousarray(array) for name, array in batch.items()}

@@ -1,8 +1,9 @@
-"""What every runtime offers: batch in, outputs out, in NumPy.
+"""What every runtime offers: a batch in, outputs out, both by name, in NumPy.
 
 A runtime is constructed with `threads` (0: all cores this process may use), loads one model, answers, and is closed.
-Inputs are samples as the data gives them: `[B, C, H, W]` pixels (uint8 0–255, or float 0–1) or `[B, F]` features. The
-runtime turns them into what its model takes; `prepare` does only that, so that timing can leave it out.
+Inputs are samples as the data gives them, by name: `[B, C, H, W]` pixels (uint8 0–255, or float 0–1), `[B, F]` features,
+int64 `[B, T]` tokens. The runtime turns them into what its model takes; `prepare` does only that, so that timing can leave
+it out. A model of one input takes the one that a sample has; the output of a model of one is called `logits`.
 
 One that deploys a file of its own format has `stored(path, folder)` as well, which writes that file of the model at `path`
 into `folder` and gives its place: what is timed loads it, so that neither time nor memory of the conversion counts.
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -52,19 +53,19 @@ class Runtime(Protocol):
         """
         ...
 
-    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
+    def prepare(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """`inputs` in the layout and data type that the model takes; what is prepared already stays as it is."""
         ...
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The model's outputs for a batch, prepared or not.
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The model's outputs for a batch, prepared or not, by name; float32 where they are floats.
 
         Raises:
             MeasurementError: No model is loaded, or the model cannot take these inputs.
         """
         ...
 
-    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+    def operators(self, inputs: Mapping[str, NDArray[Any]], *, runs: int) -> list[OperatorTime]:
         """Where an inference spends its time, operator by operator, by the runtime's own profiler.
 
         Raises:

@@ -4,7 +4,7 @@ A provider that is not there, does not start, or fails at an inference is an err
 the CPU is switched off, so that a model that was to run on a GPU is never timed on the CPU instead. Nodes that the wanted
 provider cannot run go to the CPU, as ONNX Runtime does; `operators` shows them, node by node.
 
-Not covered: models with more than one input.
+A model of one input takes the one input of a sample, whatever either is called; of several each is found by its name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from compressor import external_data, plain_json
 from compressor.errors import CompressError, MeasurementError, ModelError
 from compressor.runtimes._contract import OperatorTime
+from compressor.tensors import LOGITS, Schema, TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,11 +47,15 @@ _INPUT_TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
 }
+_OUTPUT_TYPES: Mapping[str, type[np.generic]] = {**_INPUT_TYPES, "tensor(int8)": np.int8}
 
 
-class _Prepared(np.ndarray[Any, Any]):
-    """Inputs that have been through `prepare`, so that they are not normalised twice."""
+class _Prepared(dict[str, "NDArray[Any]"]):
+    """Inputs by the model's own names that have been through `prepare`, so that they are not normalised twice."""
 
 
 CPU = "CPUExecutionProvider"
@@ -92,11 +98,11 @@ class OnnxRuntime:
         self._then = then
         self._session: Any = None
         self._file: Path | None = None
-        self._input_name = ""
-        self._sample_shape: tuple[int | str | None, ...] = ()
+        self.inputs, self.outputs = Schema(()), Schema(())
+        self._takes: tuple[_Input, ...] = ()
+        self._gives: tuple[str, ...] = ()
         self._batch: int | None = None
         self._normalisation: tuple[NDArray[Any], NDArray[Any]] | None = None
-        self._dtype: type[np.generic] = np.float32
         self._metadata: Mapping[str, str] = {}
 
     def unavailable(self) -> str | None:
@@ -127,18 +133,18 @@ class OnnxRuntime:
         """
         file = self._converted(model_file(path))
         session = self._started(file, self._options())
-        inputs = session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type not in _INPUT_TYPES:
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if not inputs or any(each.type not in _INPUT_TYPES for each in inputs):
             found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
             raise ModelError(
-                f"the model takes ({found})",
-                where=str(file),
-                hint=f"give one with a single input, of {', '.join(_INPUT_TYPES)}",
+                f"the model takes ({found})", where=str(file), hint=f"give one with inputs of {', '.join(_INPUT_TYPES)}"
             )
         self._session, self._file = session, file
-        self._input_name, self._dtype = inputs[0].name, _INPUT_TYPES[inputs[0].type]
-        self._sample_shape = tuple(inputs[0].shape[1:])
-        self._batch = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
+        self._takes = tuple(_Input(each.name, _INPUT_TYPES[each.type], tuple(each.shape[1:])) for each in inputs)
+        self._gives = tuple(each.name for each in outputs) if len(outputs) > 1 else (LOGITS,)
+        self.inputs, self.outputs = _schema(inputs), _schema(outputs, names=self._gives)
+        sizes = [each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], int)]
+        self._batch = sizes[0] if sizes else None
         try:
             self._metadata = dict(session.get_modelmeta().custom_metadata_map)
         except UnicodeDecodeError as fault:
@@ -148,7 +154,7 @@ class OnnxRuntime:
     @property
     def takes_bytes(self) -> bool:
         """Whether the loaded model takes pixels as they are stored, uint8 0-255."""
-        return self._dtype is np.uint8
+        return len(self._takes) == 1 and self._takes[0].dtype is np.uint8
 
     @property
     def batch(self) -> int | None:
@@ -160,7 +166,7 @@ class OnnxRuntime:
         """What the loaded model says of itself, by key; one of ours says `compress.classes`, `compress.input`, ..."""
         return self._metadata
 
-    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+    def operators(self, inputs: Mapping[str, NDArray[Any]], *, runs: int) -> list[OperatorTime]:
         """Median time of each node that runs, in a session of its own that is profiled.
 
         Raises:
@@ -169,16 +175,16 @@ class OnnxRuntime:
         self._loaded()
         assert self._file is not None
         prepared = self.prepare(inputs)
-        if self._batch is not None and len(prepared) != self._batch:
+        if self._batch is not None and _count(prepared) != self._batch:
             prepared = next(self._in_parts(prepared))
         with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._started(self._file, options)
-            with edge(MeasurementError, f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"):
+            with edge(MeasurementError, f"ONNX Runtime cannot run a batch of {_in_words(prepared)}"):
                 for _ in range(_PROFILED_AT_FIRST + runs):
-                    session.run(None, {self._input_name: prepared})
+                    session.run(None, prepared)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return _operator_times(events)
 
@@ -225,34 +231,48 @@ class OnnxRuntime:
         """The file that is really loaded; a format of its own is made here."""
         return file
 
-    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """`inputs` in the data type of the model's input, pixels moved to `[B, H, W, C]` if that is its shape.
+    def prepare(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """`inputs` by the model's own names and in its data types, pixels moved to `[B, H, W, C]` if that is their shape.
 
         uint8 pixels become 0–1 for a model that takes floats, and are normalised for one that says it was exported
         without its normalisation.
 
         Raises:
-            MeasurementError: No model is loaded.
+            MeasurementError: No model is loaded, or an input that it takes is not there.
         """
         self._loaded()
         if isinstance(inputs, _Prepared):
             return inputs
-        # The plain comparison spares a model that answers in microseconds the longer look.
-        moved = inputs.shape[1:] != self._sample_shape and _is_channels_last(self._sample_shape, inputs.shape[1:])
-        if moved:
-            inputs = np.moveaxis(inputs, 1, -1)
-        if inputs.dtype == np.uint8 and self._dtype is not np.uint8:
-            inputs = inputs.astype(self._dtype) / self._dtype(255)
-        elif inputs.dtype.kind == "f" and self._dtype is not np.uint8:
-            inputs = inputs.astype(self._dtype, copy=False)
-        if self._normalisation is not None:
-            behind = 0 if moved else inputs.ndim - 2
-            mean, std = (part.reshape(-1, *[1] * behind) for part in self._normalisation)
-            inputs = ((inputs - mean) / std).astype(self._dtype)
-        return np.ascontiguousarray(inputs).view(_Prepared)
+        if len(self._takes) == 1 and len(inputs) == 1:
+            (array,) = inputs.values()
+            return _Prepared({self._takes[0].name: self._as_taken(self._takes[0], array)})
+        missing = [each.name for each in self._takes if each.name not in inputs]
+        if missing:
+            raise MeasurementError(
+                f"the model takes '{missing[0]}', which samples do not have; they have {', '.join(inputs)}",
+                hint="inputs are matched by name where there are several",
+            )
+        return _Prepared({each.name: self._as_taken(each, inputs[each.name]) for each in self._takes})
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The model's first output for a batch, in parts where the model takes another size of batch alone.
+    def _as_taken(self, taken: _Input, array: NDArray[Any]) -> NDArray[Any]:
+        """One input as the model takes it."""
+        # The plain comparison spares a model that answers in microseconds the longer look.
+        moved = array.shape[1:] != taken.shape and _is_channels_last(taken.shape, array.shape[1:])
+        if moved:
+            array = np.moveaxis(array, 1, -1)
+        is_float = issubclass(taken.dtype, np.floating)
+        if array.dtype == np.uint8 and is_float:
+            array = array.astype(taken.dtype) / taken.dtype(255)
+        elif (array.dtype.kind == "f" and taken.dtype is not np.uint8) or (array.dtype.kind in "ib" and not is_float):
+            array = array.astype(taken.dtype, copy=False)
+        if self._normalisation is not None and is_float:
+            behind = 0 if moved else array.ndim - 2
+            mean, std = (part.reshape(-1, *[1] * behind) for part in self._normalisation)
+            array = ((array - mean) / std).astype(taken.dtype)
+        return np.ascontiguousarray(array)
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The model's outputs for a batch by name, in parts where the model takes another size of batch alone.
 
         Raises:
             MeasurementError: No model is loaded, or it cannot take these inputs.
@@ -260,22 +280,26 @@ class OnnxRuntime:
         # Every microsecond here is charged to a model that answers in thirty: no context manager, no text made in vain.
         session = self._session if self._session is not None else self._loaded()
         prepared = inputs if type(inputs) is _Prepared else self.prepare(inputs)
-        if self._batch is not None and len(prepared) != self._batch:
-            return np.concatenate([self(part) for part in self._in_parts(prepared)])[: len(prepared)]
+        if self._batch is not None and _count(prepared) != self._batch:
+            parts = [self(part) for part in self._in_parts(prepared)]
+            return {name: np.concatenate([part[name] for part in parts])[: _count(prepared)] for name in parts[0]}
         try:
-            outputs = session.run(None, {self._input_name: prepared})
+            outputs = session.run(None, prepared)
         except _FOREIGN_ERRORS as fault:
-            sentence = f"ONNX Runtime cannot run a batch of {prepared.dtype} {list(prepared.shape)}"
+            sentence = f"ONNX Runtime cannot run a batch of {_in_words(prepared)}"
             raise _translated(fault, MeasurementError, sentence) from fault
-        answer: NDArray[np.float32] = outputs[0]
-        return answer if answer.dtype == np.float32 else answer.astype(np.float32)
+        return {
+            name: output.astype(np.float32) if output.dtype in _WIDENED else output
+            for name, output in zip(self._gives, outputs)
+        }
 
-    def _in_parts(self, prepared: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    def _in_parts(self, prepared: Mapping[str, NDArray[Any]]) -> Iterator[_Prepared]:
         """Batches of the size that the model takes; what the last one lacks is filled up with its last sample."""
         assert self._batch is not None
-        for first in range(0, len(prepared), self._batch):
-            positions = np.arange(first, first + self._batch).clip(max=len(prepared) - 1)
-            yield np.ascontiguousarray(prepared[positions]).view(_Prepared)
+        count = _count(prepared)
+        for first in range(0, count, self._batch):
+            positions = np.arange(first, first + self._batch).clip(max=count - 1)
+            yield _Prepared({name: np.ascontiguousarray(array[positions]) for name, array in prepared.items()})
 
     def close(self) -> None:
         """Let go of the session."""
@@ -308,6 +332,38 @@ class OnnxRuntime:
         if self._session is None:
             raise MeasurementError("no model is loaded", hint="call load(path) first")
         return self._session
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a model says of one of its inputs: its name, type, and shape without the batch axis."""
+
+    name: str
+    dtype: type[np.generic]
+    shape: tuple[int | str | None, ...]
+
+
+_WIDENED = (np.dtype(np.float16), np.dtype(np.float64))
+
+
+def _schema(tensors: Sequence[Any], *, names: Sequence[str] | None = None) -> Schema:
+    """What a session says of its inputs or outputs; an axis without a name or a size is called by its position."""
+    specs = []
+    for name, each in zip(names or [tensor.name for tensor in tensors], tensors):
+        kind = _OUTPUT_TYPES.get(each.type)
+        shape = tuple(
+            axis if isinstance(axis, int) else str(axis or f"axis {number}") for number, axis in enumerate(each.shape)
+        )
+        specs.append(TensorSpec(name, str(each.type) if kind is None else np.dtype(kind).name, shape[1:]))
+    return Schema(tuple(specs))
+
+
+def _count(inputs: Mapping[str, NDArray[Any]]) -> int:
+    return len(next(iter(inputs.values())))
+
+
+def _in_words(inputs: Mapping[str, NDArray[Any]]) -> str:
+    return ", ".join(f"{array.dtype} {list(array.shape)}" for array in inputs.values())
 
 
 def _operator_times(events: list[Mapping[str, Any]]) -> list[OperatorTime]:

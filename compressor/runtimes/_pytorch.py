@@ -11,13 +11,17 @@ import torch
 from compressor import artifact
 from compressor.errors import FOREIGN_FAULTS, MeasurementError, ModelError
 from compressor.runtimes._contract import OperatorTime
+from compressor.tensors import Outputs, call_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Self
 
     from numpy.typing import NDArray
     from torch import nn
+
+    from compressor.tensors import Inputs
 
 _WEIGHTS = "weights.safetensors"
 
@@ -87,34 +91,31 @@ class PyTorch:
         torch.set_num_threads(self._threads or _usable_cores())
         self._network = self._placed(network.eval())
 
-    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """`inputs` as contiguous, writable float32; uint8 pixels become 0–1."""
-        if inputs.dtype == np.uint8:
-            return inputs.astype(np.float32) / np.float32(255)
-        # torch warns of undefined behaviour when it wraps memory that may not be written.
-        return np.require(inputs, dtype=np.float32, requirements=["C", "W"])
+    def prepare(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """`inputs` as contiguous, writable arrays; uint8 pixels become float32 in 0–1, whole numbers stay what they are."""
+        return {name: _as_taken(array) for name, array in inputs.items()}
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's outputs for a batch, computed in inference mode.
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The network's outputs for a batch by name, computed in inference mode.
 
         Raises:
             MeasurementError: No network is loaded, or it cannot take these inputs.
         """
         if self._network is None:
             raise MeasurementError("no model is loaded", hint="call load(path) first")
-        batch = torch.from_numpy(self.prepare(inputs)).to(self._device)
+        batch = {name: torch.from_numpy(_as_taken(array)).to(self._device) for name, array in inputs.items()}
         try:
             with torch.inference_mode():
-                outputs = self._answer(self._network, batch)
+                outputs = self._answer(self._network, call_of(batch))
         except FOREIGN_FAULTS as fault:  # the network is the user's code, it can raise anything
             reason = str(fault).strip().split("\n")[0]
+            given = ", ".join(str(list(array.shape)) for array in inputs.values())
             raise MeasurementError(
-                f"the network cannot run a batch of {list(inputs.shape)}: {type(fault).__name__}: {reason}"
+                f"the network cannot run a batch of {given}: {type(fault).__name__}: {reason}"
             ) from fault
-        answer: NDArray[np.float32] = outputs.float().cpu().numpy()
-        return answer
+        return {name: output.float().cpu().numpy() for name, output in Outputs.of(outputs).tensors.items()}
 
-    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+    def operators(self, inputs: Mapping[str, NDArray[Any]], *, runs: int) -> list[OperatorTime]:
         """Mean time of each kind of kernel in an inference, by PyTorch's profiler; kernels that call others count alone.
 
         Raises:
@@ -144,9 +145,9 @@ class PyTorch:
         """The network on its device, as it will be called."""
         return network.to(self._device)
 
-    def _answer(self, network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    def _answer(self, network: nn.Module, batch: Inputs) -> torch.Tensor | Mapping[str, torch.Tensor]:
         """The network's outputs."""
-        outputs: torch.Tensor = network(batch)
+        outputs: torch.Tensor | Mapping[str, torch.Tensor] = network(batch)
         return outputs
 
     def close(self) -> None:
@@ -171,6 +172,14 @@ class PyTorch:
         files = artifact.read(path).manifest.files
         deployed = [_WEIGHTS] if _WEIGHTS in files else files
         return sum((path / name).stat().st_size for name in deployed)
+
+
+def _as_taken(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    dtype = array.dtype if array.dtype.kind in "ib" else np.float32
+    # torch warns of undefined behaviour when it wraps memory that may not be written.
+    return np.require(array, dtype=dtype, requirements=["C", "W"])
 
 
 def _usable_cores() -> int:

@@ -6,7 +6,7 @@ A file for it is JSON: `{"weights": [[...], ...], "ms_per_call": 2.0}`, weights 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from compressor import plain_json
 from compressor.errors import MeasurementError, ModelError
 from compressor.runtimes._contract import OperatorTime
+from compressor.tensors import LOGITS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ class Fake:
         Args:
             threads: reported, not used
             ms_per_call: time that each call takes, in milliseconds; a loaded file may say otherwise
-            answer: from a batch to its outputs
+            answer: from the one input of a batch to its one output
             sleep: how time passes, given seconds
         """
         self._threads = threads
@@ -67,13 +68,11 @@ class Fake:
         self._answer = _Table(weights_FK)
         self._ms_per_call = ms_per_call
 
-    def prepare(self, inputs: NDArray[Any]) -> NDArray[Any]:
+    def prepare(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """`inputs` as float32; uint8 pixels become 0–1."""
-        if inputs.dtype == np.uint8:
-            return inputs.astype(np.float32) / np.float32(255)
-        return inputs.astype(np.float32, copy=False)
+        return {name: _as_taken(array) for name, array in inputs.items()}
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Wait for the stated time, then answer.
 
         Raises:
@@ -83,9 +82,10 @@ class Fake:
             raise MeasurementError("no model is loaded", hint="call load(path) first")
         if self._ms_per_call:
             self._sleep(self._ms_per_call / 1000)
-        return self._answer(self.prepare(inputs))
+        (array,) = self.prepare(inputs).values()
+        return {LOGITS: self._answer(array)}
 
-    def operators(self, inputs: NDArray[Any], *, runs: int) -> list[OperatorTime]:
+    def operators(self, inputs: Mapping[str, NDArray[Any]], *, runs: int) -> list[OperatorTime]:
         """One operator that takes the stated time.
 
         Raises:
@@ -111,6 +111,12 @@ class Fake:
         if not path.is_file():
             raise ModelError("no such file", where=str(path))
         return path.stat().st_size
+
+
+def _as_taken(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    return array.astype(np.float32, copy=False)
 
 
 class _Table:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from compressor.errors import InputError
+from compressor.errors import InputError, MeasurementError
 from compressor.models.network import Network, logits_of
 from compressor.runtimes._pytorch import PyTorch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from compressor.tensors import Inputs
 
 _DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WARM = 3  # inferences before a graph is recorded, so that kernels are chosen and memory is there
@@ -65,9 +67,11 @@ class TorchCuda(PyTorch):
             part.module = _Cast(part.module, self._dtype)
         return placed if inner else _Cast(placed, self._dtype)
 
-    def _answer(self, network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    def _answer(self, network: nn.Module, batch: Inputs) -> torch.Tensor | Mapping[str, torch.Tensor]:
         if not self._graphs:
             return super()._answer(network, batch)
+        if not isinstance(batch, torch.Tensor):
+            raise MeasurementError("CUDA graphs are recorded for networks of one input", hint="leave out graphs = true")
         shape = tuple(batch.shape)
         if shape not in self._recorded:
             self._recorded[shape] = self._record(network, batch)
@@ -89,6 +93,10 @@ class TorchCuda(PyTorch):
         # A stream of its own would be made on the first GPU, wherever the network is.
         with torch.cuda.device(inputs.device), torch.cuda.graph(graph, stream=aside):
             outputs = super()._answer(network, inputs)
+        if not isinstance(outputs, torch.Tensor):
+            raise MeasurementError(
+                "CUDA graphs are recorded for networks of one output", hint="leave out graphs = true"
+            )
         return graph, inputs, outputs
 
 

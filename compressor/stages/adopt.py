@@ -6,20 +6,17 @@ Or several that are artifacts already become one; or an ONNX file of any framewo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Dataset, Samples, all_targets
+from compressor.data.samples import Dataset, Samples
 from compressor.errors import InputError, ModelError
 from compressor.measure import machine
-from compressor.measure.accuracy import evaluate, predict
+from compressor.measure.accuracy import evaluate, judge
 from compressor.models import checkpoint, onnx_copy
 from compressor.models.combined import combine as combined
 from compressor.models.network import SMALLEST
@@ -30,6 +27,9 @@ from compressor.tasks._contract import Task
 from compressor.teachers.onnx import OnnxFile
 from compressor.training.keep import keep
 from compressor.training.start import network_for
+
+if TYPE_CHECKING:
+    from compressor.measure.accuracy import Predict
 
 
 def adopt(model: ModelSettings, *, dataset: Dataset, task: Task, target: Target) -> Artifact:
@@ -114,7 +114,7 @@ def caveat_of(dataset: Dataset) -> tuple[Decision, ...]:
 
 def onnx_as_fed(
     model: Path, normalise: str | Sequence[Sequence[float]], *, dataset: Dataset
-) -> tuple[Callable[[NDArray[Any]], NDArray[np.float32]], tuple[Decision, ...]]:
+) -> tuple[Predict, tuple[Decision, ...]]:
     """The answers of an ONNX model to samples as the data gives them, and what was found out about its input.
 
     Args:
@@ -136,7 +136,7 @@ def onnx_as_fed(
         runtime.load(model)
         return runtime, ()
     teacher = OnnxFile(model_file(model), dataset.classes, _tried(dataset), normalise=normalise)
-    return teacher.logits, teacher.decisions
+    return teacher.predicted, teacher.decisions
 
 
 def _tried(dataset: Dataset) -> Samples:
@@ -167,9 +167,7 @@ def adopt_onnx(
     artifact.require_as_written(file)
     teacher = OnnxFile(file, dataset.classes, _tried(dataset), **options)
     metrics = {
-        split: evaluate(
-            task, predict(teacher.logits, samples), task.labels(all_targets(samples)), classes=dataset.classes
-        )
+        split: evaluate(task, judge(task, teacher.predicted, samples), classes=dataset.classes)
         for split, samples in (("val", dataset.val), ("test", dataset.test))
         if samples is not None and judged
     }

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset, all_targets
+from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
 from compressor.measure import machine, timings
-from compressor.measure.accuracy import evaluate, one_input, points_below, predict, worst
+from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, paired
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
-from compressor.measure.statistics import paired_difference
 from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
+from compressor.scores import Metric
 from compressor.tasks._contract import Task
 from compressor.tensors import MEMBERS
 from compressor.training.start import require_same_classes
@@ -34,9 +34,11 @@ from compressor.training.start import require_same_classes
 SCHEMA = 2
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
+_MOST_SHOWN = 24  # samples on which the student is worse
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
 _FEWEST_BLOCKS = 5
-_Answers = dict[tuple[str, str], NDArray[np.float32]]
+_Judged = dict[str, Together]
+"""By runtime, what came of all candidates that have a form for it."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,14 @@ def bench(
         if candidate.onnx is not None and artifact.is_artifact(candidate.onnx):
             artifact.read(candidate.onnx).verify()
     runtimes, absent = _split_by_presence(settings)
-    answers = _answers(candidates, runtimes, settings, dataset)
-    measured = [_measure(candidate, answers, base=base, dataset=dataset, task=task) for candidate in candidates]
+    judged = _judge(candidates, runtimes, settings, base=base, dataset=dataset, task=task)
+    measured = [_measure(candidate, judged, base=base, dataset=dataset, task=task) for candidate in candidates]
     shipped = _shipped(measured)["role"]
-    lost, pictures = _worst(answers, runtimes, base=base, role=shipped, dataset=dataset, task=task)
+    lost, pictures = _worst(judged, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
-        inputs = folder / "inputs.npy"
+        inputs = folder / "inputs.npz"
         few = np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)
-        np.save(inputs, one_input(dataset.test.fetch(few)))
+        np.savez(inputs, allow_pickle=False, **dataset.test.fetch(few))
         stored = folder / "stored"
         timing = _Timing(candidates, runtimes, settings, _timed_base(candidates, base), inputs, stored)
         for name in settings.profiles:
@@ -128,7 +130,7 @@ def bench(
         inputs.unlink()
         shutil.rmtree(stored, ignore_errors=True)
         before = _before(measured, base=base, taught_by=taught_by, metric=task.primary)
-        budgets = _budgets(settings, measured, timing.timings, before=before, metric=task.primary)
+        budgets = _budgets(settings, measured, timing.timings, before=before, metric=task.metric(task.primary))
         results = {
             "schema": SCHEMA,
             "run": target.folder.parent.name,
@@ -223,31 +225,43 @@ def _runtime(named: RuntimeSettings, *, threads: int) -> Runtime:
     return runtime
 
 
-def _answers(
-    candidates: Sequence[Candidate], runtimes: Sequence[str], settings: BenchSettings, dataset: Dataset
-) -> _Answers:
-    """Outputs on the whole test set, by role and runtime."""
+def _judge(
+    candidates: Sequence[Candidate],
+    runtimes: Sequence[str],
+    settings: BenchSettings,
+    *,
+    base: str,
+    dataset: Dataset,
+    task: Task,
+) -> _Judged:
+    """All candidates on the whole test set, those of one runtime together, so that no outputs of the set are held."""
     found = {}
-    for candidate in candidates:
-        for name in runtimes:
-            form = candidate.form_for(name)
-            if form is not None:
-                console.note(f"bench  {candidate.role} on {name}: accuracy on {len(dataset.test)} test samples")
-                runtime = _runtime(settings.runtime_named(name), threads=machine.usable_cores())
-                try:
+    for name in runtimes:
+        models: dict[str, Runtime] = {}
+        try:
+            for candidate in candidates:
+                form = candidate.form_for(name)
+                if form is not None:
+                    models[candidate.role] = runtime = _runtime(
+                        settings.runtime_named(name), threads=machine.usable_cores()
+                    )
                     runtime.load(form)
-                    found[candidate.role, name] = predict(runtime, dataset.test)
-                finally:
-                    runtime.close()
+            if models:
+                who = ", ".join(models)
+                console.note(f"bench  {who} on {name}: accuracy on {len(dataset.test)} test samples")
+                found[name] = judge_together(task, models, dataset.test, base=base)
+        finally:
+            for runtime in models.values():
+                runtime.close()
     return found
 
 
-def _measure(candidate: Candidate, answers: _Answers, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
+def _measure(candidate: Candidate, judged: _Judged, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
     """Everything about a candidate that is not time."""
     accuracy = [
-        _judged(role, runtime, answers, base=base, dataset=dataset, task=task)
-        for role, runtime in answers
-        if role == candidate.role
+        _accuracy(candidate.role, runtime, together, base=base, classes=dataset.classes, task=task)
+        for runtime, together in judged.items()
+        if candidate.role in together.findings
     ]
     params, macs = _complexity(candidate, dataset)
     return {
@@ -260,43 +274,27 @@ def _measure(candidate: Candidate, answers: _Answers, *, base: str, dataset: Dat
     }
 
 
-def _judged(role: str, runtime: str, answers: _Answers, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
+def _accuracy(
+    role: str, runtime: str, together: Together, *, base: str, classes: Sequence[str], task: Task
+) -> dict[str, Any]:
     """How well a candidate answers on one runtime, by itself, against the base and against the control."""
-    labels = task.labels(all_targets(dataset.test))
-    logits_NK, classes = answers[role, runtime], len(dataset.classes)
-    reference = answers.get((base, runtime))
-    shown = classes <= _MOST_CLASSES_IN_A_MATRIX
-    against_base, sets = None, []
-    if reference is not None and role != base and MEMBERS in dataset.targets:
-        sets = _sets_with_base(reference > 0, logits_NK > 0)
-    elif reference is not None and role != base and shown:
-        decided, _ = task.answers(reference)
-        against_base = _rows(task.confusion(logits_NK, np.maximum(decided, 0), classes))
-    right = task.correct(logits_NK, labels)
-    others = {other: answers.get((other, runtime)) for other in dict.fromkeys((base, "control")) if other != role}
+    findings, reference = together.findings[role], together.findings.get(base)
+    shown = len(classes) <= _MOST_CLASSES_IN_A_MATRIX
+    against: Mapping[str, Any] = {}
+    if reference is not None and role != base and shown:
+        against = task.against(reference, findings, num_classes=len(classes))
+    others = [other for other in dict.fromkeys((base, "control")) if other != role and other in together.findings]
+    tests = {other: paired(task, together.findings[other], findings) for other in others}
     return {
         "runtime": runtime,
         "split": "test",
-        **evaluate(task, logits_NK, labels, classes=dataset.classes),
-        "agreement_with_teacher": None if reference is None else task.agreement(reference, logits_NK),
-        "confusion": _rows(task.confusion(logits_NK, labels, classes)) if shown else None,
-        "confusion_with_base": against_base,
-        "sets_with_base": sets,
-        "paired": [
-            {"against": other, **asdict(paired_difference(task.correct(theirs, labels), right))}
-            for other, theirs in others.items()
-            if theirs is not None
-        ],
+        **evaluate(task, findings, classes=classes),
+        "agreement_with_teacher": float(together.alike[role].mean()) if role in together.alike else None,
+        "confusion": _rows(task.confusion(findings, len(classes))) if shown else None,
+        "confusion_with_base": _rows(against.get("confusion")),
+        "sets_with_base": against.get("sets", []),
+        "paired": [{"against": other, **test} for other, test in tests.items() if test is not None],
     }
-
-
-def _sets_with_base(base_NK: NDArray[np.bool_], this_NK: NDArray[np.bool_]) -> list[dict[str, int]]:
-    """For each class how many samples are told to have it: by both, by the base alone, by this one alone."""
-    counts = ((base_NK & this_NK), (base_NK & ~this_NK), (~base_NK & this_NK))
-    names = ("both", "base_alone", "this_alone")
-    return [
-        dict(zip(names, map(int, each), strict=True)) for each in zip(*(c.sum(axis=0) for c in counts), strict=True)
-    ]
 
 
 def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
@@ -304,17 +302,18 @@ def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
 
 
 def _worst(
-    answers: _Answers, runtimes: Sequence[str], *, base: str, role: str, dataset: Dataset, task: Task
+    judged: _Judged, *, base: str, role: str, dataset: Dataset, task: Task
 ) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:
     """The samples on which the deployed candidate is worse than the base, and their pictures if they are pictures."""
-    shared = [name for name in runtimes if (base, name) in answers and (role, name) in answers and role != base]
+    shared = [name for name, each in judged.items() if {base, role} <= each.findings.keys() and role != base]
     if not shared:
         return None, None
     runtime = next((name for name in shared if not name.startswith("torch")), shared[0])
-    found = worst(task, answers[base, runtime], answers[role, runtime], task.labels(all_targets(dataset.test)))
+    theirs = judged[runtime].findings
+    found = task.worst(theirs[base], theirs[role], most=_MOST_SHOWN)
     told = {"role": role, "against": base, "runtime": runtime, "samples": found}
     positions = np.array([each["position"] for each in found], dtype=np.int64)
-    pixels = one_input(dataset.test.fetch(positions)) if found else None
+    pixels = one_input(dataset.test.fetch(positions)) if found and dataset.is_image else None
     if pixels is None or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         return told, None
     if pixels.dtype != np.uint8:
@@ -466,7 +465,7 @@ def _budgets(
     timed: Sequence[Mapping[str, Any]],
     *,
     before: float | None,
-    metric: str,
+    metric: Metric,
 ) -> list[dict[str, Any]]:
     """What the user will accept, against what the deployed student gives; `before`: metric that a drop is from."""
     student = _shipped(measured)
@@ -479,8 +478,8 @@ def _budgets(
 
     drop = None
     if before is not None and student["accuracy"]:
-        drop = points_below(before, _deployed(student)["metrics"][metric])
-    judge("max_drop", settings.max_drop, drop, "points")
+        drop = metric.drop(before, _deployed(student)["metrics"][metric.name])
+    judge("max_drop", settings.max_drop, drop, "points" if metric.is_share else metric.unit)
     deployed = [
         t
         for t in timed

@@ -8,6 +8,7 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import all_targets
 from compressor.recipe import DistillSettings, ModelSettings
 from compressor.teachers._contract import Teacher
+from compressor.tensors import LOGITS
 from compressor.training import sweep
 from compressor.training.material import Material
 from compressor.training.produce import produce
@@ -75,4 +76,6 @@ def _on_the_test_split(teacher: Teacher, material: Material) -> dict[str, Any]:
     """`test`: the metrics of a teacher that nobody can measure, where it has answers to the test split on record."""
     test = material.dataset.test
     said_NK = teacher.on_record(test)
-    return {} if said_NK is None else {"test": material.task.metrics(said_NK, material.task.labels(all_targets(test)))}
+    if said_NK is None:
+        return {}
+    return {"test": material.task.metrics(material.task.findings({LOGITS: said_NK}, all_targets(test)))}

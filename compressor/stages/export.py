@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from compressor import artifact
 from compressor.artifact import Artifact, Target
-from compressor.data.samples import Dataset, Samples, SubsetSamples, all_targets
+from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
-from compressor.measure.accuracy import evaluate, one_input, predict
+from compressor.measure.accuracy import evaluate, judge, one_input
 from compressor.measure.steadiness import differs_alone
 from compressor.models import checkpoint, onnx_file
 from compressor.models.network import Network
@@ -30,6 +30,7 @@ from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
 _KEPT_METADATA = "compress."
+_AMONG = 256  # samples in a batch, of which one is asked alone as well
 _CHANGED_ALONE = 1e-2  # of the spread: how far another size of batch may move an answer by rounding
 
 
@@ -153,21 +154,23 @@ def _gate(
     runtime = OrtCpu()
     try:
         runtime.load(file)
-        labels = task.labels(all_targets(samples)) if samples.labelled.all() else None
-        expected_NK, found_NK = predict(reference, samples), predict(runtime, samples)
-        report = parity.compare(expected_NK, found_NK, task=task, labels=labels)
-        first = one_input(samples.fetch(np.zeros(1, dtype=np.int64)))
+        report = parity.between(reference, runtime, samples, task=task, judged=bool(samples.labelled.all()))
+        few = samples.fetch(np.arange(min(_AMONG, len(samples)), dtype=np.int64))
+        first = {name: array[:1] for name, array in few.items()}
         single = runtime(first)
-        alone = {"the network": (reference(first), expected_NK), "the exported model": (single, found_NK)}
+        alone = {"the network": (reference(first), reference(few)), "the exported model": (single, runtime(few))}
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
     finally:
         runtime.close()
     failures = report.failures(tolerance=settings.tolerance, min_agreement=settings.min_agreement)
-    if single.shape[0] != 1:
+    if any(len(output) != 1 for output in single.values()):
         failures.append("it does not take a batch of one")
-    for what, (alone_1K, among_NK) in alone.items():
-        changed = differs_alone(alone_1K, among_NK[:1], spread=report.spread) if alone_1K.shape[0] == 1 else 0.0
+    for what, (by_itself, among) in alone.items():
+        changed = max(
+            differs_alone(output, among[name][:1], spread=report.spread) if len(output) == 1 else 0.0
+            for name, output in by_itself.items()
+        )
         if changed > max(settings.tolerance, _CHANGED_ALONE):
             failures.append(
                 f"{what} answers a sample otherwise when it is alone in its batch (by {changed:.3g} of the spread), so "
@@ -203,7 +206,6 @@ def _scores(file: Path, *, dataset: Dataset, task: Task) -> dict[str, Any]:
     runtime = OrtCpu()
     runtime.load(file)
     try:
-        logits_NK: NDArray[np.float32] = predict(runtime, dataset.test)
+        return {"test": evaluate(task, judge(task, runtime, dataset.test), classes=dataset.classes)}
     finally:
         runtime.close()
-    return {"test": evaluate(task, logits_NK, task.labels(all_targets(dataset.test)), classes=dataset.classes)}

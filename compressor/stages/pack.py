@@ -25,12 +25,12 @@ from compressor.data.samples import Dataset
 from compressor.errors import ArtifactError, InputError
 from compressor.files import replacing
 from compressor.measure import machine
-from compressor.measure.accuracy import one_input, predict
+from compressor.measure.accuracy import predict
 from compressor.recipe import BenchSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask, Task
 
-SCHEMA = 1
+SCHEMA = 2
 CARRIED = (
     "__init__.py",
     "array_files.py",
@@ -43,6 +43,7 @@ CARRIED = (
     "plain_json.py",
     "plain_text.py",
     "registry.py",
+    "scores.py",
     "sealed_json.py",
     "tensors.py",
     "trust.py",
@@ -70,6 +71,7 @@ CARRIED = (
     "tasks/__init__.py",
     "tasks/_calibration.py",
     "tasks/_contract.py",
+    "tasks/_lost.py",
     "tasks/_smoothing.py",
 )
 """What of the package runs on a device, beside the file of the task."""
@@ -121,7 +123,7 @@ def pack(
             f"the task '{task_name}' cannot be carried", where="task.name", hint="use one of compress list tasks"
         )
     positions = _spread(len(dataset.test), samples)
-    inputs, labels = one_input(dataset.test.fetch(positions)), task.labels(dataset.test.fetch_targets(positions))
+    inputs, targets = dataset.test.fetch(positions), dataset.test.fetch_targets(positions)
     with artifact.folder_for(target.folder) as folder:
         (folder / "models").mkdir()
         answers: dict[str, NDArray[Any]] = {}
@@ -130,9 +132,15 @@ def pack(
             file = folder / "models" / f"{role}.onnx"
             shutil.copyfile(model.file("model.onnx"), file)
             _require_alone(model)
-            answers[f"answers.{role}"] = _answers(file, dataset, positions)
+            answers |= {f"answers.{role}.{name}": rows for name, rows in _answers(file, dataset, positions).items()}
             carried[role] = {"title": role.capitalize(), "sha256": artifact.sha256(file), "bytes": file.stat().st_size}
-        np.savez_compressed(folder / "samples.npz", allow_pickle=False, inputs=inputs, labels=labels, **answers)
+        np.savez_compressed(
+            folder / "samples.npz",
+            allow_pickle=False,
+            **{f"inputs.{name}": array for name, array in inputs.items()},
+            **{f"targets.{name}": array for name, array in targets.items()},
+            **answers,
+        )
         (folder / "pack.json").write_text(
             json.dumps(
                 {
@@ -238,7 +246,7 @@ def _spread(available: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, available - 1, min(wanted, available)).astype(np.int64))
 
 
-def _answers(file: Path, dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+def _answers(file: Path, dataset: Dataset, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     from compressor.data.samples import SubsetSamples
 
     runtime = OrtCpu()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from compressor import artifact, console, registry, sealed_json
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import Loader, as_seen, to_float
-from compressor.data.samples import Samples, SubsetSamples, all_targets
+from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
@@ -112,7 +112,7 @@ class _Pruning(OnMaterial):
         self.started = time.perf_counter()
         self.what, self.wanted = self.settings.target
         few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
-        pixels = one_input(self.dataset.train.fetch(few))
+        samples = self.dataset.train.fetch(few)
         self.rounds = Rounds(self.target.state, key=self.target.key)
         whole = self.rounds.find("whole")
         self.known: dict[str, Any] | None = whole[1] if whole else None
@@ -121,9 +121,9 @@ class _Pruning(OnMaterial):
             self.loaded.network,
             export=self.export,
             profile=self.profile,
-            pixels=pixels,
+            pixels=one_input(samples),
             scratch=self.scratch,
-            shrink=partial(make_int8, pixels=pixels, cpu=cpu("this")) if is_int8 else None,
+            shrink=partial(make_int8, samples=samples, cpu=cpu("this")) if is_int8 else None,
             whole_ms=self.known["start"] if self.known and self.what == "latency" else None,
         )
         self.measured = f"{self.what} in int8" if is_int8 else self.what
@@ -189,7 +189,7 @@ class _Pruning(OnMaterial):
         )
         loaded, training = self._recover(number, loaded, title=title)
         after = self.metric(loaded.network)
-        drop = None if first is None or after is None else accuracy.points_below(first, after)
+        drop = None if first is None or after is None else self.task.metric(self.task.primary).drop(first, after)
         record = {**record, "after": after, "drop": drop, **training}
         loaded, record = self.rounds.keep(f"round-{number}", loaded, record, dataset=self.dataset)
         resume.discard(self._training_state(number))
@@ -319,8 +319,8 @@ class _Pruning(OnMaterial):
         judged = samples or self.dataset.val
         if judged is None:
             return None
-        logits_NK = accuracy.predict(TorchEager.from_network(network), judged)
-        return self.task.metrics(logits_NK, self.task.labels(all_targets(judged)))[self.task.primary]
+        findings = accuracy.judge(self.task, TorchEager.from_network(network), judged)
+        return self.task.metrics(findings)[self.task.primary]
 
     def _scan(self, loaded: Loaded, *, start: float) -> dict[str, Any]:
         """How far each group can be cut alone, on a part of validation and for two minutes at most; and what is spared."""

@@ -19,18 +19,17 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.samples import Samples, SubsetSamples, all_targets
+from compressor.data.samples import Samples, SubsetSamples
 from compressor.errors import InputError
 from compressor.measure import detectable, machine, parity, ruin
-from compressor.measure.accuracy import evaluate, one_input, predict
+from compressor.measure.accuracy import evaluate, judge
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import Interval, paired_speedup
 from compressor.models import onnx_copy
-from compressor.quantizers import _gain, _sensitivity
+from compressor.quantizers import _batches, _gain, _sensitivity
 from compressor.quantizers._calibration import TrainingSamples
 from compressor.quantizers._contract import Cpu, PostTraining, Prepared
 from compressor.quantizers._graph import copy_metadata
@@ -302,7 +301,7 @@ class _Quantizing(OnMaterial):
         whole = self._folder("gain") / "whole.onnx"
         prepared.write(whole)
         samples = next(self.calibration.batches())
-        batch = np.ascontiguousarray(np.resize(samples, (self.profile.batch, *samples.shape[1:])))
+        batch = _batches.taken(samples, np.resize(np.arange(_batches.count(samples)), self.profile.batch))
         in_float, quantized = (
             _gain.layer_times(
                 file,
@@ -315,7 +314,7 @@ class _Quantizing(OnMaterial):
         known = [layer for layer in layers if layer in in_float and layer in quantized]
         return {layer: in_float[layer] - quantized[layer] for layer in known}, sum(in_float.values())
 
-    def _held_out(self) -> list[NDArray[Any]]:
+    def _held_out(self) -> list[_batches.Batch]:
         """Samples that calibrated nothing, as the model takes them; the calibration's own where there are no others."""
         held = self._drawn(_SAMPLES_FOR_SENSITIVITY, skip=self.settings.calibration)
         return list(held.batches()) or list(self.calibration.batches())
@@ -345,11 +344,8 @@ class _Quantizing(OnMaterial):
     @cached_property
     def inputs(self) -> Path:
         """Real samples for timing."""
-        file = self.scratch / "inputs.npy"
-        np.save(
-            file,
-            one_input(self.dataset.example(_INPUTS_KEPT)),
-        )
+        file = self.scratch / "inputs.npz"
+        np.savez(file, allow_pickle=False, **self.dataset.example(_INPUTS_KEPT))
         return file
 
     def _what_judged_the_drop(self, *, is_share: bool) -> Decision:
@@ -453,18 +449,15 @@ class _Quantizing(OnMaterial):
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            found, expected = predict(runtime, self.checked), predict(self.runtime, self.checked)
+            return parity.between(self.runtime, runtime, self.checked, task=self.task, judged=True)
         finally:
             runtime.close()
-        return parity.compare(expected, found, task=self.task, labels=self.task.labels(all_targets(self.checked)))
 
     def _metric_of(self, file: Path) -> float:
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            return self.task.metrics(predict(runtime, self.checked), self.task.labels(all_targets(self.checked)))[
-                self.task.primary
-            ]
+            return self.task.metrics(judge(self.task, runtime, self.checked))[self.task.primary]
         finally:
             runtime.close()
 
@@ -472,12 +465,7 @@ class _Quantizing(OnMaterial):
         runtime = OrtCpu()
         runtime.load(file)
         try:
-            return evaluate(
-                self.task,
-                predict(runtime, samples),
-                self.task.labels(all_targets(samples)),
-                classes=self.dataset.classes,
-            )
+            return evaluate(self.task, judge(self.task, runtime, samples), classes=self.dataset.classes)
         finally:
             runtime.close()
 

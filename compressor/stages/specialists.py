@@ -35,6 +35,7 @@ from compressor.runtimes.torch import TorchEager
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
 from compressor.teachers.none import NoTeacher
+from compressor.tensors import LOGITS
 from compressor.training import apart
 from compressor.training.clusters import confusable, covariation_of, probabilities_of
 from compressor.training.engine import WeightedLoss
@@ -89,7 +90,7 @@ def cluster(generalist: Artifact, settings: SpecialistSettings, *, dataset: Data
     started = time.perf_counter()
     require_same_classes(generalist, dataset, what="generalist")
     require_enough_classes(len(dataset.classes), count=settings.count)
-    logits_NK = predict(TorchEager.from_network(checkpoint.load(generalist).network), dataset.train)
+    logits_NK = predict(TorchEager.from_network(checkpoint.load(generalist).network), dataset.train)[LOGITS]
     covariation_KK = covariation_of(probabilities_of(logits_NK))
     found = confusable(covariation_KK, count=settings.count, names=dataset.classes, seed=target.seed)
     with artifact.folder_for(target.folder) as folder:

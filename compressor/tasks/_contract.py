@@ -1,4 +1,4 @@
-"""What every task offers: a loss for training, and judgement of stored outputs in NumPy.
+"""What every task offers: a loss for training, and judgement of outputs in NumPy, batch by batch.
 
 Shape letters: N samples, B batch, K classes.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from compressor.scores import Findings, Metric
     from compressor.tensors import Batch, Rows, Schema
 
 
@@ -22,7 +23,7 @@ class Task(Protocol):
 
     @property
     def primary(self) -> str:
-        """The metric that budgets and reports are about; a key of `metrics`, in 0–1, larger is better."""
+        """The metric that budgets and reports are about; a key of `metrics`."""
         ...
 
     def targets(self, classes: Sequence[str]) -> Schema:
@@ -45,37 +46,56 @@ class Task(Protocol):
         """What logit losses compare."""
         ...
 
-    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """What outputs are judged by, `[N]` or `[N, ...]`; what the methods below call labels."""
+    def metric(self, name: str) -> Metric:
+        """What the metric of that name means, and in which unit it is told."""
         ...
 
-    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
-        """Every metric of the task over one set of outputs, computed in float64."""
+    def findings(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """What is kept of the outputs for a batch: columns, one row for each sample, from which all below follows.
+
+        A task of which a sample is told right or wrong as a whole has the column `right`, bool.
+
+        Raises:
+            DataError: Outputs and targets do not fit together, or there are none.
+        """
         ...
 
-    def per_class(
-        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
-    ) -> list[dict[str, int | float | None]]:
+    def alike(self, one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """How much of what two models decide is the same, for each sample `[B]`, in 0–1."""
+        ...
+
+    def metrics(self, findings: Findings) -> dict[str, float]:
+        """Every metric of the task, computed in float64."""
+        ...
+
+    def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
         """For each class: `samples`, and `accuracy` among them (None when there are none)."""
         ...
 
-    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
-        """Share of samples on which two sets of outputs decide the same."""
-        ...
-
-    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether each decision is right, `[N]`."""
-        ...
-
-    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64] | None:
+    def confusion(self, findings: Findings, num_classes: int) -> NDArray[np.int64] | None:
         """Counts `[true, predicted]`; None where there are no classes."""
         ...
 
-    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The class that each row decides for (-1 for none) and its probability in 0–1, `[N]` both."""
+    def against(self, base: Findings, other: Findings, *, num_classes: int) -> dict[str, Any]:
+        """How the decisions of two models on the same samples go together, as tables: what a report shows of it.
+
+        `confusion`: counts `[the base's class, the other's]`; `sets`: for each class the samples that `both` tell to have
+        it, `base_alone` or `this_alone`. What a task has no such table for is left out.
+        """
         ...
 
-    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+    def worst(self, base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:
+        """The samples on which a model is worse than the base, the worst first: `position`, and what a report says of it."""
+        ...
+
+    def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Answers that need no look at a sample, in words, and whether each would be right, `[N]`; the best comes first
+        among equals. Nothing where no sample is right or wrong as a whole."""
+        ...
+
+    def reliability(self, findings: Findings) -> list[dict[str, float]]:
         """For each bin of confidence that is not empty: `low`, `high`, `samples`, mean `confidence` and `accuracy`."""
         ...
 
@@ -102,6 +122,22 @@ class NumberTask(Task, Protocol):
         """The task on data with this standard deviation of each target in training."""
         ...
 
-    def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+    def errors(self, findings: Findings) -> NDArray[np.float64]:
         """How far the worst output of each sample lies from its target, in tolerances, `[N]`."""
+        ...
+
+
+@runtime_checkable
+class SummedTask(Task, Protocol):
+    """A task whose metric is no share of right samples, but follows from sums over samples: mean IoU, say.
+
+    So that its metric has an interval and a paired test as well: samples are drawn again, and sums are all it takes.
+    """
+
+    def statistics(self, findings: Findings) -> NDArray[np.float64]:
+        """What is summed of each sample, `[N, S]`."""
+        ...
+
+    def of_sums(self, sums_RS: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The metric `[R]` that sums over samples come to."""
         ...

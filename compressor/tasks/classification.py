@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor.errors import DataError, ModelError
+from compressor.scores import RIGHT, Metric
 from compressor.tasks import _calibration, _smoothing
+from compressor.tasks._lost import surest_losses
 from compressor.tensors import LABEL, LOGITS, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from compressor.scores import Findings
     from compressor.tensors import Batch
 
+_SHARES = {"ece": Metric("ece", larger_is_better=False)}
 _ROWS_AT_ONCE = 8192  # float64 copies of the outputs stay below 100 MB at 1 000 classes
 
 
@@ -67,73 +71,83 @@ class Classification:
         """A row `[B, K]` for each sample, as it is."""
         return Rows(outputs[LOGITS], target=batch.targets[LABEL].where(batch.labelled, -1))
 
-    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-        """What outputs are judged by: class numbers `[N]`."""
-        numbers_N: NDArray[np.int64] = targets[LABEL]
-        return numbers_N
+    def metric(self, name: str) -> Metric:
+        """Shares in 0–1, and the loss in nats."""
+        return Metric(name, "nats", larger_is_better=False) if name == "loss" else _SHARES.get(name, Metric(name))
 
-    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
-        """Accuracy, loss and calibration of one set of outputs.
-
-        Returns:
-            `accuracy` and (for more than five classes) `top5_accuracy` in 0–1; `loss`, the mean negative log-likelihood
-            in nats; `ece`, the expected calibration error with 15 bins of equal width (Guo et al. 2017, eq. 3).
+    def findings(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Of each sample: `label`, `decided`, `right`, the `loss` in nats, the `confidence` of the decided class, and of
+        more than five classes whether the label is in the `top5`.
 
         Raises:
             DataError: Outputs and labels do not fit together, or there are none.
         """
+        logits_NK, labels_N = outputs[LOGITS], targets[LABEL]
         _check_fit(logits_NK, labels_N)
-        correct = self.correct(logits_NK, labels_N)
         loss_N, confidence_N = _loss_and_confidence(logits_NK, labels_N)
+        decided_N = _decided(logits_NK)
         found = {
-            "accuracy": float(correct.mean()),
-            "loss": float(loss_N.mean()),
-            "ece": _calibration.calibration_error(confidence_N, correct),
+            "label": labels_N,
+            "decided": decided_N,
+            RIGHT: decided_N == labels_N,
+            "loss": loss_N,
+            "confidence": confidence_N,
         }
-        if logits_NK.shape[1] > 5:
-            found["top5_accuracy"] = float(_in_top(5, logits_NK, labels_N).mean())
-        return found
+        return found | ({"top5": _in_top(5, logits_NK, labels_N)} if logits_NK.shape[1] > 5 else {})
 
-    def per_class(
-        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
-    ) -> list[dict[str, int | float | None]]:
+    def alike(self, one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Whether both sets of outputs `[B, K]` name the same class, `[B]`."""
+        one_B, other_B = _decided(one[LOGITS]), _decided(other[LOGITS])
+        same_B: NDArray[np.bool_] = (one_B == other_B) & (one_B >= 0)
+        return same_B
+
+    def metrics(self, findings: Findings) -> dict[str, float]:
+        """Accuracy, loss and calibration.
+
+        Returns:
+            `accuracy` and (for more than five classes) `top5_accuracy` in 0–1; `loss`, the mean negative log-likelihood
+            in nats; `ece`, the expected calibration error with 15 bins of equal width (Guo et al. 2017, eq. 3).
+        """
+        found = {
+            "accuracy": float(findings[RIGHT].mean()),
+            "loss": float(findings["loss"].mean()),
+            "ece": _calibration.calibration_error(findings["confidence"], findings[RIGHT]),
+        }
+        return found | ({"top5_accuracy": float(findings["top5"].mean())} if "top5" in findings else {})
+
+    def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
         """For each class: `samples`, and `accuracy`, the share of them that was recognised (None without samples)."""
+        labels_N = findings["label"]
         samples = np.bincount(labels_N, minlength=num_classes)
-        hits = np.bincount(labels_N[self.correct(logits_NK, labels_N)], minlength=num_classes)
+        hits = np.bincount(labels_N[findings[RIGHT]], minlength=num_classes)
         return [
             {"samples": int(count), "accuracy": float(hit / count) if count else None}
             for count, hit in zip(samples, hits)
         ]
 
-    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
-        """Share of samples for which both sets of outputs `[N, K]` name the same class."""
-        a_N, b_N = _decided(logits_a), _decided(logits_b)
-        return float(((a_N == b_N) & (a_N >= 0)).mean())
-
-    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether the largest output is that of the label, `[N]`."""
-        right: NDArray[np.bool_] = _decided(logits_NK) == labels_N
-        return right
-
-    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
+    def confusion(self, findings: Findings, num_classes: int) -> NDArray[np.int64]:
         """Counts `[true class, predicted class]`."""
-        predicted_N = _decided(logits_NK)
-        counts_KK = np.zeros((num_classes, num_classes), dtype=np.int64)
-        decided_N = predicted_N >= 0
-        np.add.at(counts_KK, (labels_N[decided_N], predicted_N[decided_N]), 1)
-        return counts_KK
+        return _counts(findings["label"], findings["decided"], num_classes)
 
-    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The class with the largest output (-1 where a row holds a NaN) and its softmax probability, `[N]` both."""
-        decided_N = _decided(logits_NK)
-        _, confidence_N = _loss_and_confidence(logits_NK, np.maximum(decided_N, 0))
-        return decided_N, confidence_N
+    def against(self, base: Findings, other: Findings, *, num_classes: int) -> dict[str, Any]:
+        """`confusion`: counts `[the base's class, the other's]`; a row of the base with a NaN stands for class 0."""
+        return {"confusion": _counts(np.maximum(base["decided"], 0), other["decided"], num_classes)}
 
-    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+    def worst(self, base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:
+        """Where the base is right and the other wrong, the surest first: `label`, and what each decides and how surely."""
+        return surest_losses(base, other, most=most)
+
+    def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """The most common class."""
+        values, counts = np.unique(findings["label"], return_counts=True)
+        most = int(values[counts.argmax()])
+        yield classes[most], findings["label"] == most
+
+    def reliability(self, findings: Findings) -> list[dict[str, float]]:
         """Confidence against accuracy in the bins of `ece`; bins without samples are left out."""
-        _check_fit(logits_NK, labels_N)
-        _, confidence_N = _loss_and_confidence(logits_NK, labels_N)
-        return _calibration.reliability(confidence_N, self.correct(logits_NK, labels_N))
+        return _calibration.reliability(findings["confidence"], findings[RIGHT])
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network whose outputs cannot be read as `num_classes` classes.
@@ -167,6 +181,14 @@ def _check_fit(logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> None:
             f"labels run from {labels_N.min()} to {labels_N.max()}, the network has {logits_NK.shape[1]} outputs",
             hint="labels are class numbers from 0",
         )
+
+
+def _counts(rows_N: NDArray[Any], columns_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
+    """How often each class of the one goes with each of the other; where the other decides nothing it is left out."""
+    counts_KK = np.zeros((num_classes, num_classes), dtype=np.int64)
+    decided_N = columns_N >= 0
+    np.add.at(counts_KK, (rows_N[decided_N], columns_N[decided_N]), 1)
+    return counts_KK
 
 
 def _decided(logits_NK: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Several classes for one sample: each of K classes is there or not, by itself.
 
-Each class is decided by the sign of its logit. Outputs are judged by sets of classes written as one number (`label_sets`).
+Each class is decided by the sign of its logit. A set of classes is told as one number (`label_sets`).
 A row that holds a NaN decides nothing: it is counted wrong and agrees with no other row.
 
 Shape letters: N samples, B batch, K classes.
@@ -14,16 +14,21 @@ import numpy as np
 
 from compressor import label_sets
 from compressor.errors import DataError, ModelError
+from compressor.scores import RIGHT, Metric
 from compressor.tasks import _calibration, _smoothing
+from compressor.tasks._lost import surest_losses
 from compressor.tensors import LOGITS, MEMBERS, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from compressor.scores import Findings
     from compressor.tensors import Batch
+
+_SHARES = {"ece": Metric("ece", larger_is_better=False)}
 
 
 class Multilabel:
@@ -76,22 +81,49 @@ class Multilabel:
         both = torch.cat([torch.zeros_like(present), present], dim=1)
         return Rows(both, kind="sigmoid", per_sample=logits_BK.shape[1])
 
-    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-        """What outputs are judged by: sets of classes, each as one number (`label_sets`), `[N]`."""
-        return label_sets.encode(targets[MEMBERS])
+    def metric(self, name: str) -> Metric:
+        """Shares in 0–1, and the loss in nats."""
+        return Metric(name, "nats", larger_is_better=False) if name == "loss" else _SHARES.get(name, Metric(name))
 
-    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+    def findings(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Of each sample: the `logits` and `members`, and as one number (`label_sets`) the `label` and what was `decided`,
+        whether all of it is `right`, and the `confidence` of all decisions together.
+
+        The logits stay, since average precision orders them over all samples; a set of classes has 62 of them at most.
+
+        Raises:
+            DataError: Outputs and targets do not fit together, or there are none.
+        """
+        logits_NK, there_NK = outputs[LOGITS], targets[MEMBERS]
+        _check_fit(logits_NK, there_NK)
+        decided_N, label_N = _decided(logits_NK), label_sets.encode(there_NK)
+        return {
+            LOGITS: logits_NK,
+            MEMBERS: there_NK.astype(np.bool_, copy=False),
+            "label": label_N,
+            "decided": decided_N,
+            RIGHT: decided_N == label_N,
+            "confidence": _sureness(logits_NK).prod(axis=1),
+        }
+
+    def alike(self, one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Whether both sets of outputs `[B, K]` tell the same classes, `[B]`."""
+        one_BK, other_BK = one[LOGITS], other[LOGITS]
+        sound_B = ~(np.isnan(one_BK).any(axis=1) | np.isnan(other_BK).any(axis=1))
+        same_B: NDArray[np.bool_] = ((one_BK > 0) == (other_BK > 0)).all(axis=1) & sound_B
+        return same_B
+
+    def metrics(self, findings: Findings) -> dict[str, float]:
         """How well sets of classes are told.
 
         Returns:
             `subset_accuracy`, the share of samples of which every class is told right; `f1`, of all decisions together
             (micro); `map`, the mean over classes of the average precision; all in 0–1. `loss`, the mean binary
             cross-entropy in nats; `ece`, the expected calibration error of the decisions with 15 bins.
-
-        Raises:
-            DataError: Outputs and labels do not fit together, or there are none.
         """
-        there_NK = _members(logits_NK, labels_N)
+        logits_NK, there_NK = findings[LOGITS], findings[MEMBERS]
         told_NK = logits_NK > 0
         both = float((there_NK & told_NK).sum())
         sums = float(there_NK.sum() + told_NK.sum())
@@ -101,48 +133,49 @@ class Multilabel:
         with np.errstate(invalid="ignore"):
             loss = np.logaddexp(0, wide) - wide * there_NK
         return {
-            "subset_accuracy": float(self.correct(logits_NK, labels_N).mean()),
+            "subset_accuracy": float(findings[RIGHT].mean()),
             "f1": 2 * both / sums if sums else 1.0,
             "map": float(np.mean(known)) if known else 1.0,
             "loss": float(loss.mean()),
             "ece": _calibration.calibration_error(*_judged(logits_NK, there_NK)),
         }
 
-    def per_class(
-        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
-    ) -> list[dict[str, int | float | None]]:
+    def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
         """For each class: `samples` that have it, and `accuracy`, the share of them for which it was told (None without)."""
-        there_NK = label_sets.decode(labels_N, num_classes)
-        hits_K = (there_NK & (logits_NK > 0)).sum(axis=0)
+        there_NK = findings[MEMBERS]
+        hits_K = (there_NK & (findings[LOGITS] > 0)).sum(axis=0)
         return [
             {"samples": int(count), "accuracy": float(hit / count) if count else None}
             for count, hit in zip(there_NK.sum(axis=0), hits_K)
         ]
 
-    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
-        """Share of samples for which both sets of outputs `[N, K]` tell the same classes."""
-        sound_N = ~(np.isnan(logits_a).any(axis=1) | np.isnan(logits_b).any(axis=1))
-        return float((((logits_a > 0) == (logits_b > 0)).all(axis=1) & sound_N).mean())
-
-    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether all classes of a sample are told right, `[N]`."""
-        right_N: NDArray[np.bool_] = _decided(logits_NK) == labels_N
-        return right_N
-
-    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> NDArray[np.int64]:
+    def confusion(self, findings: Findings, num_classes: int) -> NDArray[np.int64]:
         """Counts `[class that is there, class that was told]`: one that was missed counts for each that was told falsely."""
-        there_NK, told_NK = label_sets.decode(labels_N, num_classes), logits_NK > 0
+        there_NK, told_NK = findings[MEMBERS], findings[LOGITS] > 0
         missed_NK, falsely_NK = there_NK & ~told_NK, told_NK & ~there_NK
         counts_KK = missed_NK.astype(np.int64).T @ falsely_NK.astype(np.int64)
         return counts_KK + np.diag((there_NK & told_NK).sum(axis=0))
 
-    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The set of classes that each row tells (-1 where it holds a NaN), and the probability of all its decisions."""
-        return _decided(logits_NK), _sureness(logits_NK).prod(axis=1)
+    def against(self, base: Findings, other: Findings, *, num_classes: int) -> dict[str, Any]:
+        """`sets`: for each class the samples that `both` tell to have it, and those that one of the two alone does."""
+        base_NK, this_NK = base[LOGITS] > 0, other[LOGITS] > 0
+        counts = ((base_NK & this_NK), (base_NK & ~this_NK), (~base_NK & this_NK))
+        names = ("both", "base_alone", "this_alone")
+        return {"sets": [dict(zip(names, map(int, each))) for each in zip(*(c.sum(axis=0) for c in counts))]}
 
-    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+    def worst(self, base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:
+        """Where the base is right and the other wrong, the surest first; sets of classes as one number each."""
+        return surest_losses(base, other, most=most)
+
+    def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """The most common set of classes."""
+        values, counts = np.unique(findings["label"], return_counts=True)
+        most = int(values[counts.argmax()])
+        yield label_sets.named(most, classes), findings["label"] == most
+
+    def reliability(self, findings: Findings) -> list[dict[str, float]]:
         """Confidence against accuracy of the decisions on single classes, in the bins of `ece`; empty ones are left out."""
-        return _calibration.reliability(*_judged(logits_NK, _members(logits_NK, labels_N)))
+        return _calibration.reliability(*_judged(findings[LOGITS], findings[MEMBERS]))
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network that does not give one logit for each of `num_classes` classes.
@@ -157,14 +190,11 @@ class Multilabel:
             )
 
 
-def _members(logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-    if logits_NK.ndim != 2 or labels_N.shape != logits_NK.shape[:1]:
-        raise DataError(f"outputs {list(logits_NK.shape)} do not fit labels {list(labels_N.shape)}")
-    if not len(labels_N):
+def _check_fit(logits_NK: NDArray[Any], there_NK: NDArray[Any]) -> None:
+    if logits_NK.ndim != 2 or there_NK.shape != logits_NK.shape:
+        raise DataError(f"outputs {list(logits_NK.shape)} do not fit sets of classes {list(there_NK.shape)}")
+    if not len(there_NK):
         raise DataError("there is no sample to judge", hint="give a split with at least one sample")
-    if labels_N.min() < 0 or labels_N.max() >= 1 << logits_NK.shape[1]:
-        raise DataError(f"a label has a class beyond the {logits_NK.shape[1]} outputs of the network")
-    return label_sets.decode(labels_N, logits_NK.shape[1])
 
 
 def _decided(logits_NK: NDArray[Any]) -> NDArray[np.int64]:

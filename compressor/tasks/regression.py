@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
+from compressor.scores import RIGHT, Metric
 from compressor.tensors import LOGITS, VALUES, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from compressor.scores import Findings
     from compressor.tensors import Batch
 
 _T = TypeVar("_T", bound=np.generic)
@@ -103,74 +105,111 @@ class Regression:
         """The outputs `[B, K]` in units of the spread of the training targets, so that each counts alike."""
         return Rows(self._scaled(outputs[LOGITS]), kind="values")
 
-    def labels(self, targets: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """What outputs are judged by: the targets themselves, `[N, K]`."""
-        values_NK: NDArray[np.float32] = targets[VALUES]
-        return values_NK
-
     def _scaled(self, values: Tensor) -> Tensor:
         return values / self._beside(values, "spread", self._fitted(self.spreads))
 
-    def metrics(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> dict[str, float]:
+    def metric(self, name: str) -> Metric:
+        """`within_tolerance` is a share; errors are in the unit of the data, which nobody has stated."""
+        if name == "within_tolerance":
+            return Metric(name)
+        return Metric(name, "", larger_is_better=name == "r2")
+
+    def findings(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Of each sample: its outputs (`logits`), its targets (`values`), and whether all of them are near enough (`right`).
+
+        Raises:
+            DataError: Outputs and targets do not fit together, or there are none.
+        """
+        logits_NK, values_NK = outputs[LOGITS], targets[VALUES]
+        near_NK = self._near(logits_NK, self._of(logits_NK, values_NK))
+        return {LOGITS: logits_NK, VALUES: values_NK, RIGHT: np.asarray(near_NK.all(axis=1))}
+
+    def alike(self, one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Whether no output of the two sets `[B, K]` is further apart than the tolerance, `[B]`."""
+        return np.asarray(self._near(one[LOGITS], other[LOGITS]).all(axis=1))
+
+    def metrics(self, findings: Findings) -> dict[str, float]:
         """How near outputs come to their targets.
 
         Returns:
             `within_tolerance`, the share of samples of which every output is (0–1); `r2`, the share of the targets' variance
             that is explained (1 at best, below 0 for worse than their mean), mean over outputs; `mae` and `rmse`, in the
             data's units, mean over outputs; `loss`, as in training.
-
-        Raises:
-            DataError: Outputs and labels do not fit together, or there are none.
         """
-        targets_NK = self._of(logits_NK, labels_N)
+        logits_NK = findings[LOGITS]
+        targets_NK = self._of(logits_NK, findings[VALUES])
         errors_NK = logits_NK.astype(np.float64) - targets_NK
         squares_K = (errors_NK**2).mean(axis=0)
         variance_K = targets_NK.var(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             unexplained_K = np.where(squares_K == 0, 0.0, np.where(variance_K > 0, squares_K / variance_K, 1.0))
         return {
-            "within_tolerance": float(self.correct(logits_NK, labels_N).mean()),
+            "within_tolerance": float(findings[RIGHT].mean()),
             "r2": float(1 - unexplained_K.mean()),
             "mae": float(np.abs(errors_NK).mean()),
             "rmse": float(np.sqrt(squares_K).mean()),
             "loss": float((squares_K / self._fitted(self.spreads) ** 2).mean()),
         }
 
-    def per_class(
-        self, logits_NK: NDArray[Any], labels_N: NDArray[Any], *, num_classes: int
-    ) -> list[dict[str, int | float | None]]:
+    def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
         """For each output: `samples`, `accuracy`, the share of them that is within the tolerance, and its own `mae`."""
-        targets_NK = self._of(logits_NK, labels_N)
+        logits_NK = findings[LOGITS]
+        targets_NK = self._of(logits_NK, findings[VALUES])
         apart_K = np.abs(logits_NK.astype(np.float64) - targets_NK).mean(axis=0)
         near_K = self._near(logits_NK, targets_NK).mean(axis=0)
         return [
-            {"samples": len(labels_N), "accuracy": float(near), "mae": float(apart)}
+            {"samples": len(logits_NK), "accuracy": float(near), "mae": float(apart)}
             for near, apart in zip(near_K, apart_K)
         ]
 
-    def agreement(self, logits_a: NDArray[Any], logits_b: NDArray[Any]) -> float:
-        """Share of samples on which no output of the two sets `[N, K]` is further apart than the tolerance."""
-        return float(self._near(logits_a, logits_b).all(axis=1).mean())
-
-    def correct(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.bool_]:
-        """Whether every output of a sample is within the tolerance, `[N]`."""
-        return np.asarray(self._near(logits_NK, self._of(logits_NK, labels_N)).all(axis=1))
-
-    def confusion(self, logits_NK: NDArray[Any], labels_N: NDArray[Any], num_classes: int) -> None:
+    def confusion(self, findings: Findings, num_classes: int) -> None:
         """Nothing: numbers are not taken for one another."""
 
-    def answers(self, logits_NK: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """No class and no probability, `[N]` both."""
-        return np.full(len(logits_NK), -1, np.int64), np.full(len(logits_NK), np.nan)
+    def against(self, base: Findings, other: Findings, *, num_classes: int) -> dict[str, Any]:
+        """Nothing, likewise."""
+        return {}
 
-    def reliability(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> list[dict[str, float]]:
+    def worst(self, base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:
+        """Where the base is right and the other wrong, the furthest from the target first.
+
+        Of each: `position`, and in `numbers` the targets, the base's outputs and the other's.
+        """
+        lost_N = np.flatnonzero(base[RIGHT] & ~other[RIGHT])
+        order = lost_N[np.argsort(-np.nan_to_num(self.errors(other)[lost_N]), kind="stable")][:most]
+        return [
+            {
+                "position": position,
+                "label": -1,
+                "base": -1,
+                "base_probability": 0.0,
+                "answer": -1,
+                "probability": 0.0,
+                "numbers": [
+                    [float(value) for value in np.nan_to_num(rows_NK[position])]
+                    for rows_NK in (other[VALUES], base[LOGITS], other[LOGITS])
+                ],
+            }
+            for position in order.tolist()
+        ]
+
+    def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """The mean and the median of the targets."""
+        targets_NK = findings[VALUES].astype(np.float64)
+        for name, row_K in (("mean", targets_NK.mean(axis=0)), ("median", np.median(targets_NK, axis=0))):
+            told_NK = np.broadcast_to(row_K.astype(np.float32), targets_NK.shape)
+            yield f"the {name} of the targets", np.asarray(self._near(told_NK, targets_NK).all(axis=1))
+
+    def reliability(self, findings: Findings) -> list[dict[str, float]]:
         """Nothing: a number says not how sure it is."""
         return []
 
-    def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
+    def errors(self, findings: Findings) -> NDArray[np.float64]:
         """How far the worst output of each sample lies from its target, in tolerances, `[N]`."""
-        apart_NK = np.abs(logits_NK.astype(np.float64) - self._of(logits_NK, labels_N)) / self._fitted(self.tolerances)
-        found_N: NDArray[np.float64] = apart_NK.max(axis=1)
+        logits_NK = findings[LOGITS]
+        apart_NK = np.abs(logits_NK.astype(np.float64) - self._of(logits_NK, findings[VALUES]))
+        found_N: NDArray[np.float64] = (apart_NK / self._fitted(self.tolerances)).max(axis=1)
         return found_N
 
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:

@@ -5,7 +5,7 @@ Shape letters: B batch, K classes, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,13 @@ from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.statistics import channel_statistics
 from compressor.errors import InputError, MeasurementError, ModelError
 from compressor.measure import normalisation as measured
-from compressor.measure.accuracy import adds_up_to_one, predict
+from compressor.measure.accuracy import adds_up_to_one, one_input, predict
 from compressor.models import normalisation, onnx_copy
 from compressor.models.network import SMALLEST, Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.teachers._contract import Teacher
-from compressor.tensors import Batch, Outputs
+from compressor.tensors import LOGITS, Batch, Outputs
 
 if TYPE_CHECKING:
     from compressor.tensors import Inputs
@@ -104,8 +104,12 @@ class OnnxFile(Teacher):
                 inputs = (np.clip(inputs, 0, 1) * 255).round().astype(np.uint8)
         elif self.normalisation is not None:
             inputs = _normalised(inputs, self.normalisation)
-        answer_BK = self._runtime(inputs)
+        answer_BK: NDArray[np.float32] = self._runtime({"input": inputs})[LOGITS]
         return np.log(answer_BK + np.float32(SMALLEST)) if self.gives_probabilities else answer_BK
+
+    def predicted(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The same by name, as models are judged."""
+        return {LOGITS: self.logits(one_input(inputs))}
 
     def _require_fit(self, classes: Sequence[str], samples: Samples) -> None:
         """Refuse a model that does not give one row of K outputs for each sample."""
@@ -174,7 +178,7 @@ class OnnxFile(Teacher):
 
         def answers(tried: Normalisation, asked: Samples) -> NDArray[Any]:
             self.normalisation = tried
-            return predict(self.logits, asked)
+            return predict(self.predicted, asked)[LOGITS]
 
         chosen, why = measured.most_accurate(
             answers,
@@ -195,7 +199,7 @@ class OnnxFile(Teacher):
             self.gives_probabilities = wanted == "probabilities"
             return []
         some = SubsetSamples(samples, np.arange(min(_LOOKED_AT, len(samples)), dtype=np.int64))
-        answers_NK = predict(self.logits, some)
+        answers_NK = predict(self.predicted, some)[LOGITS]
         self.gives_probabilities = adds_up_to_one(answers_NK)
         if not self.gives_probabilities:
             return []

@@ -496,8 +496,8 @@ class _Run:
             entry["ms_per_step"] = self.watch.ms_per_step()
         position.curve.append(entry)
         events.write_epoch(entry, state=self.job.state, title=self.job.title)
-        primary = self.job.task.primary
-        score = f"val {primary} {100 * val[primary]:.2f} %" if val else ""
+        metric = self.job.task.metric(self.job.task.primary)
+        score = f"val {metric.name} {metric.shown(val[metric.name])}" if val else ""
         progress.epoch(epoch=position.epoch, of=self.epochs, losses=losses, score=score, images_per_s=rate)
         self.job.teacher.after_epoch(epoch=position.epoch)
         position.epoch, position.batch, self.sums = position.epoch + 1, 0, {}
@@ -516,17 +516,21 @@ class _Run:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )
-        answers: list[Any] = []
-        labels: list[Any] = []
+        task, found = self.job.task, _Findings()
         with torch.no_grad(), self.fabric.autocast(), as_written(network):
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
-                there = len(batch) > 0  # the last batch may have fewer rows than there are processes
-                answers.append(network(batch.call).float().cpu().numpy() if there else np.empty(0))
-                targets = {name: tensor.numpy() for name, tensor in loaded.targets.items()}
-                labels.append(self.job.task.labels(targets))
-        answers_NK, labels_N = together.in_order(self.fabric, answers), together.in_order(self.fabric, labels)
-        return self.job.task.metrics(answers_NK, labels_N)
+                if not len(batch):  # the last batch may have fewer rows than there are processes
+                    found.append_nothing()
+                    continue
+                outputs = Outputs.of(network(batch.call)).changed(lambda tensor: tensor.float().cpu())
+                found.append(
+                    task.findings(
+                        {name: tensor.numpy() for name, tensor in outputs.tensors.items()},
+                        {name: tensor.numpy() for name, tensor in loaded.targets.items()},
+                    )
+                )
+        return task.metrics({name: together.in_order(self.fabric, column) for name, column in found.columns.items()})
 
     def _training_loader(self) -> Loader:
         job, plan = self.job, self.job.plan
@@ -611,6 +615,21 @@ class _Run:
         if why_not is not None:
             console.note(f"{job.title}: {why_not}")
         return resume.Position(job.key)
+
+
+class _Findings:
+    """What this process's rows of each batch come to, column by column."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {}
+
+    def append(self, findings: Mapping[str, Any]) -> None:
+        for name, rows in findings.items():
+            self.columns.setdefault(name, []).append(rows)
+
+    def append_nothing(self) -> None:
+        for rows in self.columns.values():
+            rows.append(rows[0][:0])
 
 
 def _finite(tensors: Mapping[str, Tensor]) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 from compressor import artifact
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
-from compressor.data.samples import Dataset, all_targets
+from compressor.data.samples import Dataset
 from compressor.measure import accuracy, machine, majority
 from compressor.models import checkpoint
 from compressor.models.build import Loaded
 from compressor.runtimes.torch import TorchEager
+from compressor.scores import RIGHT
 from compressor.tasks._contract import Task
 from compressor.training.start import fit_of
 
@@ -39,10 +40,10 @@ def keep(
     metrics, right = {}, {}
     for split, samples in (("val", dataset.val), ("test", dataset.test)):
         if samples is not None:
-            logits_NK = accuracy.predict(runtime, samples)
-            labels = task.labels(all_targets(samples))
-            metrics[split] = accuracy.evaluate(task, logits_NK, labels, classes=dataset.classes)
-            right[split] = majority.packed(task.correct(logits_NK, labels))
+            findings = accuracy.judge(task, runtime, samples)
+            metrics[split] = accuracy.evaluate(task, findings, classes=dataset.classes)
+            if RIGHT in findings:
+                right[split] = majority.packed(findings[RIGHT])
     some = tried(dataset.example(_COMPARED))
     with artifact.folder_for(target.folder) as folder:
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))

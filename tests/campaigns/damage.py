@@ -248,7 +248,7 @@ def _of_the_run(run: Path, dataset: Dataset) -> Iterator[Subject]:
         made = artifact.read(place)
         answers, _ = onnx_as_fed(place, "auto", dataset=dataset)
         facts = inspection.inspect_onnx(made.file("model.onnx"))
-        return _digest(made.manifest, facts, answers(one_input(dataset.test.fetch(np.arange(8)))))
+        return _digest(made.manifest, facts, answers(dataset.test.fetch(np.arange(8))))
 
     for name in ("train", "control", "distill", "prune"):
         yield Subject(f"network {name}", run / name, _files(run / name, "**/*"), lambda at=run / name: network(at))

@@ -28,6 +28,7 @@ from compressor.pipeline import keys
 from compressor.recipe import DataSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from tests.campaigns._files import Campaign, command, files_below, intact
+from tests.named import predicted
 
 SECRET = np.float32(1234.5) + np.arange(12, dtype=np.float32)
 
@@ -96,7 +97,7 @@ def roads(file: Path, out: Path) -> dict[str, Callable[[], object]]:
     def answers() -> None:
         runtime = OrtCpu()
         runtime.load(file)
-        (out / "answers.bin").write_bytes(runtime(np.ones((1, 4), np.float32)).tobytes())
+        (out / "answers.bin").write_bytes(predicted(runtime, np.ones((1, 4), np.float32)).tobytes())
 
     def copied() -> None:
         out.joinpath("copy").mkdir()

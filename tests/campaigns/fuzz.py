@@ -327,7 +327,7 @@ class Files:
             runtime = OrtCpu(threads=1)
             runtime.load(file)
             try:
-                runtime(runtime.prepare(np.zeros((2, 1, 8, 8), np.float32)))
+                runtime(runtime.prepare({"input": np.zeros((2, 1, 8, 8), np.float32)}))
             finally:
                 runtime.close()
 

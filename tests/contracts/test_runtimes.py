@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compressor import registry
 from compressor.errors import CompressError, MeasurementError
 from compressor.runtimes._contract import Runtime
+from tests.named import predicted
 
 MEMBERS = registry.members("runtimes")
 C, H, W, K = 2, 3, 3, 4
@@ -105,47 +106,48 @@ def test_an_absent_one_names_the_line_that_installs_it_and_loads_nothing(
 
 
 def test_it_says_where_an_inference_spends_its_time(runtime: Runtime) -> None:
-    operators = runtime.operators(INPUTS, runs=3)
+    operators = runtime.operators({"input": INPUTS}, runs=3)
 
     assert operators
     assert all(each.name and each.op and each.provider and each.ms >= 0 for each in operators)
 
 
 def test_it_answers_with_float32_rows(runtime: Runtime) -> None:
-    answer = runtime(INPUTS)
+    answer = predicted(runtime, INPUTS)
 
     assert (answer.shape, answer.dtype) == ((5, K), np.float32)
 
 
 def test_it_gives_the_same_numbers_as_numpy(runtime: Runtime) -> None:
-    difference = np.abs(runtime(INPUTS) - INPUTS.reshape(5, -1) @ WEIGHTS_FK)
+    difference = np.abs(predicted(runtime, INPUTS) - INPUTS.reshape(5, -1) @ WEIGHTS_FK)
 
     assert difference.max() < 1e-5, f"max {difference.max():.2g}, mean {difference.mean():.2g}"
 
 
 def test_an_answer_does_not_depend_on_the_rest_of_the_batch(runtime: Runtime) -> None:
-    alone = np.concatenate([runtime(INPUTS[i : i + 1]) for i in range(len(INPUTS))])
+    alone = np.concatenate([predicted(runtime, INPUTS[i : i + 1]) for i in range(len(INPUTS))])
 
-    assert np.allclose(alone, runtime(INPUTS), atol=1e-5)
+    assert np.allclose(alone, predicted(runtime, INPUTS), atol=1e-5)
 
 
 def test_uint8_pixels_are_shares_of_255(runtime: Runtime) -> None:
     pixels = np.round(INPUTS * 255).astype(np.uint8)
 
-    assert np.allclose(runtime(pixels), runtime(pixels.astype(np.float32) / 255), atol=1e-5)
+    assert np.allclose(predicted(runtime, pixels), predicted(runtime, pixels.astype(np.float32) / 255), atol=1e-5)
 
 
 def test_preparing_twice_changes_nothing(runtime: Runtime) -> None:
-    once = runtime.prepare(INPUTS)
+    once = runtime.prepare({"input": INPUTS})
 
-    assert np.array_equal(runtime.prepare(once), once)
+    again = runtime.prepare(once)
+    assert all(np.array_equal(again[name], array) for name, array in once.items())
 
 
 def test_it_takes_inputs_that_may_not_be_written_to(runtime: Runtime) -> None:
     frozen = INPUTS.copy()
     frozen.flags.writeable = False
 
-    assert np.allclose(runtime(frozen), runtime(INPUTS))
+    assert np.allclose(predicted(runtime, frozen), predicted(runtime, INPUTS))
 
 
 def test_it_says_what_really_ran(runtime: Runtime) -> None:
@@ -157,7 +159,7 @@ def test_it_says_what_really_ran(runtime: Runtime) -> None:
 
 def test_samples_of_another_size_are_refused(runtime: Runtime) -> None:
     with pytest.raises(MeasurementError, match=r"batch|samples"):
-        runtime(np.zeros((1, C, H + 1, W), dtype=np.float32))
+        predicted(runtime, np.zeros((1, C, H + 1, W), dtype=np.float32))
 
 
 def test_it_can_be_closed_twice_and_then_answers_no_more(runtime: Runtime) -> None:
@@ -165,7 +167,7 @@ def test_it_can_be_closed_twice_and_then_answers_no_more(runtime: Runtime) -> No
     runtime.close()
 
     with pytest.raises(MeasurementError, match="no model is loaded"):
-        runtime(INPUTS)
+        predicted(runtime, INPUTS)
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from compressor.errors import MeasurementError
-from compressor.measure.accuracy import evaluate, predict, worst
+from compressor.measure.accuracy import predict
 from compressor.runtimes.fake import Fake
 from compressor.tasks.classification import Classification
+from tests.named import Judging
 
 
 class Rows:
@@ -34,9 +35,9 @@ def answer(inputs: NDArray[Any]) -> NDArray[np.float32]:
 def test_answers_come_in_the_order_of_the_samples_whatever_the_batch() -> None:
     found = [predict(Fake(answer=answer), Rows(10), batch_size=size) for size in (1, 3, 256)]
 
-    assert found[0][:, 0].tolist() == list(range(10))
-    assert all(np.array_equal(found[0], other) for other in found)
-    assert found[0].dtype == np.float32
+    assert found[0]["logits"][:, 0].tolist() == list(range(10))
+    assert all(np.array_equal(found[0]["logits"], other["logits"]) for other in found)
+    assert found[0]["logits"].dtype == np.float32
 
 
 def test_no_batch_is_larger_than_asked_for() -> None:
@@ -67,7 +68,7 @@ def test_an_evaluation_names_classes_and_brackets_the_accuracy() -> None:
     labels = np.array([0, 0, 1, 1])
     logits = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
 
-    found = evaluate(Classification(), logits, labels, classes=["cat", "dog", "eel"])
+    found = Judging(Classification()).evaluate(logits, labels, classes=["cat", "dog", "eel"])
 
     low, high = found["interval"]
     assert (found["samples"], found["primary"], found["metrics"]["accuracy"]) == (4, "accuracy", 0.75)
@@ -84,7 +85,10 @@ def test_the_worst_samples_are_those_lost_to_the_base_the_surest_error_first() -
     base = np.array([[5.0, 0], [5, 0], [0, 5], [0, 5], [0, 5]])  # wrong on sample 2
     other = np.array([[0.0, 1], [0, 9], [0, 9], [0, 5], [2, 0]])  # wrong on 0, 1, 2 and 4
 
-    found = worst(Classification(), base, other, labels)
+    task = Judging(Classification())
+    both = (task.findings(base, labels), task.findings(other, labels))
+
+    found = Classification().worst(*both, most=24)
 
     assert [(each["position"], each["label"], each["base"], each["answer"]) for each in found] == [
         (1, 0, 0, 1),
@@ -92,14 +96,14 @@ def test_the_worst_samples_are_those_lost_to_the_base_the_surest_error_first() -
         (0, 0, 0, 1),
     ]
     assert found[0]["probability"] == pytest.approx(1 / (1 + np.exp(-9)))
-    assert len(worst(Classification(), base, other, labels, most=2)) == 2
+    assert len(Classification().worst(*both, most=2)) == 2
 
 
 class _MacroRecall(Classification):
     primary = "macro_recall"
 
-    def metrics(self, logits_NK, labels_N):  # type: ignore[no-untyped-def]
-        each = [found["accuracy"] for found in self.per_class(logits_NK, labels_N, num_classes=3) if found["samples"]]
+    def metrics(self, findings):  # type: ignore[no-untyped-def]
+        each = [found["accuracy"] for found in self.per_class(findings, num_classes=3) if found["samples"]]
         return {"macro_recall": float(np.mean(each))}
 
 
@@ -107,6 +111,6 @@ def test_a_metric_that_is_no_share_of_right_answers_has_no_interval_of_one() -> 
     labels = np.array([0, 0, 0, 1])
     logits = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
-    found = evaluate(_MacroRecall(), logits, labels, classes=["cat", "dog", "eel"])
+    found = Judging(_MacroRecall()).evaluate(logits, labels, classes=["cat", "dog", "eel"])
 
     assert (found["metrics"]["macro_recall"], found["interval"]) == (0.5, None)

@@ -14,6 +14,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.tasks.classification import Classification
 from compressor.tasks.multilabel import Multilabel
 from compressor.tasks.regression import Regression
+from tests.named import Judging
 
 INPUTS = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32))
 
@@ -59,9 +60,9 @@ def test_loss_and_calibration_of_a_network_that_ends_in_a_softmax_are_those_of_i
     labels = plain(INPUTS).argmax(dim=1).numpy()
     ended, _ = settled(nn.Sequential(plain, nn.Softmax(dim=1)), Classification())
     with torch.no_grad():
-        of_logits = Classification().metrics(plain(INPUTS).numpy(), labels)
-        found = Classification().metrics(ended(INPUTS).numpy(), labels)
-        softened_twice = Classification().metrics(plain(INPUTS).softmax(1).numpy(), labels)
+        of_logits = Judging(Classification()).metrics(plain(INPUTS).numpy(), labels)
+        found = Judging(Classification()).metrics(ended(INPUTS).numpy(), labels)
+        softened_twice = Judging(Classification()).metrics(plain(INPUTS).softmax(1).numpy(), labels)
     assert found == pytest.approx(of_logits, abs=1e-5)
     assert softened_twice["ece"] > of_logits["ece"] + 0.1
 

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from compressor import label_sets
-from compressor.measure.accuracy import evaluate
 from compressor.measure.majority import packed, unpacked
 from compressor.tasks.classification import Classification
 from compressor.tasks.multilabel import Multilabel
 from compressor.tasks.regression import Regression
+from tests.named import Judging
 
 LABELS = np.repeat([0, 1], [83, 70])  # 54.25 % of 153, as in a set of two kinds of pictures
 
@@ -23,7 +23,9 @@ def one_hot(decided_N: NDArray[Any], classes: int = 2) -> NDArray[np.float32]:
 
 
 def judged(decided_N: NDArray[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = evaluate(Classification(), one_hot(decided_N), LABELS, classes=("cat", "dog"))["majority"]
+    found: dict[str, Any] = Judging(Classification()).evaluate(one_hot(decided_N), LABELS, classes=("cat", "dog"))[
+        "majority"
+    ]
     return found
 
 
@@ -51,14 +53,14 @@ def test_a_few_lucky_answers_are_not_shown_to_be_better() -> None:
 
 def test_where_every_sample_has_one_class_nothing_could_be_better() -> None:
     labels = np.zeros(20, np.int64)
-    assert evaluate(Classification(), one_hot(labels), labels, classes=("cat", "dog"))["majority"] is None
+    assert Judging(Classification()).evaluate(one_hot(labels), labels, classes=("cat", "dog"))["majority"] is None
 
 
 def test_of_sets_of_classes_the_constant_is_the_most_common_set() -> None:
     sets = label_sets.encode(np.repeat([[1, 0, 1], [0, 0, 0], [1, 1, 1]], [30, 20, 10], axis=0))
     constant = np.tile(np.float32([1, -1, 1]), (60, 1))
 
-    found = evaluate(Multilabel(), constant, sets, classes=("a", "b", "c"))["majority"]
+    found = Judging(Multilabel()).evaluate(constant, sets, classes=("a", "b", "c"))["majority"]
 
     assert (found["answer"], found["metric"], found["p_value"]) == ("a, c", 0.5, 1.0)
 
@@ -74,8 +76,10 @@ def test_of_numbers_the_constant_is_their_mean_or_their_median(targets: NDArray[
     table = targets[:, None].astype(np.float32)
     task = Regression(tolerance=0.5).for_spread(table.std(axis=0))
 
-    same = evaluate(task, np.full((101, 1), np.median(targets), np.float32), table, classes=("age",))["majority"]
-    exact = evaluate(task, table, table, classes=("age",))["majority"]
+    same = Judging(task).evaluate(np.full((101, 1), np.median(targets), np.float32), table, classes=("age",))[
+        "majority"
+    ]
+    exact = Judging(task).evaluate(table, table, classes=("age",))["majority"]
 
     assert (same["answer"], same["p_value"]) == (constant, 1.0)
     assert exact["p_value"] < 1e-5
@@ -90,7 +94,7 @@ def test_scores_that_follow_rare_classes_are_no_chance_though_none_is_right_more
     there = sets_of_rare_classes(0)
     scores = (2.5 * there + np.random.default_rng(1).normal(size=there.shape) - 1).astype(np.float32)
 
-    found = evaluate(Multilabel(), scores, label_sets.encode(there), classes=tuple("abcdef"))
+    found = Judging(Multilabel()).evaluate(scores, label_sets.encode(there), classes=tuple("abcdef"))
 
     assert found["majority"]["answer"] == "none"
     assert found["metrics"]["subset_accuracy"] < found["majority"]["metric"] - 0.1
@@ -102,7 +106,7 @@ def test_scores_that_follow_nothing_are_seldom_taken_for_more_than_chance() -> N
     for seed in range(200):
         noise = np.random.default_rng([seed, 1]).normal(size=(200, 1)) + np.zeros(6)  # alike for all classes
         sets = label_sets.encode(sets_of_rare_classes(seed))
-        shown += evaluate(Multilabel(), noise, sets, classes=tuple("abcdef"))["majority"]["p_value"] < 0.05
+        shown += Judging(Multilabel()).evaluate(noise, sets, classes=tuple("abcdef"))["majority"]["p_value"] < 0.05
 
     assert shown <= 14  # one in forty is 5
 
@@ -112,8 +116,8 @@ def test_numbers_that_come_nearer_than_the_median_are_no_chance_though_few_are_w
     task = Regression(tolerance=1.0).for_spread(targets.std(axis=0))
     noise = np.random.default_rng(0).normal(scale=15, size=(200, 1))
 
-    learned = evaluate(task, (targets + noise).astype(np.float32), targets, classes=("age",))
-    shuffled = evaluate(task, (targets[::-1] + noise).astype(np.float32), targets, classes=("age",))
+    learned = Judging(task).evaluate((targets + noise).astype(np.float32), targets, classes=("age",))
+    shuffled = Judging(task).evaluate((targets[::-1] + noise).astype(np.float32), targets, classes=("age",))
 
     assert learned["metrics"]["within_tolerance"] < learned["majority"]["metric"]
     assert learned["majority"]["p_value"] < 0.01

@@ -12,7 +12,14 @@ from compressor.measure.on_device import summary
 def measured(*, speedup: dict[str, Any] | None = None, p_value: float = 1e-9) -> dict[str, Any]:
     """The content of `device.json`, as far as a summary reads it."""
     majority = {"metric": 0.5, "answer": "cat", "model_only": 9, "constant_only": 1, "p_value": p_value}
-    judged = {"primary": "accuracy", "metrics": {"accuracy": 0.9}, "samples": 100, "majority": majority}
+    metric = {"name": "accuracy", "unit": "%", "larger_is_better": True}
+    judged = {
+        "primary": "accuracy",
+        "metric": metric,
+        "metrics": {"accuracy": 0.9},
+        "samples": 100,
+        "majority": majority,
+    }
     timed = {"profile": "edge", "role": "student", "p50_ms": 1.0, "p90_ms": 1.1, "speedup": speedup}
     return {
         "name": "board",

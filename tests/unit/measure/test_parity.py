@@ -17,7 +17,7 @@ REFERENCE = (RNG.normal(size=(200, 10)) + 4 * np.eye(10)[LABELS]).astype(np.floa
 
 
 def compared(candidate: np.ndarray, *, reference: np.ndarray = REFERENCE) -> ParityReport:
-    return compare(reference, candidate, task=Classification(), labels=LABELS)
+    return compare({"logits": reference}, {"logits": candidate}, task=Classification(), targets={"label": LABELS})
 
 
 def failures(report: ParityReport) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_metric_that_rises_is_a_change_too() -> None:
 
 def test_samples_without_labels_are_compared_by_their_answers_alone() -> None:
     same, other = (
-        compare(REFERENCE, candidate, task=Classification(), labels=None)
+        compare({"logits": REFERENCE}, {"logits": candidate}, task=Classification(), targets=None)
         for candidate in (REFERENCE, np.roll(REFERENCE, 1, axis=1))
     )
 
@@ -117,5 +117,6 @@ def test_outputs_of_another_shape_are_refused(shape: tuple[int, int]) -> None:
 
 
 def test_nothing_to_compare_is_refused() -> None:
+    nothing = {"logits": np.zeros((0, 10))}
     with pytest.raises(ParityError, match="cannot be compared"):
-        compare(np.zeros((0, 10)), np.zeros((0, 10)), task=Classification(), labels=LABELS[:0])
+        compare(nothing, nothing, task=Classification(), targets={"label": LABELS[:0]})

@@ -100,7 +100,7 @@ class Pictures:
 
     def batches(self):
         for first in range(0, len(self.pixels), 16):
-            yield self.pixels[first : first + 16]
+            yield {"input": self.pixels[first : first + 16]}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class Given(Pictures):
 
     def batches(self):
         for first in range(0, len(self.pixels), self.batch):
-            yield self.pixels[first : first + self.batch]
+            yield {"input": self.pixels[first : first + self.batch]}
 
 
 def made(source, calibration, folder, **options):
@@ -81,7 +81,9 @@ def test_a_model_of_one_batch_size_is_cross_validated_too(convolutions, tmp_path
 
 
 def test_a_last_batch_is_filled_up_only_where_the_model_takes_no_smaller_one():
-    samples = np.arange(5)
+    samples = {"input": np.arange(5)}
 
-    assert [batch.tolist() for batch in _bias._in_batches(samples, 3, fixed=True)] == [[0, 1, 2], [3, 4, 0]]
-    assert [batch.tolist() for batch in _bias._in_batches(samples, 3, fixed=False)] == [[0, 1, 2], [3, 4]]
+    filled, short = (_bias._in_batches(samples, 3, fixed=fixed) for fixed in (True, False))
+
+    assert [batch["input"].tolist() for batch in filled] == [[0, 1, 2], [3, 4, 0]]
+    assert [batch["input"].tolist() for batch in short] == [[0, 1, 2], [3, 4]]

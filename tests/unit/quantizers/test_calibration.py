@@ -16,10 +16,10 @@ class Numbers:
 
 
 def chosen(**options) -> list[float]:
-    settings = {"number": 20, "seed": 0, "prepare": lambda pixels: pixels} | options
+    settings = {"number": 20, "seed": 0, "prepare": lambda inputs: inputs} | options
     samples = TrainingSamples(Numbers(), **settings)
-    assert len(samples) == sum(len(batch) for batch in samples.batches())
-    return [float(value) for batch in samples.batches() for value in batch[:, 0]]
+    assert len(samples) == sum(len(batch["numbers"]) for batch in samples.batches())
+    return [float(value) for batch in samples.batches() for value in batch["numbers"][:, 0]]
 
 
 def test_the_same_seed_chooses_the_same_samples():
@@ -37,7 +37,7 @@ def test_those_that_check_are_not_those_that_calibrated():
 
 
 def test_samples_are_prepared_as_the_model_takes_them():
-    assert max(chosen(prepare=lambda pixels: pixels / 100)) < 1.0
+    assert max(chosen(prepare=lambda inputs: {name: array / 100 for name, array in inputs.items()})) < 1.0
 
 
 def test_a_model_of_one_batch_size_gets_whole_batches_alone():

@@ -24,7 +24,7 @@ def test_every_layer_of_float_and_quantized_model_has_its_time(quantized, pictur
     assert sorted(layers.values()) == ["Conv", "Conv", "Conv", "Gemm"]
 
     for model in (made.float_model, file):
-        times = _gain.layer_times(model, like=made.float_model, inputs=pictures.pixels[:1], threads=1)
+        times = _gain.layer_times(model, like=made.float_model, inputs={"input": pictures.pixels[:1]}, threads=1)
         assert set(times.by_layer) == set(layers)
         assert all(spent > 0 for spent in times.by_layer.values())
 
@@ -33,7 +33,7 @@ def test_no_profile_is_left_behind(quantized, pictures, tmp_path):
     made, file = quantized
     before = set(tmp_path.iterdir())
 
-    _gain.layer_times(file, like=made.float_model, inputs=pictures.pixels[:1], threads=1)
+    _gain.layer_times(file, like=made.float_model, inputs={"input": pictures.pixels[:1]}, threads=1)
 
     assert set(tmp_path.iterdir()) == before
 

@@ -183,7 +183,7 @@ def test_probabilities_at_the_end_stay_in_float(pictures, tmp_path):
     model = onnx.load(file)
     softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
 
-    assert np.isfinite(answers(file, next(pictures.batches()))).all()
+    assert np.isfinite(answers(file, next(pictures.batches())["input"])).all()
     assert not [
         node for node in model.graph.node if node.op_type == "QuantizeLinear" and softmax.output[0] in node.input
     ]
@@ -220,7 +220,7 @@ def test_in_a_transformer_only_what_layers_read_is_rounded_and_what_lies_between
     assert len(ready.nodes) == 6
     assert rounded
     assert not rounded & given
-    pixels = next(pictures.batches())
+    pixels = next(pictures.batches())["input"]
     np.testing.assert_allclose(answers(tmp_path / "out.onnx", pixels), answers(transformer, pixels), atol=0.1)
 
 

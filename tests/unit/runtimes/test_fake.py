@@ -10,6 +10,7 @@ import pytest
 
 from compressor.errors import MeasurementError, ModelError
 from compressor.runtimes.fake import Fake
+from tests.named import predicted
 
 
 def test_it_takes_the_stated_time_for_each_call(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_it_takes_the_stated_time_for_each_call(tmp_path: Path) -> None:
     fake = Fake(sleep=slept.append)
     fake.load(table)
 
-    answer = fake(np.array([[1.0, 1.0]]))
+    answer = predicted(fake, np.array([[1.0, 1.0]]))
 
     assert answer.tolist() == [[3.0]]
     assert slept == [0.003]
@@ -28,7 +29,7 @@ def test_it_takes_the_stated_time_for_each_call(tmp_path: Path) -> None:
 def test_a_given_answer_needs_no_file() -> None:
     fake = Fake(answer=lambda inputs: np.zeros((len(inputs), 2), dtype=np.float32))
 
-    assert fake(np.ones((3, 1))).shape == (3, 2)
+    assert predicted(fake, np.ones((3, 1))).shape == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -65,4 +66,4 @@ def test_samples_that_do_not_fit_the_table_are_refused(tmp_path: Path) -> None:
     fake.load(table)
 
     with pytest.raises(MeasurementError, match="samples have 3 numbers, the table has 2 rows"):
-        fake(np.ones((1, 3)))
+        predicted(fake, np.ones((1, 3)))

@@ -22,6 +22,7 @@ from compressor.runtimes.ort_cuda import OrtCuda
 from compressor.runtimes.ort_tensorrt import OrtTensorRt
 from compressor.runtimes.torch_cuda import TorchCuda
 from tests.contracts.test_runtimes import write_onnx
+from tests.named import predicted
 
 ROWS = np.ones((2, 2, 3, 3), dtype=np.float32)
 
@@ -62,7 +63,7 @@ def test_an_inference_that_fails_is_not_repeated_on_the_cpu(monkeypatch, tmp_pat
     monkeypatch.setattr(runtime._session, "_sess", OutOfMemory())
 
     with pytest.raises(MeasurementError, match="out of memory"):
-        runtime(ROWS)
+        predicted(runtime, ROWS)
 
 
 def test_tensorrt_is_asked_in_its_own_words_and_cuda_comes_before_the_cpu(compiled_in, monkeypatch, tmp_path) -> None:
@@ -92,16 +93,18 @@ def test_sixteen_bits_are_for_the_layers_and_not_for_the_scales_around_them(prec
     scales = Normalisation("stated", mean=(1e6, 0.0, 0.0), std=(1e6, 1.0, 1.0), outputs=((200_000.0,), (80_000.0,)))
     network = Network(inner, scales).eval()
     rows = np.array([[2e6, 1.0, 1.0], [1e6, 0.0, 1.0]], dtype=np.float32)
-    expected = PyTorch.from_network(network)(rows)
+    expected = predicted(PyTorch.from_network(network), rows)
 
-    found = TorchCuda.from_network(network, device="cpu", precision=precision)(rows)
+    found = predicted(TorchCuda.from_network(network, device="cpu", precision=precision), rows)
 
     assert np.allclose(found, expected, rtol=0.01)
     assert network.module.module.weight.dtype is {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
 def test_a_network_without_scales_is_cast_whole() -> None:
-    found = TorchCuda.from_network(nn.Linear(3, 1).eval(), device="cpu", precision="bf16")(np.ones((2, 3), np.float32))
+    found = predicted(
+        TorchCuda.from_network(nn.Linear(3, 1).eval(), device="cpu", precision="bf16"), np.ones((2, 3), np.float32)
+    )
 
     assert (found.shape, found.dtype) == ((2, 1), np.float32)
 
@@ -126,4 +129,6 @@ def test_the_time_of_a_kernel_is_not_counted_for_its_operator_as_well(monkeypatc
     monkeypatch.setattr(runtime, "_device", "cuda")
     monkeypatch.setattr(PyTorch, "__call__", lambda self, inputs: inputs)
 
-    assert [(each.name, each.ms) for each in runtime.operators(np.ones((2, 3), np.float32), runs=1)] == [("sgemm", 0.1)]
+    assert [(each.name, each.ms) for each in runtime.operators({"input": np.ones((2, 3), np.float32)}, runs=1)] == [
+        ("sgemm", 0.1)
+    ]

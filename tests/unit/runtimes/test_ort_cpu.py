@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from compressor.errors import MeasurementError, ModelError
 from compressor.runtimes._onnx_runtime import edge
 from compressor.runtimes.ort_cpu import OrtCpu
+from tests.named import predicted
 
 PIXELS = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
 FOREIGN = [
@@ -40,31 +41,31 @@ def loaded(path: Path) -> OrtCpu:
 def test_a_folder_means_the_model_in_it(tmp_path: Path) -> None:
     save(tmp_path / "model.onnx", input_type=TensorProto.FLOAT, shape=["batch", 3])
 
-    assert loaded(tmp_path)(np.ones((2, 3), dtype=np.float32)).tolist() == [[1.0] * 3] * 2
+    assert predicted(loaded(tmp_path), np.ones((2, 3), dtype=np.float32)).tolist() == [[1.0] * 3] * 2
 
 
 def test_a_model_of_uint8_channels_last_gets_pixels_as_they_are_moved(tmp_path: Path) -> None:
     runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.UINT8, shape=["batch", 4, 5, 3]))
 
-    assert np.array_equal(runtime(PIXELS), PIXELS.transpose(0, 2, 3, 1))
+    assert np.array_equal(predicted(runtime, PIXELS), PIXELS.transpose(0, 2, 3, 1))
 
 
 def test_a_model_without_fixed_sizes_gets_channels_first(tmp_path: Path) -> None:
     runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.UINT8, shape=["batch", "c", "h", "w"]))
 
-    assert np.array_equal(runtime(PIXELS), PIXELS)
+    assert np.array_equal(predicted(runtime, PIXELS), PIXELS)
 
 
 @pytest.mark.parametrize("input_type", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE])
 def test_a_model_of_floats_gets_pixels_in_zero_to_one(tmp_path: Path, input_type: int) -> None:
     runtime = loaded(save(tmp_path / "m.onnx", input_type=input_type, shape=["batch", 3, 4, 5]))
 
-    assert np.allclose(runtime(PIXELS), PIXELS / 255, atol=1e-3)
+    assert np.allclose(predicted(runtime, PIXELS), PIXELS / 255, atol=1e-3)
 
 
 def test_what_is_prepared_is_not_copied_again(tmp_path: Path) -> None:
     runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.FLOAT, shape=["batch", 3, 4, 5]))
-    prepared = runtime.prepare(PIXELS)
+    prepared = runtime.prepare({"input": PIXELS})
 
     assert runtime.prepare(prepared) is prepared
 
@@ -86,7 +87,7 @@ def test_size_counts_the_weights_kept_outside_the_file(tmp_path: Path) -> None:
     size = OrtCpu().file_size(tmp_path)
 
     assert size == sum((tmp_path / name).stat().st_size for name in ("model.onnx", "model.bin"))
-    assert loaded(tmp_path)(np.ones((1, 64), dtype=np.float32))[0, 0] == 64.0
+    assert predicted(loaded(tmp_path), np.ones((1, 64), dtype=np.float32))[0, 0] == 64.0
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
@@ -104,20 +105,45 @@ def test_a_missing_file_is_refused_with_what_writes_one(tmp_path: Path) -> None:
         OrtCpu().load(tmp_path / "none.onnx")
 
 
-def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
-    file = save(tmp_path / "m.onnx", input_type=TensorProto.FLOAT, shape=["batch", 3], inputs=2)
+def test_of_several_inputs_each_is_found_by_its_name(tmp_path: Path) -> None:
+    runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.FLOAT, shape=["batch", 3], inputs=2))
+    ones = np.ones((2, 3), np.float32)
 
-    with pytest.raises(ModelError, match=r"takes \(in0: tensor\(float\), in1: tensor\(float\)\)"):
-        OrtCpu().load(file)
+    assert runtime.inputs.names == ("in0", "in1")
+    assert runtime({"in1": 2 * ones, "in0": ones})["logits"].tolist() == ones.tolist()
+    with pytest.raises(MeasurementError, match="takes 'in1', which samples do not have; they have image, in0"):
+        runtime({"image": ones, "in0": ones})
+
+
+def test_tokens_stay_whole_numbers_and_a_varying_axis_keeps_its_name(tmp_path: Path) -> None:
+    runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.INT64, shape=["batch", "tokens"]))
+
+    assert str(runtime.inputs) == "in0 int64 [tokens]"
+    assert [predicted(runtime, np.ones((2, length), np.int64)).shape for length in (3, 7)] == [(2, 3), (2, 7)]
+
+
+def test_every_output_comes_back_by_its_name(tmp_path: Path) -> None:
+    taken = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["batch", 3])
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("boxes", "scores")]
+    nodes = [helper.make_node("Neg", ["in"], ["boxes"]), helper.make_node("Abs", ["in"], ["scores"])]
+    graph = helper.make_graph(nodes, "g", [taken], given)
+    file = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(file))
+    runtime = loaded(file)
+
+    found = runtime({"image": np.ones((1, 3), np.float32)})
+
+    assert {name: array.tolist() for name, array in found.items()} == {"boxes": [[-1.0] * 3], "scores": [[1.0] * 3]}
+    assert runtime.outputs.names == ("boxes", "scores")
 
 
 def test_a_batch_of_the_wrong_type_or_rank_is_a_measurement_error(tmp_path: Path) -> None:
     runtime = loaded(save(tmp_path / "m.onnx", input_type=TensorProto.UINT8, shape=["batch", 3]))
 
     with pytest.raises(MeasurementError, match=r"cannot run a batch of float32 \[2, 3\]"):
-        runtime(np.ones((2, 3), dtype=np.float32))
+        predicted(runtime, np.ones((2, 3), dtype=np.float32))
     with pytest.raises(MeasurementError, match=r"cannot run a batch of uint8 \[2, 3, 1\]"):
-        runtime(np.ones((2, 3, 1), dtype=np.uint8))
+        predicted(runtime, np.ones((2, 3, 1), dtype=np.uint8))
 
 
 def test_onnx_runtime_has_errors_of_its_own() -> None:
@@ -141,6 +167,6 @@ def test_a_model_of_one_batch_size_answers_any_number_of_samples(tmp_path: Path)
     samples = np.random.default_rng(0).random((10, 3), dtype=np.float32)
 
     assert runtime.batch == 4
-    assert np.array_equal(runtime(samples), samples)
-    assert np.array_equal(runtime(samples[:1]), samples[:1])
-    assert runtime.operators(samples[:2], runs=2)
+    assert np.array_equal(predicted(runtime, samples), samples)
+    assert np.array_equal(predicted(runtime, samples[:1]), samples[:1])
+    assert runtime.operators({"input": samples[:2]}, runs=2)

@@ -12,6 +12,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.recipe import ExportSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.runtimes.ort_mobile import OrtMobile
+from tests.named import predicted
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
 
@@ -31,4 +32,4 @@ def test_the_stored_file_is_loaded_as_it_is_and_answers_alike(tmp_path):
 
     assert stored.suffix == ".ort"
     assert mobile._folder is None, "nothing was converted while it was loaded"
-    assert np.abs(mobile(PIXELS) - plain(PIXELS)).max() < 1e-5
+    assert np.abs(predicted(mobile, PIXELS) - predicted(plain, PIXELS)).max() < 1e-5

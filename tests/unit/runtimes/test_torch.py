@@ -16,13 +16,14 @@ from compressor.models import checkpoint
 from compressor.models.build import Fit
 from compressor.models.load import load
 from compressor.runtimes.torch import TorchEager
+from tests.named import predicted
 
 
 def test_a_network_of_this_process_answers_without_gradients() -> None:
     network = nn.Linear(3, 2).eval()
     inputs = np.ones((4, 3), dtype=np.float32)
 
-    answer = TorchEager.from_network(network)(inputs)
+    answer = predicted(TorchEager.from_network(network), inputs)
 
     with torch.no_grad():
         assert np.array_equal(answer, network(torch.ones(4, 3)).numpy())
@@ -46,7 +47,7 @@ def test_half_precision_outputs_come_back_as_float32() -> None:
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return inputs.bfloat16()
 
-    assert TorchEager.from_network(Half().eval())(np.ones((1, 2), dtype=np.float32)).dtype == np.float32
+    assert predicted(TorchEager.from_network(Half().eval()), np.ones((1, 2), dtype=np.float32)).dtype == np.float32
 
 
 def test_a_network_in_training_mode_is_refused() -> None:
@@ -58,11 +59,13 @@ def test_what_the_network_cannot_take_is_a_measurement_error() -> None:
     runtime = TorchEager.from_network(nn.Linear(3, 2).eval())
 
     with pytest.raises(MeasurementError, match=r"cannot run a batch of \[1, 5\]: RuntimeError"):
-        runtime(np.ones((1, 5), dtype=np.float32))
+        predicted(runtime, np.ones((1, 5), dtype=np.float32))
 
 
 BUILDER = """
 import torch
+from tests.named import predicted
+from tests.named import predicted
 
 def build():
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 4))
@@ -94,7 +97,7 @@ def test_an_artifact_answers_as_the_network_it_was_made_from(trained: tuple[Path
 
     runtime.load(folder)
 
-    assert np.array_equal(runtime(inputs), TorchEager.from_network(network)(inputs))
+    assert np.array_equal(predicted(runtime, inputs), predicted(TorchEager.from_network(network), inputs))
     assert runtime.describe()["provider"] == "cpu"
 
 

@@ -10,31 +10,31 @@ import torch
 
 from compressor.errors import DataError, InputError, ModelError
 from compressor.tasks.classification import Classification
-from tests.named import hard_loss, named_batch
+from tests.named import Judging, hard_loss, named_batch
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 2.0], [5.0, 0.0, 0.0]], dtype=np.float32)
 LABELS = np.array([0, 1, 0, 0])
 
 
 def test_accuracy_is_the_share_of_right_decisions() -> None:
-    assert Classification().metrics(LOGITS, LABELS)["accuracy"] == 0.75
+    assert Judging(Classification()).metrics(LOGITS, LABELS)["accuracy"] == 0.75
 
 
 def test_loss_equals_cross_entropy_of_torch() -> None:
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(LOGITS), torch.from_numpy(LABELS)).item()
 
-    assert Classification().metrics(LOGITS, LABELS)["loss"] == pytest.approx(expected, rel=1e-6)
+    assert Judging(Classification()).metrics(LOGITS, LABELS)["loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_loss_is_finite_for_huge_logits() -> None:
-    found = Classification().metrics(LOGITS * np.float32(1e30), LABELS)
+    found = Judging(Classification()).metrics(LOGITS * np.float32(1e30), LABELS)
 
     assert math.isfinite(found["loss"])
     assert found["ece"] == pytest.approx(0.25)
 
 
 def test_loss_of_equal_logits_is_the_log_of_the_number_of_classes() -> None:
-    found = Classification().metrics(np.zeros((4, 3)), LABELS)
+    found = Judging(Classification()).metrics(np.zeros((4, 3)), LABELS)
 
     assert found["loss"] == pytest.approx(math.log(3))
 
@@ -43,24 +43,24 @@ def test_calibration_error_is_zero_when_confidence_equals_accuracy() -> None:
     half_sure = np.zeros((10, 2))
     labels = np.array([0, 1] * 5)
 
-    assert Classification().metrics(half_sure, labels)["ece"] == pytest.approx(0.0, abs=1e-12)
+    assert Judging(Classification()).metrics(half_sure, labels)["ece"] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_calibration_error_of_a_sure_and_wrong_network_is_one() -> None:
     sure = np.tile([100.0, 0.0], (10, 1))
 
-    assert Classification().metrics(sure, np.ones(10, dtype=np.int64))["ece"] == pytest.approx(1.0)
+    assert Judging(Classification()).metrics(sure, np.ones(10, dtype=np.int64))["ece"] == pytest.approx(1.0)
 
 
 def test_top5_accuracy_is_given_for_more_than_five_classes_only() -> None:
-    task = Classification()
+    task = Judging(Classification())
 
     assert "top5_accuracy" not in task.metrics(np.eye(5), np.arange(5))
     assert task.metrics(np.eye(6), np.arange(6))["top5_accuracy"] == 1.0
 
 
 def test_top5_accuracy_breaks_ties_as_accuracy_does() -> None:
-    found = Classification().metrics(np.zeros((10, 10)), np.arange(10))
+    found = Judging(Classification()).metrics(np.zeros((10, 10)), np.arange(10))
 
     assert found["accuracy"] == 0.1
     assert found["top5_accuracy"] == 0.5
@@ -69,7 +69,7 @@ def test_top5_accuracy_breaks_ties_as_accuracy_does() -> None:
 def test_metrics_of_many_rows_equal_those_of_their_parts() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(20_000, 7)), rng.integers(7, size=20_000)
-    task = Classification()
+    task = Judging(Classification())
 
     parts = [task.metrics(logits[part], labels[part])["loss"] for part in (slice(0, 10_000), slice(10_000, None))]
 
@@ -79,7 +79,7 @@ def test_metrics_of_many_rows_equal_those_of_their_parts() -> None:
 def test_a_row_with_nan_is_wrong_agrees_with_nothing_and_is_in_no_cell() -> None:
     broken = LOGITS.copy()
     broken[0, 0] = np.nan
-    task = Classification()
+    task = Judging(Classification())
 
     assert not task.correct(broken, LABELS)[0]
     assert task.agreement(broken, broken) == 0.75
@@ -88,7 +88,7 @@ def test_a_row_with_nan_is_wrong_agrees_with_nothing_and_is_in_no_cell() -> None
 
 
 def test_per_class_accuracy_of_a_class_without_samples_is_none() -> None:
-    assert Classification().per_class(LOGITS, LABELS, num_classes=3) == [
+    assert Judging(Classification()).per_class(LOGITS, LABELS, num_classes=3) == [
         {"samples": 3, "accuracy": pytest.approx(2 / 3)},
         {"samples": 1, "accuracy": 1.0},
         {"samples": 0, "accuracy": None},
@@ -96,7 +96,7 @@ def test_per_class_accuracy_of_a_class_without_samples_is_none() -> None:
 
 
 def test_confusion_counts_true_by_predicted() -> None:
-    assert Classification().confusion(LOGITS, LABELS, 3).tolist() == [[2, 0, 1], [0, 1, 0], [0, 0, 0]]
+    assert Judging(Classification()).confusion(LOGITS, LABELS, 3).tolist() == [[2, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 def test_hard_loss_with_smoothing_zero_is_plain_cross_entropy() -> None:
@@ -148,35 +148,35 @@ def test_a_network_that_answers_with_maps_is_refused() -> None:
 )
 def test_labels_that_do_not_fit_are_refused(labels: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Classification().metrics(LOGITS, labels)
+        Judging(Classification()).metrics(LOGITS, labels)
 
 
 def test_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="no sample to judge"):
-        Classification().metrics(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+        Judging(Classification()).metrics(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
 
 
 def test_an_answer_is_the_largest_output_and_its_softmax_probability() -> None:
-    answer, probability = Classification().answers(LOGITS)
+    found = Judging(Classification()).findings(LOGITS, LABELS)
 
     expected = torch.softmax(torch.from_numpy(LOGITS), dim=1).numpy()
-    assert answer.tolist() == [0, 1, 2, 0]
-    assert probability == pytest.approx(expected.max(axis=1), rel=1e-6)
+    assert found["decided"].tolist() == [0, 1, 2, 0]
+    assert found["confidence"] == pytest.approx(expected.max(axis=1), rel=1e-6)
 
 
 def test_a_row_that_holds_a_nan_answers_nothing() -> None:
-    answer, _ = Classification().answers(np.array([[np.nan, 1.0], [0.0, 1.0]]))
+    found = Judging(Classification()).findings(np.array([[np.nan, 1.0], [0.0, 1.0]]), np.array([0, 1]))
 
-    assert answer.tolist() == [-1, 1]
+    assert found["decided"].tolist() == [-1, 1]
 
 
 def test_the_bins_of_reliability_give_the_calibration_error() -> None:
     generator = np.random.default_rng(0)
     logits, labels = generator.normal(size=(500, 4)) * 3, generator.integers(4, size=500)
 
-    bins = Classification().reliability(logits, labels)
+    bins = Judging(Classification()).reliability(logits, labels)
 
     gaps = sum(entry["samples"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / 500
-    assert gaps == pytest.approx(Classification().metrics(logits, labels)["ece"])
+    assert gaps == pytest.approx(Judging(Classification()).metrics(logits, labels)["ece"])
     assert sum(entry["samples"] for entry in bins) == 500
     assert all(entry["low"] < entry["confidence"] <= entry["high"] for entry in bins)

@@ -16,7 +16,7 @@ from compressor.losses.dkd import DKD
 from compressor.losses.kd import KD
 from compressor.tasks.multilabel import Multilabel
 from compressor.tensors import Batch, Mixed, Outputs
-from tests.named import hard_loss, mixed_with, named_batch
+from tests.named import Judging, hard_loss, mixed_with, named_batch
 
 N, K = 40, 5
 GENERATOR = np.random.default_rng(3)
@@ -97,7 +97,7 @@ def test_a_loss_that_needs_the_one_right_class_says_so() -> None:
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
-    found = Multilabel().metrics(LOGITS, LABELS)
+    found = Judging(Multilabel()).metrics(LOGITS, LABELS)
 
     assert found["subset_accuracy"] == ((LOGITS > 0) == THERE).all(axis=1).mean()
     assert found["f1"] == pytest.approx(f1_score(THERE, LOGITS > 0, average="micro"))
@@ -107,17 +107,17 @@ def test_metrics_are_those_of_scikit_learn() -> None:
 def test_a_class_without_a_sample_is_left_out_of_the_mean_precision() -> None:
     there = THERE.copy()
     there[:, 2] = False
-    found = Multilabel().metrics(LOGITS, label_sets.encode(there))
+    found = Judging(Multilabel()).metrics(LOGITS, label_sets.encode(there))
 
     assert found["map"] == pytest.approx(average_precision_score(np.delete(there, 2, 1), np.delete(LOGITS, 2, 1)))
-    assert Multilabel().per_class(LOGITS, label_sets.encode(there), num_classes=K)[2] == {
+    assert Judging(Multilabel()).per_class(LOGITS, label_sets.encode(there), num_classes=K)[2] == {
         "samples": 0,
         "accuracy": None,
     }
 
 
 def test_per_class_is_the_share_of_its_samples_that_were_told() -> None:
-    found = Multilabel().per_class(LOGITS, LABELS, num_classes=K)
+    found = Judging(Multilabel()).per_class(LOGITS, LABELS, num_classes=K)
 
     assert [each["samples"] for each in found] == THERE.sum(axis=0).tolist()
     assert [each["accuracy"] for each in found] == [(LOGITS[THERE[:, k], k] > 0).mean() for k in range(K)]
@@ -127,30 +127,31 @@ def test_confusion_pairs_what_was_missed_with_what_was_told_instead() -> None:
     labels = label_sets.encode(np.array([[1, 1, 0]]))
     logits = np.array([[2.0, -1.0, 3.0]])  # tells the first and, instead of the second, the third
 
-    assert Multilabel().confusion(logits, labels, 3).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert Judging(Multilabel()).confusion(logits, labels, 3).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
 def test_the_probability_of_an_answer_is_that_of_all_its_decisions() -> None:
-    told, sure = Multilabel().answers(np.array([[0.0, np.log(3.0)], [np.nan, 1.0]]))
+    found = Judging(Multilabel()).findings(np.array([[0.0, np.log(3.0)], [np.nan, 1.0]]), np.array([0, 0]))
 
-    assert told.tolist() == [2, -1]
-    assert sure[0] == pytest.approx(0.5 * 0.75)
+    assert found["decided"].tolist() == [2, -1]
+    assert found["confidence"][0] == pytest.approx(0.5 * 0.75)
 
 
 def test_a_row_with_a_nan_is_wrong_and_agrees_with_nothing() -> None:
     broken = LOGITS.copy()
     broken[0, 0] = np.nan
 
-    assert not Multilabel().correct(broken, label_sets.encode(broken > 0))[0]
-    assert Multilabel().agreement(broken, broken) == (N - 1) / N
+    assert not Judging(Multilabel()).correct(broken, label_sets.encode(broken > 0))[0]
+    assert Judging(Multilabel()).agreement(broken, broken) == (N - 1) / N
 
 
 def test_reliability_counts_every_decision() -> None:
-    assert sum(each["samples"] for each in Multilabel().reliability(LOGITS, LABELS)) == N * K
+    assert sum(each["samples"] for each in Judging(Multilabel()).reliability(LOGITS, LABELS)) == N * K
 
 
-def test_labels_of_more_classes_than_outputs_are_refused() -> None:
-    with pytest.raises(DataError, match="beyond the 4 outputs"):
-        Multilabel().metrics(LOGITS[:, :4], LABELS)
+def test_sets_of_more_classes_than_outputs_are_refused() -> None:
+    members = label_sets.decode(LABELS, K)
+    with pytest.raises(DataError, match="do not fit sets of classes"):
+        Multilabel().findings({"logits": LOGITS[:, :4]}, {"members": members})
     with pytest.raises(ModelError, match="4 classes need"):
         Multilabel().check_outputs((2, K), 4)

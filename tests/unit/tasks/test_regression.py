@@ -15,7 +15,7 @@ from compressor.errors import DataError, InputError, ModelError
 from compressor.tasks._contract import NumberTask
 from compressor.tasks.regression import Regression
 from compressor.tensors import Outputs
-from tests.named import hard_loss, mixed_with, named_batch
+from tests.named import Judging, hard_loss, mixed_with, named_batch
 
 TARGETS = np.array([[0.0, 10.0], [1.0, 30.0], [4.0, 20.0], [3.0, 0.0]], np.float32)
 SPREADS = TARGETS.std(axis=0)
@@ -30,7 +30,7 @@ def fitted(**options: Any) -> NumberTask:
 
 
 def judged(**options: float) -> dict[str, float]:
-    return Regression(**options).for_spread(SPREADS).metrics(OUTPUTS, LABELS)
+    return Judging(Regression(**options).for_spread(SPREADS)).metrics(OUTPUTS, LABELS)
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
@@ -43,14 +43,14 @@ def test_metrics_are_those_of_scikit_learn() -> None:
 
 
 def test_targets_that_are_all_alike_leave_nothing_or_everything_unexplained() -> None:
-    task = Regression().for_spread(np.zeros(1))
+    task = Judging(Regression().for_spread(np.zeros(1)))
 
     assert task.metrics(np.full((3, 1), 2.0), np.full((3, 1), 2.0))["r2"] == 1
     assert task.metrics(np.full((3, 1), 2.5), np.full((3, 1), 2.0))["r2"] == 0
 
 
 def test_a_sample_is_right_when_every_output_is_within_the_tolerance() -> None:
-    task = Regression(tolerance=1.0).for_spread(SPREADS)
+    task = Judging(Regression(tolerance=1.0).for_spread(SPREADS))
 
     assert task.correct(OUTPUTS, LABELS).tolist() == [False, True, True]
     assert [each["accuracy"] for each in task.per_class(OUTPUTS, LABELS, num_classes=2)] == [1.0, pytest.approx(2 / 3)]
@@ -72,18 +72,18 @@ def test_a_tolerance_that_is_no_number_is_refused(tolerance: Any) -> None:
 
 
 def test_the_error_of_a_sample_is_that_of_its_worst_output_in_tolerances() -> None:
-    np.testing.assert_allclose(fitted(tolerance=0.5).errors(OUTPUTS, LABELS), [10.0, 2.0, 2.0])
+    np.testing.assert_allclose(Judging(fitted(tolerance=0.5)).errors(OUTPUTS, LABELS), [10.0, 2.0, 2.0])
 
 
 def test_outputs_agree_where_none_is_further_apart_than_the_tolerance() -> None:
-    task = Regression(tolerance=1.0).for_spread(SPREADS)
+    task = Judging(Regression(tolerance=1.0).for_spread(SPREADS))
     other = OUTPUTS + np.array([[0.5, 0.5], [0.0, 1.5], [-1.0, 0.0]], np.float32)
 
     assert task.agreement(OUTPUTS, other) == pytest.approx(2 / 3)
 
 
 def test_a_row_with_a_nan_is_wrong_and_agrees_with_nothing() -> None:
-    task = Regression(tolerance=100.0).for_spread(SPREADS)
+    task = Judging(Regression(tolerance=100.0).for_spread(SPREADS))
     broken = OUTPUTS.copy()
     broken[0, 1] = np.nan
 
@@ -140,15 +140,15 @@ def test_samples_without_a_target_teach_nothing_and_break_nothing() -> None:
 
 def test_a_task_that_has_met_no_data_says_so() -> None:
     with pytest.raises(DataError, match="takes numbers, and the data has none"):
-        Regression().metrics(OUTPUTS, LABELS)
+        Judging(Regression()).metrics(OUTPUTS, LABELS)
 
 
 def test_what_does_not_fit_is_refused() -> None:
     task = Regression().for_spread(SPREADS)
     with pytest.raises(DataError, match="do not fit targets"):
-        task.metrics(OUTPUTS[:, :1], LABELS)
+        Judging(task).metrics(OUTPUTS[:, :1], LABELS)
     with pytest.raises(DataError, match="no sample to judge"):
-        task.metrics(OUTPUTS[:0], LABELS[:0])
+        Judging(task).metrics(OUTPUTS[:0], LABELS[:0])
     with pytest.raises(ModelError, match="2 numbers need"):
         task.check_outputs((3,), 2)
     for tolerance in (-1.0, float("nan"), float("inf"), [1.0, -1.0], "wide", [True]):

@@ -1,0 +1,79 @@
+"""What the numbers of a task mean, and what is kept of a model's outputs to judge it by.
+
+Outputs of a set are never held: as batches go by, a task reduces them to *findings*, columns with one row for each sample
+(whether it was right, the class that was decided, the loss, intersections and unions by class). Every metric, table,
+interval and paired test is computed from those columns. Does not import torch; packs carry it.
+
+Shape letters: N samples, S statistics of a sample, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Findings = Mapping[str, NDArray[Any]]
+    """Columns by name, each `[N, ...]`: what a task keeps of a model's outputs."""
+
+RIGHT = "right"
+"""The column bool `[N]` of a task of which a sample is told right or wrong as a whole."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number of a task means, and how it is told.
+
+    Attributes:
+        name: A key of `Task.metrics`.
+        unit: `%` for a share in 0–1, which is shown times 100 and differs by points; else a unit, or nothing.
+        larger_is_better: Whether more of it is better.
+    """
+
+    name: str
+    unit: str = "%"
+    larger_is_better: bool = True
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share in 0–1."""
+        return self.unit == "%"
+
+    def shown(self, value: float, *, digits: int = 2) -> str:
+        """A value in words: `91.25 %`, `0.1234 m`."""
+        if self.is_share:
+            return f"{100 * value:.{digits}f} %"
+        return f"{value:.4g} {self.unit}".rstrip()
+
+    def drop(self, before: float, after: float) -> float:
+        """How much worse `after` is than `before`, in points for a share and else in the metric's unit; below 0: better.
+
+        A fall of exactly one point is 1, which 100 · (0.95 − 0.94) is not.
+        """
+        worse = before - after if self.larger_is_better else after - before
+        return round(100 * worse, 9) if self.is_share else worse
+
+    def shown_drop(self, drop: float) -> str:
+        """A difference in words: `1.25 points`, `0.02 m`."""
+        return f"{drop:.2f} points" if self.is_share else f"{drop:.3g} {self.unit}".rstrip()
+
+    def as_json(self) -> dict[str, Any]:
+        """What measurements keep."""
+        return {"name": self.name, "unit": self.unit, "larger_is_better": self.larger_is_better}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Metric:
+        """What `as_json` wrote."""
+        return cls(str(kept["name"]), str(kept["unit"]), bool(kept["larger_is_better"]))
+
+
+def joined(parts: Sequence[Findings]) -> dict[str, NDArray[Any]]:
+    """The findings of several batches as those of all their samples, in order."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
