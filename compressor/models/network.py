@@ -1,4 +1,8 @@
-"""A network as the rest of the house sees it: pixels in 0–1 in, logits out, normalisation inside."""
+"""A network as the rest of the house sees it: pixels in 0–1 in, logits out, normalisation inside.
+
+Logits for places of an image that a network gives at a stride are brought to the size of the image here, inside the graph,
+by bilinear interpolation with `align_corners=False` (ONNX: `half_pixel`): training, export and every runtime do the same.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from compressor.errors import ModelError
 from compressor.models.normalisation import Normalisation
@@ -48,7 +53,7 @@ class Network(nn.Module):
             inputs: `[B, ...]`: pixels in 0–1, or other numbers; of several inputs each by its name.
 
         Returns:
-            `[B, K]` logits, or what the task says.
+            `[B, K]` logits, `[B, K, H, W]` of the size of the image, or what the task says.
         """
         if not isinstance(inputs, Tensor):
             if len(inputs) > 1:
@@ -62,6 +67,9 @@ class Network(nn.Module):
     def of_normalised(self, inputs: Inputs) -> Tensor:
         """Logits `[B, K]` of inputs that are normalised already; several go to the module by name."""
         logits = logits_of(self.module(inputs) if isinstance(inputs, Tensor) else self.module(**inputs))
+        if isinstance(inputs, Tensor) and logits.dim() == inputs.dim() == 4 and logits.shape[2:] != inputs.shape[2:]:
+            size = (inputs.shape[2], inputs.shape[3])
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         if self.normalisation.probabilities:
             given = logits
             logits = (given + SMALLEST).log()
@@ -80,8 +88,9 @@ def logits_of(output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
-        return output["logits"]  # type: ignore[no-any-return]
+    for name in ("logits", "out"):  # `out` is what torchvision's networks for segmentation call them
+        if isinstance(output, Mapping) and isinstance(output.get(name), Tensor):
+            return output[name]  # type: ignore[no-any-return]
     if isinstance(getattr(output, "logits", None), Tensor):
         return output.logits  # type: ignore[attr-defined, no-any-return]
     if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
