@@ -1,8 +1,4 @@
-"""A network as the rest of the house sees it: pixels in 0–1 in, logits out, normalisation inside.
-
-Logits for places of an image that a network gives at a stride are brought to the size of the image here, inside the graph,
-by bilinear interpolation with `align_corners=False` (ONNX: `half_pixel`): training, export and every runtime do the same.
-"""
+"""A network as the rest of the house sees it: pixels in 0–1 in, logits out, normalisation inside."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from compressor.errors import ModelError
 from compressor.models.normalisation import Normalisation
 from compressor.tensors import Inputs
 
+_NAMES = ("logits", "out")  # of transformers, and of torchvision's networks for segmentation
 SMALLEST = 1e-12
 """Added to probabilities before their logarithm is taken."""
 
@@ -53,7 +50,7 @@ class Network(nn.Module):
             inputs: `[B, ...]`: pixels in 0–1, or other numbers; of several inputs each by its name.
 
         Returns:
-            `[B, K]` logits, `[B, K, H, W]` of the size of the image, or what the task says.
+            `[B, K]` logits, or what the task says.
         """
         if not isinstance(inputs, Tensor):
             if len(inputs) > 1:
@@ -65,11 +62,13 @@ class Network(nn.Module):
         return self.of_normalised(inputs)
 
     def of_normalised(self, inputs: Inputs) -> Tensor:
-        """Logits `[B, K]` of inputs that are normalised already; several go to the module by name."""
+        """Logits `[B, K]` of inputs that are normalised already; several go to the module by name.
+
+        Maps of logits `[B, K, h, w]` at a stride are brought to the size of the image, bilinear with `align_corners=False`
+        (ONNX: Resize, half_pixel): inside of the network, so that whoever deploys it cannot take another resize.
+        """
         logits = logits_of(self.module(inputs) if isinstance(inputs, Tensor) else self.module(**inputs))
-        if isinstance(inputs, Tensor) and logits.dim() == inputs.dim() == 4 and logits.shape[2:] != inputs.shape[2:]:
-            size = (inputs.shape[2], inputs.shape[3])
-            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        logits = _at_full_size(logits, inputs)
         if self.normalisation.probabilities:
             given = logits
             logits = (given + SMALLEST).log()
@@ -80,6 +79,17 @@ class Network(nn.Module):
         return logits
 
 
+def _at_full_size(logits: Tensor, inputs: Inputs) -> Tensor:
+    """Maps of logits in the size of the image that they are about; anything else as it is."""
+    if logits.dim() != 4:
+        return logits
+    images = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    sizes = [each.shape[2:] for each in images if each.dim() == 4]
+    if not sizes or sizes[0] == logits.shape[2:]:
+        return logits
+    return F.interpolate(logits, size=tuple(sizes[0]), mode="bilinear", align_corners=False)
+
+
 def logits_of(output: object) -> Tensor:
     """The logits in whatever a network returned: a tensor, a tuple that begins with it, or a mapping that names it.
 
@@ -88,14 +98,15 @@ def logits_of(output: object) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    for name in ("logits", "out"):  # `out` is what torchvision's networks for segmentation call them
-        if isinstance(output, Mapping) and isinstance(output.get(name), Tensor):
-            return output[name]  # type: ignore[no-any-return]
+    if isinstance(output, Mapping):
+        named: list[Tensor] = [output[name] for name in _NAMES if isinstance(output.get(name), Tensor)]
+        if named:
+            return named[0]
     if isinstance(getattr(output, "logits", None), Tensor):
         return output.logits  # type: ignore[attr-defined, no-any-return]
     if isinstance(output, Sequence) and output and isinstance(output[0], Tensor):
         return output[0]
     raise ModelError(
         f"the network returns {type(output).__name__}, in which there are no logits",
-        hint="return a tensor [B, K], or a mapping with the key 'logits'",
+        hint="return a tensor [B, K], or a mapping with the key 'logits' (or 'out')",
     )

@@ -22,7 +22,7 @@ def test_logits_are_found_in_what_networks_return(output: object) -> None:
     assert torch.equal(logits_of(output), LOGITS)
 
 
-@pytest.mark.parametrize("output", [None, 3, {}, {"out": LOGITS}, (), ("text",), "text"])
+@pytest.mark.parametrize("output", [None, 3, {}, {"features": LOGITS}, (), ("text",), "text"])
 def test_what_holds_no_logits_is_refused(output: object) -> None:
     with pytest.raises(ModelError, match=f"returns {type(output).__name__}, in which there are no logits"):
         logits_of(output)
