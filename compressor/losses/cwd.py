@@ -42,6 +42,11 @@ class CWD(FeatureLoss):
         self.of_logits = pairs == "logits"
         self.projectors = nn.ModuleList()
 
+    @property
+    def on_modules(self) -> bool:
+        """Whether it looks inside of the networks, rather than at their outputs."""
+        return not self.of_logits
+
     def settle(self, student: Shapes, teacher: Shapes) -> str:
         """The pairs; nothing where logits are compared."""
         return "the logits of each pixel" if self.of_logits else super().settle(student, teacher)
