@@ -127,7 +127,7 @@ def untrained(name: str) -> str:
         pixels = torch.rand(2, *shape, generator=generator)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "pruned.onnx"
-            onnx_file.write(pruned, file, settings=ExportSettings(), pixels=pixels.numpy())
+            onnx_file.write(pruned, file, settings=ExportSettings(), samples={"image": pixels.numpy()})
             session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
             found = session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0]
         with torch.no_grad():

@@ -74,7 +74,7 @@ def compare(name: str, folder: Path, *, seconds: float) -> dict[str, Any]:
     loaded = load.load(model, num_classes=10, sample_shape=(3, side, side), options=options)
     by_the_exporter_alone(loaded.network.eval(), files["exporter"], side=side)
     pixels = np.zeros((2, 3, side, side), np.uint8)
-    _, decisions = onnx_file.write(loaded.network, files["ours"], settings=ExportSettings(), pixels=pixels)
+    _, decisions = onnx_file.write(loaded.network, files["ours"], settings=ExportSettings(), samples={"image": pixels})
     stored, prepared = onnx_models.samples_for(files["ours"])
     np.save(folder / "inputs.npy", stored)
     theirs, ours = (_answers(file, prepared[:8]) for file in files.values())

@@ -25,7 +25,7 @@ def zoo_file(name: str, folder: Path) -> Path:
     loaded = load.load(f"zoo:{name}", num_classes=10, sample_shape=_PIXELS)
     file = folder / f"{name}.onnx"
     settings, pixels = ExportSettings(), np.zeros((2, *_PIXELS), np.uint8)
-    onnx_file.write(loaded.network.eval(), file, settings=settings, pixels=pixels)
+    onnx_file.write(loaded.network.eval(), file, settings=settings, samples={"image": pixels})
     return file
 
 

@@ -102,7 +102,7 @@ class Costs:
     def _written(self, module: nn.Module, name: str) -> Path:
         file = self._scratch / f"{name}.onnx"
         network = Network(module, self._network.normalisation).eval()
-        onnx_file.write(network, file, settings=self._export, pixels=self._pixels[:2])
+        onnx_file.write(network, file, settings=self._export, samples={"input": self._pixels[:2]})
         if self._shrink is not None:
             self._shrink(file)
         return file

@@ -1,4 +1,4 @@
-"""A network becomes an ONNX file: written by torch's exporter with a dynamic batch, and looked at before it is believed.
+"""A network becomes an ONNX file by torch's exporter, with an open batch and axes, and is looked at before it is believed.
 
 Not covered: whether it answers as the network does (`measure/parity.py`), and what is written about it (`stages/export.py`).
 """
@@ -9,8 +9,9 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,18 @@ from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models import onnx_fusible
 from compressor.models.network import Network
 from compressor.recipe import ExportSettings
+from compressor.tensors import Inputs, Schema
 
 _NATIVE_OPSET = 18
 
 
 def write(
-    network: Network, file: Path, *, settings: ExportSettings, pixels: NDArray[Any]
+    network: Network,
+    file: Path,
+    *,
+    settings: ExportSettings,
+    samples: Mapping[str, NDArray[Any]],
+    inputs: Schema | None = None,
 ) -> tuple[int, tuple[Decision, ...]]:
     """Write `network` to `file`, with what `settings` say it takes.
 
@@ -38,7 +45,9 @@ def write(
         network: In evaluation mode, on the CPU.
         file: Where to.
         settings: Input form and operator set.
-        pixels: Two samples of the data, `[2, ...]`, as they are stored; their shape and type are what counts.
+        samples: Two samples of the data by name, each `[2, ...]`, as they are stored; what counts of one input of floats
+            are its shape and type.
+        inputs: What a sample is made of, where an axis varies: those stay open in the file. By default none does.
 
     Returns:
         The operator set, and what was chosen.
@@ -47,7 +56,9 @@ def write(
         ModelError: The network cannot be exported, or not in this form.
     """
     opset, why = _opset(settings)
-    _write_onnx(_front(network, settings), file, example=_example(pixels, settings), opset=opset)
+    taken = _taken(samples, settings, schema=inputs)
+    front = _front(network, settings)
+    _write_onnx(front if len(taken) == 1 else _ByName(front, list(samples)).eval(), file, taken=taken, opset=opset)
     return opset, (*why, *_made_fusible(file))
 
 
@@ -62,6 +73,18 @@ class _FromCamera(nn.Module):
         return self.network(image.permute(0, 3, 1, 2).to(torch.float32) / 255)  # type: ignore[no-any-return]
 
 
+class _ByName(nn.Module):
+    """A network of several inputs, called with them in their order, as an exporter traces it."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self.names = tuple(names)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.network(dict(zip(self.names, tensors, strict=True)))  # type: ignore[no-any-return]
+
+
 class _Bare(nn.Module):
     """A network without its input normalisation: it takes inputs that are normalised already."""
 
@@ -69,7 +92,7 @@ class _Bare(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         return self.network.of_normalised(inputs)
 
 
@@ -85,16 +108,37 @@ def _front(network: Network, settings: ExportSettings) -> nn.Module:
     return network if settings.normalise else _Bare(network).eval()
 
 
-def _example(pixels: NDArray[Any], settings: ExportSettings) -> Tensor:
+@dataclass(frozen=True)
+class _Taken:
+    """An input of the file: its name, an example `[2, ...]`, and names of the axes that stay open, by position."""
+
+    name: str
+    example: Tensor
+    open: Mapping[int, str]
+
+
+def _taken(samples: Mapping[str, NDArray[Any]], settings: ExportSettings, *, schema: Schema | None) -> list[_Taken]:
+    found = []
+    for name, array in samples.items():
+        shape = schema[name].shape if schema is not None and name in schema else ()
+        varying = {number: axis for number, axis in enumerate(shape, start=1) if isinstance(axis, str)}
+        called = "input" if len(samples) == 1 else name
+        found.append(_Taken(called, _example(array, settings, alone=len(samples) == 1), {0: "batch", **varying}))
+    return found
+
+
+def _example(array: NDArray[Any], settings: ExportSettings, *, alone: bool) -> Tensor:
     if settings.input == "uint8-nhwc":
-        if pixels.ndim != 4 or pixels.dtype != np.uint8:
+        if array.ndim != 4 or array.dtype != np.uint8 or not alone:
             raise ModelError(
-                f"input = uint8-nhwc needs 8-bit images; this data is {pixels.dtype} {list(pixels.shape[1:])}",
+                f"input = uint8-nhwc needs 8-bit images; this data is {array.dtype} {list(array.shape[1:])}",
                 where="export.input",
                 hint="use input = float-nchw",
             )
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 1, -1)))
-    return torch.rand(pixels.shape)
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, 1, -1)))
+    if array.dtype.kind == "f" or array.dtype == np.uint8:
+        return torch.rand(array.shape)
+    return torch.from_numpy(np.ascontiguousarray(array))  # token ids: a made-up one may be beyond the vocabulary
 
 
 def _opset(settings: ExportSettings) -> tuple[int, tuple[Decision, ...]]:
@@ -111,21 +155,10 @@ def _made_fusible(file: Path) -> tuple[Decision, ...]:
     return (Decision("written for ONNX Runtime", told, reason),) if found else ()
 
 
-def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) -> None:
+def _write_onnx(front: nn.Module, file: Path, *, taken: Sequence[_Taken], opset: int) -> None:
     with _exporter_kept_quiet() as said:
         try:
-            torch.onnx.export(
-                front,
-                (example,),
-                file,
-                input_names=["input"],
-                output_names=["logits"],
-                opset_version=opset,
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-                external_data=False,
-                verbose=False,
-            )
+            _export(front, file, taken=taken, opset=opset)
         except (torch.onnx.errors.OnnxExporterError, *FOREIGN_FAULTS) as fault:
             cause = str(fault.__cause__ or fault).strip().split("\n")[0]
             raise ModelError(
@@ -142,13 +175,46 @@ def _write_onnx(front: nn.Module, file: Path, *, example: Tensor, opset: int) ->
             where="export.opset",
             hint=f"use opset = {found}, which this network can be written in",
         )
-    dynamic = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    if not dynamic:
-        raise ModelError(
-            "the network fixes the batch size while it is traced, so the exported model would take no other",
-            where="export",
-            hint="use x.shape[0] or x.flatten(1) in its forward instead of a number",
+    for each, written in zip(taken, model.graph.input, strict=True):
+        for number, axis in each.open.items():
+            if written.type.tensor_type.shape.dim[number].dim_param:
+                continue
+            what = "the batch size" if axis == "batch" else f"the number of {axis}"
+            raise ModelError(
+                f"the network fixes {what} while it is traced, so the exported model would take no other",
+                where="export",
+                hint=f"use x.shape[{number}] or x.flatten(1) in its forward instead of a number",
+            )
+
+
+def _export(front: nn.Module, file: Path, *, taken: Sequence[_Taken], opset: int) -> None:
+    """Write the file; an axis of which the network takes no more than so many stays open below that."""
+    axes = {name: torch.export.Dim(name, min=1) for each in taken for name in each.open.values()}
+    shapes = tuple({number: axes[name] for number, name in each.open.items()} for each in taken)
+
+    def write(dynamic_shapes: Any) -> None:
+        torch.onnx.export(
+            front,
+            tuple(each.example for each in taken),
+            file,
+            input_names=[each.name for each in taken],
+            output_names=["logits"],
+            opset_version=opset,
+            dynamo=True,
+            dynamic_shapes=dynamic_shapes,
+            external_data=False,
+            verbose=False,
         )
+
+    if len(axes) == 1 and len(taken) == 1:
+        write(shapes)
+        return
+    try:
+        write(shapes if len(taken) == 1 else (shapes,))
+    except (torch.onnx.errors.OnnxExporterError, *FOREIGN_FAULTS):
+        # A table of positions bounds the length, which a name with no bound contradicts.
+        dynamic = tuple(dict.fromkeys(each.open, torch.export.Dim.DYNAMIC) for each in taken)
+        write(dynamic if len(taken) == 1 else (dynamic,))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.errors import MeasurementError, ParityError
 from compressor.measure import machine, parity
-from compressor.measure.accuracy import evaluate, judge, one_input
+from compressor.measure.accuracy import evaluate, judge
 from compressor.measure.steadiness import differs_alone
 from compressor.models import checkpoint, onnx_file
 from compressor.models.network import Network
@@ -25,7 +26,7 @@ from compressor.recipe import ExportSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.runtimes.torch import TorchEager
 from compressor.tasks._contract import Task
-from compressor.tensors import MEMBERS
+from compressor.tensors import LOGITS
 from compressor.training.start import require_same_classes
 
 MODEL = "model.onnx"
@@ -47,8 +48,10 @@ def export(source: Artifact, settings: ExportSettings, *, dataset: Dataset, task
     contract = input_contract(settings, network=network, dataset=dataset)
     with artifact.folder_for(target.folder) as folder:
         file = folder / MODEL
-        opset, why_opset = onnx_file.write(network, file, settings=settings, pixels=_two_of(dataset))
-        _describe(file, contract=contract, source=source, dataset=dataset)
+        opset, why_opset = onnx_file.write(
+            network, file, settings=settings, samples=_two_of(dataset), inputs=dataset.inputs
+        )
+        _describe(file, contract=contract, source=source, dataset=dataset, task=task)
         report = _gate(network, file, settings=settings, dataset=dataset, task=task, origin=source)
         manifest = replace(
             target.manifest("onnx"),
@@ -78,6 +81,15 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
         "std": list(kept.std),
     }
     scaled = "" if settings.normalise else ", then minus mean, over std"
+    if dataset.inputs.only is None or dataset.inputs.varying:
+        return {
+            "layout": "by name",
+            "dtype": ", ".join(dict.fromkeys(spec.dtype for spec in dataset.inputs)),
+            "range": "as in the data",
+            "shape": ["batch", *next(iter(dataset.inputs)).shape],
+            "normalisation": normalisation,
+            "inputs": dataset.inputs.as_json(),
+        }
     if not dataset.is_image:
         shape: list[int | str] = ["batch", *dataset.fixed_shape]
         return {
@@ -100,11 +112,17 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
     }
 
 
-def _two_of(dataset: Dataset) -> NDArray[Any]:
-    return one_input(dataset.example(2))
+def _two_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    """Two real samples; of an axis that varies more than one, which an exporter would take for a constant."""
+    found = dataset.example(2)
+    for spec in dataset.inputs:
+        sizes = zip(spec.shape, found[spec.name].shape[1:], strict=True)
+        beyond = [(0, max(0, 2 - size) if isinstance(axis, str) else 0) for axis, size in sizes]
+        found[spec.name] = np.pad(found[spec.name], [(0, 0), *beyond])
+    return found
 
 
-def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset) -> None:
+def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset, task: Task) -> None:
     """Write classes, input contract and provenance into the file; take out the exporter's notes (paths of this machine)."""
     model = onnx.load(file, load_external_data=False)  # weights beside it (above 1.5 GB) stay there
     for holder in (
@@ -125,7 +143,7 @@ def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset
     told = {
         "classes": list(dataset.classes),
         "input": contract,
-        "output": {"name": "logits", "shape": ["batch", len(dataset.classes)], "apply": _applied(dataset)},
+        "output": {"name": LOGITS, "shape": ["batch", *_shape_of_logits(dataset, task)], "apply": task.applied()},
         "provenance": {"key": source.manifest.key, "stage": source.manifest.stage, "data": dataset.fingerprint},
     }
     for name, value in told.items():
@@ -134,11 +152,8 @@ def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset
     onnx.save(model, file)
 
 
-def _applied(dataset: Dataset) -> str:
-    """What turns the output into an answer."""
-    if dataset.of_numbers:
-        return "nothing: numbers in the unit of the training data"
-    return "sigmoid for the probability of each class" if MEMBERS in dataset.targets else "softmax for probabilities"
+def _shape_of_logits(dataset: Dataset, task: Task) -> tuple[int | str, ...]:
+    return task.outputs(dataset.classes, dataset.inputs)[LOGITS].shape
 
 
 def _gate(
@@ -158,6 +173,8 @@ def _gate(
         few = samples.fetch(np.arange(min(_AMONG, len(samples)), dtype=np.int64))
         first = {name: array[:1] for name, array in few.items()}
         single = runtime(first)
+        singles = [samples.fetch(np.array([position])) for position in _of_each_size(samples)]
+        sizes = [_furthest(reference(each), runtime(each), spread=report.spread) for each in singles]
         alone = {"the network": (reference(first), reference(few)), "the exported model": (single, runtime(few))}
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
@@ -176,6 +193,10 @@ def _gate(
                 f"{what} answers a sample otherwise when it is alone in its batch (by {changed:.3g} of the spread), so "
                 "that its answers depend on the other samples"
             )
+    if sizes and max(sizes) > settings.tolerance:
+        number = int(np.argmax(sizes))
+        shape = ", ".join(str(list(array.shape)) for array in singles[number].values())
+        failures.append(f"outputs differ by {max(sizes):.3g} of their spread for one sample of {shape}")
     if failures:
         worst = ", ".join(f"{position} ({difference:.3g})" for position, difference in report.worst)
         raise ParityError(
@@ -185,6 +206,22 @@ def _gate(
             hint="does its forward depend on training mode, on random numbers, on the batch or on how it is run?",
         )
     return report
+
+
+def _of_each_size(samples: Samples) -> list[int]:
+    """Positions of the shortest, a usual and the longest sample, where an axis varies; each is run by itself."""
+    if not samples.inputs.varying:
+        return []
+    sizes = [
+        sum(array.size for array in samples.fetch(np.array([position])).values()) for position in range(len(samples))
+    ]
+    order = np.argsort(sizes, kind="stable")
+    return [int(order[0]), int(order[len(order) // 2]), int(order[-1])]
+
+
+def _furthest(expected: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]], *, spread: float) -> float:
+    """The largest difference of an output, as a share of the spread."""
+    return max(differs_alone(output, found[name], spread=spread) for name, output in expected.items())
 
 
 def _gate_samples(dataset: Dataset, wanted: int) -> tuple[Samples, str]:

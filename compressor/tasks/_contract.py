@@ -99,6 +99,10 @@ class Task(Protocol):
         """For each bin of confidence that is not empty: `low`, `high`, `samples`, mean `confidence` and `accuracy`."""
         ...
 
+    def applied(self) -> str:
+        """What turns an output into an answer, in words for whoever deploys it."""
+        ...
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Raise `ModelError` when a network that answers with `shape` cannot serve `num_classes` classes."""
         ...

@@ -149,6 +149,10 @@ class Classification:
         """Confidence against accuracy in the bins of `ece`; bins without samples are left out."""
         return _calibration.reliability(findings["confidence"], findings[RIGHT])
 
+    def applied(self) -> str:
+        """What turns an output into an answer."""
+        return "softmax for probabilities"
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network whose outputs cannot be read as `num_classes` classes.
 

@@ -177,6 +177,10 @@ class Multilabel:
         """Confidence against accuracy of the decisions on single classes, in the bins of `ece`; empty ones are left out."""
         return _calibration.reliability(*_judged(findings[LOGITS], findings[MEMBERS]))
 
+    def applied(self) -> str:
+        """What turns an output into an answer."""
+        return "sigmoid for the probability of each class"
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network that does not give one logit for each of `num_classes` classes.
 

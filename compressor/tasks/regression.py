@@ -212,6 +212,10 @@ class Regression:
         found_N: NDArray[np.float64] = (apart_NK / self._fitted(self.tolerances)).max(axis=1)
         return found_N
 
+    def applied(self) -> str:
+        """What turns an output into an answer."""
+        return "nothing: numbers in the unit of the training data"
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network that does not give `num_classes` numbers for each sample.
 

@@ -12,7 +12,6 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
 from compressor.errors import ModelError
 from compressor.losses.hard import Hard
-from compressor.measure.accuracy import one_input
 from compressor.models import checkpoint, folding, onnx_file
 from compressor.quantizers._contract import Cpu
 from compressor.quantizers.qat import Qat
@@ -102,7 +101,13 @@ def train_quantized(
     )
     trained = engine.fit(job)
     method.detach(trained.network)
-    onnx_file.write(trained.network.eval(), destination, settings=export, pixels=one_input(material.dataset.example(2)))
+    onnx_file.write(
+        trained.network.eval(),
+        destination,
+        settings=export,
+        samples=material.dataset.example(2),
+        inputs=material.dataset.inputs,
+    )
     chosen = (
         Decision("BatchNorm folded before training", "no" if folded is loaded.network else "yes", why),
         Decision("compile", "off", "rounding is simulated in hooks, which torch.compile would break the graph at"),

@@ -60,12 +60,12 @@ def test_series_are_trained_exported_and_quantized(project, monkeypatch):
     assert loaded.network.normalisation.std[1] == pytest.approx(0.008, abs=0.003)
     assert trained.manifest.metrics["test"]["metrics"]["accuracy"] > 0.9
     assert trained.manifest.data["inputs"] == [{"name": "series", "dtype": "float32", "shape": [2, LENGTH]}]
-    expected_NK = predict(TorchEager.from_network(loaded.network), test)
+    expected_NK = predict(TorchEager.from_network(loaded.network), test)["logits"]
 
     exported = api.export(trained.path)
     runtime = OrtCpu()
     runtime.load(exported.path)
-    found_NK = predict(runtime, test)
+    found_NK = predict(runtime, test)["logits"]
     difference = np.abs(found_NK - expected_NK)
     assert difference.max() < 1e-4, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
     alone = runtime(test.fetch(np.arange(1)))["logits"]
@@ -74,6 +74,6 @@ def test_series_are_trained_exported_and_quantized(project, monkeypatch):
     quantized = api.quantize(trained.path, options={"method": "static", "mixed": False})
     runtime = OrtCpu()
     runtime.load(quantized.path)
-    agreement = (predict(runtime, test).argmax(axis=1) == expected_NK.argmax(axis=1)).mean()
+    agreement = (predict(runtime, test)["logits"].argmax(axis=1) == expected_NK.argmax(axis=1)).mean()
     assert agreement > 0.9
     assert quantized.manifest.details["result"] == "static"

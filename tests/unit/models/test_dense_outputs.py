@@ -35,7 +35,7 @@ def test_maps_at_a_stride_are_brought_to_the_size_of_the_image_and_so_is_the_fil
     torch.manual_seed(0)
     network = Network(AtAStride(), Normalisation("half", (0.5,) * 3, (0.5,) * 3)).eval()
     file = tmp_path / "model.onnx"
-    onnx_file.write(network, file, settings=ExportSettings(), pixels=PIXELS)
+    onnx_file.write(network, file, settings=ExportSettings(), samples={"image": PIXELS})
     runtime = OrtCpu(threads=1)
     runtime.load(file)
 

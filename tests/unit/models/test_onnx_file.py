@@ -26,7 +26,7 @@ def test_a_network_exported_without_its_normalisation_keeps_the_scale_of_its_out
     pixels_BCHW = torch.rand(2, 3, 2, 2)
     settings = ExportSettings(normalise=normalise)
 
-    onnx_file.write(network, tmp_path / "net.onnx", settings=settings, pixels=pixels_BCHW.numpy())
+    onnx_file.write(network, tmp_path / "net.onnx", settings=settings, samples={"image": pixels_BCHW.numpy()})
 
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     given = pixels_BCHW if normalise else (pixels_BCHW - 0.5) / 0.25

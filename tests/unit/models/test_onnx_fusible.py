@@ -92,7 +92,7 @@ def test_an_export_says_what_was_rewritten(tmp_path):
     network = Network(layers, Normalisation("none", (), ())).eval()
 
     _, decisions = onnx_file.write(
-        network, tmp_path / "m.onnx", settings=ExportSettings(), pixels=np.zeros((2, 3, 4, 4), np.uint8)
+        network, tmp_path / "m.onnx", settings=ExportSettings(), samples={"image": np.zeros((2, 3, 4, 4), np.uint8)}
     )
 
     assert [each.choice for each in decisions if each.what == "written for ONNX Runtime"] == ["GELU (1)"]

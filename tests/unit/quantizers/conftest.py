@@ -56,7 +56,7 @@ def write(module: nn.Module, file: Path) -> Path:
             nn.init.normal_(norm.running_mean, 0, 0.2)
             nn.init.uniform_(norm.running_var, 0.5, 2)
     network = Network(module, Normalisation("half", (0.5,) * 3, (0.5,) * 3)).eval()
-    onnx_file.write(network, file, settings=ExportSettings(), pixels=np.zeros((2, 3, 8, 8), np.uint8))
+    onnx_file.write(network, file, settings=ExportSettings(), samples={"image": np.zeros((2, 3, 8, 8), np.uint8)})
     model = onnx.load(file)
     entry = model.metadata_props.add()
     entry.key, entry.value = "compress.classes", json.dumps(list("abcde"))

@@ -22,7 +22,7 @@ def test_the_stored_file_is_loaded_as_it_is_and_answers_alike(tmp_path):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
     file = tmp_path / "model.onnx"
     whole = Network(network, Normalisation("half", (0.5,) * 3, (0.5,) * 3)).eval()
-    onnx_file.write(whole, file, settings=ExportSettings(), pixels=PIXELS)
+    onnx_file.write(whole, file, settings=ExportSettings(), samples={"image": PIXELS})
     plain, mobile = OrtCpu(threads=1), OrtMobile(threads=1)
     (tmp_path / "stored").mkdir()
 
