@@ -41,6 +41,8 @@ def _folder(source: str, path: Path) -> str:
         return f"idx:{source}"
     if names & {"batches.meta", "data_batch_1", "cifar-10-batches-py", "cifar-100-python"} or (path / "meta").is_file():
         return f"cifar:{source}"
+    if any(name.endswith(("_mask", "_masks")) for name in names) or {"images", "masks"} <= names:
+        return f"masks:{source}"
     below = (file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth))
     if any(file.suffix.lower() in _IMAGE_SUFFIXES for file in below):
         return f"images:{source}"
