@@ -60,9 +60,14 @@ class Adversarial(nn.Module):
         """The loss above, a scalar; the discriminator makes a step of its own."""
         assert self.discriminator is not None, "prepare comes first"
         require_whole_batches(batch, where="adversarial")
-        mine_BF = student.logits.float().flatten(1)
-        theirs_BF = teacher.logits.float().detach().flatten(1)
-        soft = self.l1 * (mine_BF - theirs_BF).abs().mean()
+        mine_MK = _in_rows(student.logits.float())
+        theirs_MK = _in_rows(teacher.logits.float().detach())
+        soft = self.l1 * (mine_MK - theirs_MK).abs().mean()
         if self.beta:
-            soft = soft + self.beta * self.discriminator(mine_BF, theirs_BF)
+            soft = soft + self.beta * self.discriminator(mine_MK, theirs_MK)
         return with_labels(soft, student, batch, hard=self.hard)
+
+
+def _in_rows(logits: Tensor) -> Tensor:
+    """A row of K logits for each sample, or for each place of maps `[B, K, ...]`."""
+    return logits if logits.dim() == 2 else logits.movedim(1, -1).flatten(0, -2)

@@ -212,6 +212,10 @@ class Segmentation:
         """Nothing: how sure a model is of each pixel is not kept."""
         return []
 
+    def applied(self) -> str:
+        """What turns an output into an answer."""
+        return "argmax over axis 1 for the class of each pixel"
+
     def check_outputs(self, shape: tuple[int, ...], num_classes: int) -> None:
         """Refuse a network whose outputs cannot be read as `num_classes` classes of each pixel.
 

@@ -17,7 +17,7 @@ from compressor.losses._contract import Context, Prepared
 from compressor.recipe import DistillSettings, LossSettings
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers.network import FrozenNetwork
-from compressor.tensors import Batch, Outputs
+from compressor.tensors import MASK, Batch, Outputs
 from compressor.training.sources import losses_of
 from tests.named import named_batch
 
@@ -77,8 +77,10 @@ def test_a_member_is_found_by_its_name(member: registry.Member) -> None:
     assert registry.find(member.family, member.name.replace("_", "-")) == member
 
 
-def small_network(seed: int) -> nn.Module:
+def small_network(seed: int, task: Task) -> nn.Module:
     torch.manual_seed(seed)
+    if MASK in task.targets(["a"]):
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, K, 1))
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, K))
 
 
@@ -97,8 +99,12 @@ def small_batch(task: Task) -> Batch:
         "int64": classes_B,
         "bool": torch.nn.functional.one_hot(classes_B, K).bool(),
         "float32": torch.randn(B, K),
+        "uint8": (torch.arange(B * 25).reshape(B, 5, 5) % K).to(torch.uint8),
     }
     inputs = torch.rand(B, 1, 5, 5)
+    if spec.name == MASK:
+        known = torch.ones(B, dtype=torch.bool)
+        return Batch({"image": inputs}, {MASK: labels[spec.dtype]}, known, torch.arange(B), -1, task)
     return named_batch(inputs, labels[spec.dtype], torch.arange(B), -1, task)
 
 
@@ -116,7 +122,7 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     loss: registry.Member, task: registry.Member
 ) -> None:
     meaning = fitted(task)
-    batch, student, frozen = small_batch(meaning), small_network(0), small_network(1)
+    batch, student, frozen = small_batch(meaning), small_network(0, meaning), small_network(1, meaning)
     answer = FrozenNetwork(frozen).answer(batch)
 
     if "of_classes" in loss.flags and isinstance(meaning, NumberTask):

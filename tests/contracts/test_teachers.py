@@ -77,7 +77,7 @@ def onnx_file(folder: Path) -> Path:
     """A network as a file of another framework's would be; what it takes is written in it."""
     file = folder / "teacher.onnx"
     if not file.is_file():
-        write(network(1).eval(), file, settings=ExportSettings(), pixels=inputs_of(SAMPLES, np.arange(2)))
+        write(network(1).eval(), file, settings=ExportSettings(), samples=SAMPLES.fetch(np.arange(2)))
         plain = Normalisation("none", (), ())
         write_copy(file, file, normalisation=plain, gives_probabilities=False, smallest=0.0)
     return file
