@@ -36,7 +36,7 @@ LOSSES: dict[str, list[dict[str, Any]]] = {
 STAGES = ["distill", "prune", "quantize", "export", "bench", "report"]
 PRUNE: dict[str, Any] = {"macs": 0.7, "epochs": 3, "lr": 0.001}
 QUANTIZE: dict[str, Any] = {"method": "static"}
-_TEACHER = '''"""ESPNet as published for CamVid: blue, green, red with its own normalization; its last class, void, is left out."""
+_TEACHER = '''"""ESPNet as published for CamVid: blue, green, red, its own normalization; void is cut off."""
 
 import torch
 from torch import Tensor, nn

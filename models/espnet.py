@@ -1,13 +1,13 @@
 """ESPNet for semantic segmentation.
 
 Mehta, Rastegari, Caspi, Shapiro, Hajishirzi, "ESPNet: efficient spatial pyramid of dilated convolutions for semantic
-segmentation", ECCV 2018 (arXiv 1803.06815), figures 1, 3 and 4. An ESP module reduces its input by a 1x1 convolution, filters
-that by 3x3 convolutions of dilation 1, 2, 4, 8 and 16, adds the results up from the second on (their hierarchical feature
-fusion, against gridding), and concatenates them. Downsampled copies of the image join each level. ESPNet-C is the encoder with
-logits at an eighth of the size; ESPNet has the light decoder, with logits at half of it.
+segmentation", ECCV 2018 (arXiv 1803.06815), figures 1, 3 and 4. An ESP module reduces its input by a 1x1 convolution,
+filters that by 3x3 convolutions of dilation 1, 2, 4, 8 and 16, adds the results up from the second on (their hierarchical
+feature fusion, against gridding), and concatenates them. Downsampled copies of the image join each level. ESPNet-C is the
+encoder with logits at an eighth of the size; ESPNet has the light decoder, with logits at half of it.
 
-As in the authors' code the reduction before a strided ESP module is a strided 3x3 convolution, and PReLU has a slope for each
-channel. Unlike there, the last upsampling is left to the caller, who brings logits to the size of the image anyway: their
+As in the authors' code the reduction before a strided ESP module is a strided 3x3 convolution, and PReLU has a slope for
+each channel. Unlike there, the last upsampling is left to the caller, who brings logits to the size of the image: their
 transposed convolution would learn it for 4·K² weights more.
 
 Not covered: the input normalisation (the caller's).
@@ -23,7 +23,7 @@ _DILATIONS = (1, 2, 4, 8, 16)
 
 
 class ESP(nn.Module):
-    """Reduce, five dilated convolutions, hierarchical sums, concatenate (figure 1); with a shortcut where the shapes allow."""
+    """Reduce, five dilated convolutions, hierarchical sums, concatenate (figure 1); a shortcut where shapes allow."""
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ class ESPNet(nn.Module):
         if not self.has_decoder:
             return logits
         merged = self.merge2(torch.cat([self.skip2(level2), _to(logits, level2)], dim=1))
-        logits = self.last(self.merge1(torch.cat([_to(merged, level1), level1], dim=1)))
-        return logits
+        finer: Tensor = self.last(self.merge1(torch.cat([_to(merged, level1), level1], dim=1)))
+        return finer
 
 
 def espnet(

@@ -16,8 +16,8 @@ class CWD(FeatureLoss):
 
         T² / C · Σ over channels of KL(teacher_c ‖ student_c),   x_c = softmax over the places of channel c at T
 
-    Mean over the batch. With `pairs = "logits"` the channels are the classes of the logits of each pixel, for which the paper
-    uses T = 4 and a weight of 3; else features are compared, a 1×1 convolution bringing the student's to the teacher's
+    Mean over the batch. With `pairs = "logits"` the channels are the classes of the logits of each pixel, for which the
+    paper uses T = 4 and a weight of 3; else features are compared, a 1×1 convolution bringing the student's to the teacher's
     width where the widths differ, for which it uses a weight of 50. Pixels that count for nothing are compared as well: the
     teacher tells something of them.
 

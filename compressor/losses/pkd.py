@@ -49,7 +49,7 @@ class PKD(FeatureLoss):
         return 0.5 * (mine - theirs).square().mean()
 
 
-# The authors' code divides by the deviation plus 1e-6; under the root, the gradient stays finite for channels that are constant.
+# The authors divide by the deviation plus 1e-6; under the root, the gradient of constant channels stays finite.
 _FLOOR = 1e-6
 
 

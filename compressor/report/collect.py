@@ -240,7 +240,12 @@ def accuracy_from(raw: Mapping[str, Any]) -> Accuracy:
         metrics={name: _number(value) for name, value in raw["metrics"].items() if _finite(value) is not None},
         interval=_bounds(interval) if interval else None,
         per_class=tuple(
-            ClassScore(str(entry["name"]), _count(entry["samples"]), _finite(entry.get("accuracy")))
+            ClassScore(
+                str(entry["name"]),
+                _count(entry["samples"]),
+                _finite(entry.get("accuracy")),
+                _finite(entry.get("iou")),
+            )
             for entry in raw.get("per_class", ())
         ),
         agreement_with_teacher=_finite(raw.get("agreement_with_teacher")),
@@ -350,7 +355,10 @@ def _worst(raw: Mapping[str, Any] | None) -> Worst | None:
     if raw is None:
         return None
     samples = tuple(
-        _made(WorstSample, {**entry, "numbers": tuple(map(tuple, entry.get("numbers", ())))})
+        _made(
+            WorstSample,
+            {**entry, "numbers": tuple(map(tuple, entry.get("numbers", ()))), "miou": tuple(entry.get("miou", ()))},
+        )
         for entry in raw["samples"]
     )
     return Worst(str(raw["role"]), str(raw["against"]), str(raw["runtime"]), samples)

@@ -54,11 +54,22 @@ class Speedup:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Accuracy on the samples of one class; `None` when the split holds none."""
+    """Accuracy on the samples of one class; `None` when the split holds none.
+
+    Attributes:
+        samples: Of the class; pixels where there is a class for each pixel.
+        iou: Intersection over union of its pixels; None where there is no class for each pixel.
+    """
 
     name: str
     samples: int
     accuracy: float | None
+    iou: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """What the class is judged by: IoU where there is a class for each pixel."""
+        return self.accuracy if self.iou is None else self.iou
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Paired:
-    """Right and wrong answers to the same samples, beside those of the candidate in role `against`.
+    """Two models on the same samples, beside the candidate in role `against`.
+
+    Where a metric follows from sums over samples and none is right or wrong as a whole, samples were drawn again.
 
     Attributes:
         against: The other candidate's role.
@@ -83,16 +96,18 @@ class Paired:
         difference: This one's share of right answers minus its.
         low: Lower end of the 95 % interval of the difference.
         high: Upper end.
-        p_value: McNemar's exact test: how often chance alone would do this.
+        p_value: McNemar's exact test, or the bootstrap's: how often chance alone would do this.
+        resamples: How often samples were drawn again; 0 where right answers were counted.
     """
 
     against: str
-    base_only: int
-    other_only: int
     difference: float
     low: float
     high: float
     p_value: float
+    base_only: int = 0
+    other_only: int = 0
+    resamples: int = 0
 
     @property
     def real(self) -> bool:
@@ -296,6 +311,7 @@ class WorstSample:
 
     Attributes:
         numbers: Where numbers are told: the targets, the base's answer and the candidate's; empty otherwise.
+        miou: Where there is a class for each pixel: the base's mIoU in this image and the candidate's; empty otherwise.
     """
 
     position: int
@@ -305,6 +321,7 @@ class WorstSample:
     answer: int
     probability: float
     numbers: tuple[tuple[float, ...], ...] = ()
+    miou: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -546,6 +563,16 @@ class ReportData:
     of_numbers: bool = False
     compared: bool = False
     outdated: str = ""
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether there is a class for each pixel; classes are then judged by their IoU."""
+        return any(
+            score.iou is not None
+            for candidate in self.candidates
+            for entry in candidate.accuracy
+            for score in entry.per_class
+        )
 
     @property
     def timed_base(self) -> str:

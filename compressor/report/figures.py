@@ -285,17 +285,22 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
     counts = [score.samples for score in measured[0][1].per_class]
     fewest, most = fmt.count(min(counts)), fmt.count(max(counts))
     of_each = "for each number, right where it is within its tolerance" if data.of_numbers else "in a class"
-    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} test samples {of_each}."
+    counted = "pixels of the test samples" if data.of_pixels else "test samples"
+    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} {counted} {of_each}."
     if len(order) < len(names):
         kind = "numbers" if data.of_numbers else "classes"
         caption += f" The {len(order)} of {len(names)} {kind} where the models differ most."
     return Figure(
         name="accuracy-per-class",
-        title=f"{'Recall' if data.label_sets else 'Accuracy'} of each {'number' if data.of_numbers else 'class'}",
+        title=f"{_score_of(data)} of each {'number' if data.of_numbers else 'class'}",
         caption=caption,
         traces=tuple(traces),
         layout=layout,
-        columns=("Number" if data.of_numbers else "Class", "Samples", *(candidate.title for candidate, _ in measured)),
+        columns=(
+            "Number" if data.of_numbers else "Class",
+            "Pixels" if data.of_pixels else "Samples",
+            *(candidate.title for candidate, _ in measured),
+        ),
         rows=tuple(
             (name, fmt.count(counts[index]), *(fmt.percent(_class_accuracy(entry, index)) for _, entry in measured))
             for index, name in enumerate(names)
@@ -566,8 +571,14 @@ def _classes_shown(measured: Sequence[tuple[Candidate, Accuracy]]) -> list[int]:
     return sorted(sorted(spreads, key=lambda index: -spreads[index])[:MAX_CLASSES_SHOWN])
 
 
+def _score_of(data: ReportData) -> str:
+    if data.of_pixels:
+        return "IoU"
+    return "Recall" if data.label_sets else "Accuracy"
+
+
 def _class_accuracy(entry: Accuracy, index: int) -> float | None:
-    return entry.per_class[index].accuracy if index < len(entry.per_class) else None
+    return entry.per_class[index].score if index < len(entry.per_class) else None
 
 
 def _deployed(candidate: Candidate) -> Accuracy | None:

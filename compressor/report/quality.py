@@ -124,12 +124,13 @@ def class_changes(data: ReportData) -> Figure | None:
     if pair is None or not pair[0].per_class or not pair[1].per_class:
         return None
     changes = [
-        (before.name, before.samples, before.accuracy, after.accuracy)
+        (before.name, before.samples, before.score, after.score)
         for before, after in zip(pair[0].per_class, pair[1].per_class, strict=False)
-        if before.accuracy is not None and after.accuracy is not None
+        if before.score is not None and after.score is not None
     ]
     if not changes:
         return None
+    counted = "pixels" if data.of_pixels else "samples"
     by_loss = sorted(changes, key=_by_change)
     kept = sorted(sorted(changes, key=lambda each: -abs(_by_change(each)))[:_MOST_CLASSES], key=_by_change)
     differences = [_by_change(each) for each in kept]
@@ -142,7 +143,7 @@ def class_changes(data: ReportData) -> Figure | None:
         "y": positions,
         "marker": {"color": [good if value >= 0 else bad for value in differences]},
         "text": [
-            f"<b>{label(name)}</b><br>{fmt.percent(b)} → {fmt.percent(a)}, {fmt.count(n)} samples"
+            f"<b>{label(name)}</b><br>{fmt.percent(b)} → {fmt.percent(a)}, {fmt.count(n)} {counted}"
             for name, n, b, a in kept
         ],
         "textposition": "none",
@@ -167,7 +168,7 @@ def class_changes(data: ReportData) -> Figure | None:
         layout=layout,
         columns=(
             "Number" if data.of_numbers else "Class",
-            "Samples",
+            counted.capitalize(),
             *(data.called(role, heading=True) for role in (data.base, "student")),
             "Change",
         ),
@@ -223,6 +224,8 @@ def _changed_sets(data: ReportData) -> Table:
 def _score_of_a_class(data: ReportData) -> str:
     if data.of_numbers:
         return "Share within the tolerance"
+    if data.of_pixels:
+        return "IoU"
     return "Recall" if data.label_sets else "Accuracy"
 
 
@@ -256,13 +259,14 @@ def paired(data: ReportData) -> Table:
                     other.title if other else test.against,
                     fmt.points(test.difference),
                     f"{100 * test.low:+.2f} to {100 * test.high:+.2f}".replace("-", "−"),
-                    fmt.count(test.other_only),
-                    fmt.count(test.base_only),
+                    "—" if test.resamples else fmt.count(test.other_only),
+                    "—" if test.resamples else fmt.count(test.base_only),
                     "below 0.0001" if test.p_value < 1e-4 else f"{test.p_value:.4f}",
                     "real" if test.real else "could be chance",
                 )
             )
             roles.append(candidate.role)
+    resampled = any(test.resamples for _, entry in _deployed(data) for test in entry.paired)
     columns = (
         "Model",
         "Against",
@@ -270,7 +274,7 @@ def paired(data: ReportData) -> Table:
         "95 % interval",
         "It alone right",
         "Other alone right",
-        "p (McNemar)",
+        "p (samples drawn again)" if resampled else "p (McNemar)",
         "The difference is",
     )
     another = any(entry.interval is None for _, entry in _deployed(data))
@@ -305,11 +309,15 @@ def png(pixels_CHW: NDArray[np.uint8]) -> bytes:
 def _picture(sample: WorstSample, pixels: Any, name: Callable[[int], str]) -> Picture:
     source = ""
     if pixels is not None:
-        small = _reduced(np.asarray(pixels))
+        small = _reduced(np.asarray(pixels), most=_MOST_OF_FOUR if sample.miou else 96)
         source = "data:image/png;base64," + base64.b64encode(png(small)).decode("ascii")
     if sample.numbers:
         truth, before, after = (", ".join(map(fmt.significant, row)) for row in sample.numbers)
         return Picture(source, f"test sample {sample.position}, which is {truth}", truth, before, after)
+    if sample.miou:
+        alt = f"test sample {sample.position} with its mask, and below the masks of both models"
+        before, after = (f"mIoU {fmt.percent(value)}" for value in sample.miou)
+        return Picture(source, alt, "above right", f"{before}, below left", f"{after}, below right")
     truth, before, after = (name(number) for number in (sample.label, sample.base, sample.answer))
     return Picture(
         source=source,
@@ -318,6 +326,10 @@ def _picture(sample: WorstSample, pixels: Any, name: Callable[[int], str]) -> Pi
         before=f"{before} ({fmt.percent(sample.base_probability, digits=0)})",
         after=f"{after} ({fmt.percent(sample.probability, digits=0)})",
     )
+
+
+_MOST_OF_FOUR = 240
+"""Pixels of the longer side of a picture with three masks, so that a mask keeps what a picture alone does."""
 
 
 def _reduced(pixels_CHW: NDArray[np.uint8], *, most: int = 96) -> NDArray[np.uint8]:

@@ -22,19 +22,20 @@ from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
 from compressor.measure import machine, timings
-from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, paired
+from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, outputs_of, paired
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
 from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
 from compressor.scores import Metric
-from compressor.tasks._contract import Task
+from compressor.tasks._contract import PicturedTask, Task
 from compressor.tensors import MEMBERS
 from compressor.training.start import require_same_classes
 
 SCHEMA = 2
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
+_MOST_PICTURED = 8  # of those with a mask, which take more of the report
 _MOST_SHOWN = 24  # samples on which the student is worse
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
 _FEWEST_BLOCKS = 5
@@ -117,7 +118,8 @@ def bench(
     judged = _judge(candidates, runtimes, settings, base=base, dataset=dataset, task=task)
     measured = [_measure(candidate, judged, base=base, dataset=dataset, task=task) for candidate in candidates]
     shipped = _shipped(measured)["role"]
-    lost, pictures = _worst(judged, base=base, role=shipped, dataset=dataset, task=task)
+    forms = {candidate.role: candidate for candidate in candidates}
+    lost, pictures = _worst(judged, forms, settings, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
         inputs = folder / "inputs.npz"
         few = np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)
@@ -303,7 +305,14 @@ def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
 
 
 def _worst(
-    judged: _Judged, *, base: str, role: str, dataset: Dataset, task: Task
+    judged: _Judged,
+    candidates: Mapping[str, Candidate],
+    settings: BenchSettings,
+    *,
+    base: str,
+    role: str,
+    dataset: Dataset,
+    task: Task,
 ) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:
     """The samples on which the deployed candidate is worse than the base, and their pictures if they are pictures."""
     shared = [name for name, each in judged.items() if {base, role} <= each.findings.keys() and role != base]
@@ -311,7 +320,8 @@ def _worst(
         return None, None
     runtime = next((name for name in shared if not name.startswith("torch")), shared[0])
     theirs = judged[runtime].findings
-    found = task.worst(theirs[base], theirs[role], most=_MOST_SHOWN)
+    most = _MOST_PICTURED if isinstance(task, PicturedTask) else _MOST_SHOWN
+    found = task.worst(theirs[base], theirs[role], most=most)
     told = {"role": role, "against": base, "runtime": runtime, "samples": found}
     positions = np.array([each["position"] for each in found], dtype=np.int64)
     pixels = one_input(dataset.test.fetch(positions)) if found and dataset.is_image else None
@@ -319,7 +329,26 @@ def _worst(
         return told, None
     if pixels.dtype != np.uint8:
         pixels = np.round(np.clip(pixels, 0.0, 1.0) * 255)
-    return told, pixels.astype(np.uint8)
+    pictures = pixels.astype(np.uint8)
+    if isinstance(task, PicturedTask):
+        inputs, targets = dataset.test.fetch(positions), dataset.test.fetch_targets(positions)
+        predicted = [_predicted(candidates[each], runtime, settings, inputs) for each in (base, role)]
+        pictures = task.pictured(pictures, targets, *predicted)
+    return told, pictures
+
+
+def _predicted(
+    candidate: Candidate, name: str, settings: BenchSettings, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What a candidate predicts for a few samples on a runtime that it has been judged on."""
+    form = candidate.form_for(name)
+    assert form is not None, "it has been judged there"
+    runtime = _runtime(settings.runtime_named(name), threads=machine.usable_cores())
+    try:
+        runtime.load(form)
+        return outputs_of(runtime, inputs)
+    finally:
+        runtime.close()
 
 
 def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int | None]:

@@ -132,6 +132,21 @@ class NumberTask(Task, Protocol):
 
 
 @runtime_checkable
+class PicturedTask(Task, Protocol):
+    """A task of which the outputs for a picture are shown as pictures."""
+
+    def pictured(
+        self,
+        pictures: NDArray[np.uint8],
+        targets: Mapping[str, NDArray[Any]],
+        base: Mapping[str, NDArray[Any]],
+        other: Mapping[str, NDArray[Any]],
+    ) -> NDArray[np.uint8]:
+        """Pictures `[B, 3, H, W]` beside what is true of them and what two models tell, `[B, 3, 2 H, 2 W]`."""
+        ...
+
+
+@runtime_checkable
 class SummedTask(Task, Protocol):
     """A task whose metric is no share of right samples, but follows from sums over samples: mean IoU, say.
 

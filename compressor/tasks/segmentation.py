@@ -1,8 +1,8 @@
 """Semantic segmentation: each pixel belongs to exactly one of K classes, or counts for nothing.
 
 The metric is the mean intersection over union (mIoU) over the classes that occur in the masks, from pixels summed over all
-images; a class that a model tells where it is not lowers the IoU of those that are there. It has an interval and a paired
-test from images drawn again. A pixel whose outputs hold a NaN decides nothing: it is a miss of its own class, and agrees with
+images; a class told where it is not lowers the IoU of those that are there. It has an interval and a paired test from
+images drawn again. A pixel whose outputs hold a NaN decides nothing: it is a miss of its own class, and agrees with
 no other. Ties go to the lower class number.
 
 Shape letters: N images, B batch, K classes, H height, W width, S statistics of an image, R resamples.
@@ -10,6 +10,7 @@ Shape letters: N images, B batch, K classes, H height, W width, S statistics of 
 
 from __future__ import annotations
 
+import colorsys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,7 +165,7 @@ class Segmentation:
         return found_R
 
     def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
-        """For each class: `samples`, its pixels; `accuracy`, the share of them told right; `iou`; None where it is absent."""
+        """For each class: `samples`, its pixels; `accuracy`, the share of them told right; `iou`; None if it is absent."""
         hits_K, true_K, told_K = (findings[name].sum(axis=0, dtype=np.int64) for name in ("hits", "true", "told"))
         return [
             {
@@ -204,6 +205,21 @@ class Segmentation:
             if fallen_N[position] > _WORSE
         ]
 
+    def pictured(
+        self,
+        pictures: NDArray[np.uint8],
+        targets: Mapping[str, NDArray[Any]],
+        base: Mapping[str, NDArray[Any]],
+        other: Mapping[str, NDArray[Any]],
+    ) -> NDArray[np.uint8]:
+        """Above each picture and its mask, below the masks of both models, `[B, 3, 2 H, 2 W]`; what is ignored is black."""
+        masks = [targets[MASK], self.predictions(base), self.predictions(other)]
+        if pictures.shape[1] == 1:
+            pictures = np.repeat(pictures, 3, axis=1)
+        true, before, after = (_COLORS[np.where(mask < 0, IGNORED, mask)].transpose(0, 3, 1, 2) for mask in masks)
+        above, below = np.concatenate([pictures, true], axis=3), np.concatenate([before, after], axis=3)
+        return np.concatenate([above, below], axis=2)
+
     def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Nothing: an image is not right or wrong as a whole."""
         return iter(())
@@ -236,6 +252,16 @@ class Segmentation:
                 f"the network has {shape[1]} outputs for each pixel, the data has {num_classes} classes",
                 hint=f"give a network with {num_classes} outputs, or the data that it was made for",
             )
+
+
+def _colors() -> NDArray[np.uint8]:
+    """A color for each class number `[256, 3]`, neighbors far apart: hues by the golden angle; black for the last."""
+    hues = [number * 0.381966 % 1.0 for number in range(IGNORED)]
+    colors = [colorsys.hls_to_rgb(hue, 0.35 + 0.2 * (number % 3), 0.75) for number, hue in enumerate(hues)]
+    return np.round(255 * np.array([*colors, (0.0, 0.0, 0.0)])).astype(np.uint8)
+
+
+_COLORS = _colors()
 
 
 def _check_fit(logits_NKHW: NDArray[Any], masks_NHW: NDArray[Any]) -> None:

@@ -19,8 +19,18 @@ from compressor.recipe import ModelSettings, TaskSettings
 from compressor.tasks._contract import NumberTask, Task
 from compressor.tensors import LABEL, MASK, MEMBERS, VALUES, Schema, TensorSpec
 
-_WORDS: dict[tuple[str, ...], str] = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers", (MASK,): "a class of each pixel"}
-_TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression", "a class of each pixel": "segmentation"}
+_WORDS: dict[tuple[str, ...], str] = {
+    (LABEL,): "one class",
+    (MEMBERS,): "a set of classes",
+    (VALUES,): "numbers",
+    (MASK,): "a class of each pixel",
+}
+_TASKS = {
+    "one class": "classification",
+    "a set of classes": "multilabel",
+    "numbers": "regression",
+    "a class of each pixel": "segmentation",
+}
 _LABELS = {
     "one class": "whole numbers [N] (of rows: y.argmax(axis=1))",
     "a set of classes": "zeros and ones [N, K]",

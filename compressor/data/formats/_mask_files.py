@@ -1,4 +1,4 @@
-"""Pictures beside label pictures: which mask belongs to which picture, how a mask file becomes class numbers, and samples of both.
+"""Pictures with their masks: which belong together, how a mask file becomes class numbers, and samples of both.
 
 Shape letters: N samples, B batch, H height, W width.
 """
@@ -188,9 +188,11 @@ def numbers_of(raw: bytes, *, colors: Colors | None, where: Path) -> NDArray[np.
         array = array[..., 0]
     if array.ndim == 3:
         return _of_colors(array[..., :3], colors, where=where)
-    if array.dtype.kind not in "iu" or array.size and (array.min() < 0 or array.max() >= _NUMBERS):
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= _NUMBERS:
         told = f"holds {array.min()} to {array.max()} (mode {mode})"
-        raise DataError(told, where=str(where), hint="class numbers are whole numbers from 0 to 254, and 255 is ignored")
+        raise DataError(
+            told, where=str(where), hint="class numbers are whole numbers from 0 to 254, and 255 is ignored"
+        )
     return np.ascontiguousarray(array.astype(np.uint8))
 
 
@@ -198,7 +200,9 @@ def _of_colors(array_HW3: NDArray[Any], colors: Colors | None, *, where: Path) -
     if array_HW3.dtype == np.uint8 and colors is None:
         if (array_HW3[..., :1] == array_HW3).all():  # gray, written in three channels
             return np.ascontiguousarray(array_HW3[..., 0])
-        hint = "write the classes with their colors into classes.txt beside the folders: a line 'road 128 64 128' for each"
+        hint = (
+            "write the classes with their colors into classes.txt beside the folders: a line 'road 128 64 128' for each"
+        )
         raise DataError("is a mask of colors, and nothing says which class each is", where=str(where), hint=hint)
     assert colors is not None
     packed_HW = (array_HW3.astype(np.int64) * (1 << 16, 1 << 8, 1)).sum(axis=2)
@@ -211,7 +215,8 @@ def _of_colors(array_HW3: NDArray[Any], colors: Colors | None, *, where: Path) -
         color = tuple(int(each) for each in array_HW3[tuple(np.argwhere(strange)[0])])
         hint = "add it to classes.txt; a line 'void R G B' names a color that is ignored"
         raise DataError(f"holds the color {color}, which is of no class", where=str(where), hint=hint)
-    return numbers[order[place_HW]]
+    found_HW: NDArray[np.uint8] = numbers[order[place_HW]]
+    return found_HW
 
 
 _COLORED = re.compile(r"(?:(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+)?(.*?)(?:[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\d+))?")

@@ -63,9 +63,7 @@ def masks(path: Path, *, width: int = 0, height: int = 0, ignore: int = -1) -> S
     pairs = _pairs(path)
     names, colors, named_void = _classes(path)
     looked = {split: _looked(each, colors=colors) for split, each in pairs.items()}
-    classes, table, known, decisions = _meanings(
-        names, looked, pairs, ignore=ignore, void=named_void, colors=colors
-    )
+    classes, table, known, decisions = _meanings(names, looked, pairs, ignore=ignore, void=named_void, colors=colors)
     wide, high, why_size = _size(looked, width=width, height=height, where=path)
     decisions.append(Decision("data.options.width x height", f"{wide} x {high}", why_size))
     digest = hashlib.sha256(f"masks {wide} {high} {ignore} {classes}\n".encode() + table.tobytes())
@@ -110,14 +108,14 @@ def _pairs(path: Path) -> dict[str, list[Pair]]:
     """
     if not path.is_dir():
         raise DataError("is not a folder", where=str(path), hint="write masks:FOLDER")
-    inner = _named(path, _PICTURES), _named(path, _MASKS)
-    if inner[0] is not None and inner[1] is not None:
-        splits = {folder: inner[1] / folder.name for folder in _split_folders(inner[0])}
+    all_pictures, all_masks = _named(path, _PICTURES), _named(path, _MASKS)
+    if all_pictures is not None and all_masks is not None:
+        splits = {folder: all_masks / folder.name for folder in _split_folders(all_pictures)}
         if not splits:
-            return _not_empty({"train": pairs_across(*inner)}, path)  # type: ignore[arg-type]
-        for pictures, of_masks in splits.items():
-            if not of_masks.is_dir():
-                raise DataError("is missing", where=str(of_masks), hint=f"put the masks of {pictures} there")
+            return _not_empty({"train": pairs_across(all_pictures, all_masks)}, path)
+        for folder, of_split in splits.items():
+            if not of_split.is_dir():
+                raise DataError("is missing", where=str(of_split), hint=f"put the masks of {folder} there")
         return _not_empty({_SPLITS[p.name.lower()]: pairs_across(p, m) for p, m in splits.items()}, path)
     folders = _split_folders(path)
     if not folders:
@@ -125,11 +123,15 @@ def _pairs(path: Path) -> dict[str, list[Pair]]:
     found = {}
     for folder in folders:
         pictures, of_masks = _named(folder, _PICTURES), _named(folder, _MASKS)
-        beside = next((path / f"{folder.name}{each}" for each in BESIDE if (path / f"{folder.name}{each}").is_dir()), None)
+        beside = next(
+            (path / f"{folder.name}{each}" for each in BESIDE if (path / f"{folder.name}{each}").is_dir()), None
+        )
         if pictures is not None and of_masks is not None:
             found[_SPLITS[folder.name.lower()]] = pairs_across(pictures, of_masks)
         else:
-            found[_SPLITS[folder.name.lower()]] = pairs_beside(folder) if beside is None else pairs_across(folder, beside)
+            found[_SPLITS[folder.name.lower()]] = (
+                pairs_beside(folder) if beside is None else pairs_across(folder, beside)
+            )
     if "train" not in found:
         raise DataError(f"holds {', '.join(found)} but no train/", where=str(path))
     return _not_empty(found, path)
@@ -194,7 +196,9 @@ def _meanings(
     if ignore == -1 and not colors and numbers == [0, IGNORED] and len(names) in (0, 2):
         table[IGNORED] = 1
         known = np.isin(np.arange(256), (0, IGNORED))
-        reason = "masks hold 0 and 255 alone, as those of two classes often do; data.options.ignore = 255 says otherwise"
+        reason = (
+            "masks hold 0 and 255 alone, as those of two classes often do; data.options.ignore = 255 says otherwise"
+        )
         return names or ("background", "foreground"), table, known, [Decision("masks", "255 is class 1", reason)]
     if not names:
         counted = [number for number in numbers if number not in (IGNORED, ignore)]
@@ -224,9 +228,7 @@ def _meanings(
     return names, table, known, decisions
 
 
-def _size(
-    looked: Mapping[str, Mapping[int, Looked]], *, width: int, height: int, where: Path
-) -> tuple[int, int, str]:
+def _size(looked: Mapping[str, Mapping[int, Looked]], *, width: int, height: int, where: Path) -> tuple[int, int, str]:
     """Width and height of the samples, and why."""
     sizes = Counter(each.size for split in looked.values() for each in split.values() if each.size is not None)
     if not sizes:
@@ -236,7 +238,11 @@ def _size(
     wide, high = (int(np.median([each[axis] for each in sizes.elements()])) for axis in (0, 1))
     if width or height:
         scale = width / wide if width else height / high
-        return width or max(1, round(wide * scale)), height or max(1, round(high * scale)), "in the pictures' proportion"
+        return (
+            width or max(1, round(wide * scale)),
+            height or max(1, round(high * scale)),
+            "in the pictures' proportion",
+        )
     if len(sizes) == 1:
         return wide, high, "the size of all pictures"
     told = console.first_few([f"{w} x {h}" for (w, h), _ in sizes.most_common(4)], 3)
