@@ -6,7 +6,8 @@ A pack is a folder:
 
     pack.json     names, classes, profiles, and the SHA-256 of each model
     models/       ROLE.onnx
-    samples.npz   `inputs.NAME`, `targets.NAME`, and `answers.ROLE.NAME`: what each model gave where the pack was made
+    samples.npz   `inputs.NAME`, `targets.NAME`, and `answers.ROLE.NAME`: what each model gave where the pack was made;
+                  where an axis varies `timed.SIZES.NAME` too: what is timed at those sizes
     lib/          this code
     run.py        starts it
 """
@@ -31,7 +32,7 @@ import numpy as np
 from compressor import array_files, artifact, places, plain_json, sealed_json
 from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
-from compressor.measure import machine, majority, timings
+from compressor.measure import machine, majority, sizes, timings
 from compressor.measure.accuracy import evaluate, judge_together, paired
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import between
@@ -135,12 +136,10 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
     for role, file in files.items():
         if not file.is_file() or artifact.sha256(file) != told["models"][role]["sha256"]:
             raise InputError("is missing or not what was packed", where=str(file), hint="carry the pack here again")
-    unknown = [each for each in profiles if each not in told["profiles"]]
-    if unknown:
-        raise InputError(f"no profile '{unknown[0]}' here", where="--profiles", hint=", ".join(told["profiles"]))
+    wanted = _conditions(told["profiles"], profiles)
     samples = _samples(pack / "samples.npz")
     accuracy, parity = _judged(told, files, samples)
-    timed, interference = _timed(told, files, _named("inputs", samples), profiles or list(told["profiles"]), seconds)
+    timed, interference = _timed(told, files, samples, wanted, seconds)
     return {
         "schema": SCHEMA,
         "name": name,
@@ -159,6 +158,21 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         "accuracy": accuracy,
         "parity": parity,
     }
+
+
+def _conditions(packed: Mapping[str, Any], named: Sequence[str]) -> list[str]:
+    """What is measured under: everything in the pack, or what is named; a profile stands for all of its sizes.
+
+    Raises:
+        InputError: The pack has no such profile.
+    """
+    found = []
+    for each in named:
+        these = [name for name in packed if each in (name, sizes.profile_of(name))]
+        if not these:
+            raise InputError(f"no profile '{each}' here", where="--profiles", hint=", ".join(packed))
+        found += these
+    return list(dict.fromkeys(found)) or list(packed)
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -232,7 +246,7 @@ def _judged(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How good each model's answers are here, and how they differ from those where the pack was made."""
     task = _task(told)
-    packed = _Packed(_named("inputs", samples), _named("targets", samples))
+    packed = Carried(_named("inputs", samples), _named("targets", samples))
     models = {role: OrtCpu() for role in files}
     base = told["base"]
     accuracy, parity = {}, {}
@@ -273,16 +287,18 @@ def _named(group: str, samples: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 def _timed(
     told: Mapping[str, Any],
     files: Mapping[str, Path],
-    inputs: Mapping[str, NDArray[Any]],
+    samples: Mapping[str, NDArray[Any]],
     profiles: Sequence[str],
     seconds: float,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     timed, interference = [], []
     with tempfile.TemporaryDirectory(prefix="compress-device-") as folder:
         kept = Path(folder) / "inputs.npz"
-        np.savez(kept, **{name: array[:64] for name, array in inputs.items()})  # type: ignore[arg-type]
         for name in profiles:
             profile: Any = SimpleNamespace(**told["profiles"][name])
+            at = getattr(profile, "sizes", {})
+            inputs = _named(f"timed.{sizes.in_words(at)}" if at else "inputs", samples)
+            np.savez(kept, **{name: array[:64] for name, array in inputs.items()})  # type: ignore[arg-type]
             outcome = hold(
                 {role: Entry(file, RUNTIME) for role, file in files.items()},
                 profile=profile,
@@ -297,7 +313,8 @@ def _timed(
             interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
             blocks = {(role, RUNTIME): found.timing.blocks for role, found in outcome.models.items()}
             timed += [
-                {"role": role, "runtime": RUNTIME, "profile": name, **timings.timing(found, profile)}
+                {"role": role, "runtime": RUNTIME, "profile": name, **({"sizes": at} if at else {})}
+                | timings.timing(found, profile)
                 | timings.speedups(role, RUNTIME, blocks, base=told["base"], starts=found.starts)
                 for role, found in outcome.models.items()
             ]
@@ -315,7 +332,7 @@ def _task(told: Mapping[str, Any]) -> Task:
     return task.for_spread(np.asarray(scale["spread"]))
 
 
-class _Packed:
+class Carried:
     """The samples of a pack."""
 
     def __init__(self, inputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]) -> None:
@@ -325,9 +342,11 @@ class _Packed:
         return len(next(iter(self._inputs.values())))
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The inputs at `positions`, padded as they are carried."""
         return {name: array[positions] for name, array in self._inputs.items()}
 
     def fetch_targets(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Their targets."""
         return {name: array[positions] for name, array in self._targets.items()}
 
 

@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from compressor import registry
 from compressor.errors import CompressError
@@ -200,6 +208,10 @@ class BenchSettings(Settings):
     starts: int = Field(5, ge=1, description="how often each process is started anew, for a share of the blocks")
     attempts: int = Field(3, ge=1, description="timings whose blocks disagree are taken again, this often at most")
     operators: bool = Field(True, description="also time each operator of the ONNX models")
+    shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
+        default_factory=dict,
+        description="sizes to time at of each axis that varies, by its name (tokens = [16, 128]); empty: its usual size",
+    )
     max_drop: float | None = Field(None, ge=0.0, description="budget: metric points below the teacher, in percent")
     max_latency_ms: float | None = Field(None, gt=0.0, description="budget: p50 of the student, first profile")
     max_size_mb: float | None = Field(None, gt=0.0, description="budget: size of the ONNX file in MB (10^6 bytes)")
@@ -215,6 +227,30 @@ class BenchSettings(Settings):
             if isinstance(stated.get(name), Mapping)
         }
         return {**raw, "profile": {**stated, **begun}} if begun else raw
+
+    @field_validator("shapes", mode="before")
+    @classmethod
+    def _one_size_is_a_list_of_one(cls, raw: Any) -> Any:
+        """`tokens = 128` is `tokens = [128]`."""
+        if not isinstance(raw, Mapping):
+            return raw
+        return {axis: [size] if isinstance(size, int) else size for axis, size in raw.items()}
+
+    @field_validator("shapes")
+    @classmethod
+    def _some_size(cls, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        for axis, sizes in shapes.items():
+            if not sizes:
+                raise ValueError(f"'{axis}' has no size")
+        return shapes
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Measurements of before `shapes` were settings are found again by their key."""
+        kept: dict[str, Any] = dump(self)
+        if not kept.get("shapes"):
+            kept.pop("shapes", None)
+        return kept
 
     def profile_named(self, name: str) -> ProfileSettings:
         """The user's profile of that name, or the built-in one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compressor.measure.sizes import profile_of
 from compressor.report import format as fmt
 from compressor.report.facts import ReportData
 
@@ -21,7 +22,7 @@ _PROFILES = {
 def _profile(data: ReportData, profile: str) -> str:
     """What it was as measured, which a recipe may have changed."""
     timing = next(each for each in data.timings if each.profile == profile)
-    return ", ".join(filter(None, (fmt.conditions(timing.threads, timing.batch), _PROFILES.get(profile))))
+    return ", ".join(filter(None, (fmt.conditions(timing.threads, timing.batch), _PROFILES.get(profile_of(profile)))))
 
 
 def used(data: ReportData) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from compressor.artifact import Artifact, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
-from compressor.measure import machine, timings
+from compressor.measure import machine, sizes, timings
 from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, outputs_of, paired
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
 from compressor.models import checkpoint, inspection
@@ -29,7 +29,7 @@ from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
 from compressor.scores import Metric
 from compressor.tasks._contract import PicturedTask, Task
-from compressor.tensors import MEMBERS
+from compressor.tensors import MEMBERS, Inputs
 from compressor.training.start import require_same_classes
 
 SCHEMA = 2
@@ -114,26 +114,32 @@ def bench(
             require_same_classes(candidate.torch, dataset, what=candidate.title)
         if candidate.onnx is not None and artifact.is_artifact(candidate.onnx):
             artifact.read(candidate.onnx).verify()
+    timed_at = sizes.timed(settings.shapes, dataset.test)
     runtimes, absent = _split_by_presence(settings)
     judged = _judge(candidates, runtimes, settings, base=base, dataset=dataset, task=task)
-    measured = [_measure(candidate, judged, base=base, dataset=dataset, task=task) for candidate in candidates]
+    sample = sizes.for_timing(dataset.test, timed_at[0], most=1)
+    measured = [
+        _measure(candidate, judged, base=base, dataset=dataset, task=task, sample=sample) for candidate in candidates
+    ]
     shipped = _shipped(measured)["role"]
     forms = {candidate.role: candidate for candidate in candidates}
     lost, pictures = _worst(judged, forms, settings, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
-        inputs = folder / "inputs.npz"
-        few = np.arange(min(_INPUTS_KEPT, len(dataset.test)), dtype=np.int64)
-        np.savez(inputs, allow_pickle=False, **dataset.test.fetch(few))
-        stored = folder / "stored"
+        inputs, stored = folder / "inputs.npz", folder / "stored"
         timing = _Timing(candidates, runtimes, settings, _timed_base(candidates, base), inputs, stored)
         for name in settings.profiles:
-            timing.under(name)
-        if settings.operators:
-            timing.by_operator(settings.profiles[0])
+            for at in timed_at:
+                np.savez(inputs, allow_pickle=False, **sizes.for_timing(dataset.test, at, most=_INPUTS_KEPT))
+                timing.under(name, at)
+                if settings.operators and name == settings.profiles[0] and at == timed_at[0]:
+                    timing.by_operator(name, at)
         inputs.unlink()
         shutil.rmtree(stored, ignore_errors=True)
         before = _before(measured, base=base, taught_by=taught_by, metric=task.primary)
-        budgets = _budgets(settings, measured, timing.timings, before=before, metric=task.metric(task.primary))
+        judged_at = sizes.condition(settings.profiles[0], timed_at[0])
+        budgets = _budgets(
+            settings, measured, timing.timings, under=judged_at, before=before, metric=task.metric(task.primary)
+        )
         results = {
             "schema": SCHEMA,
             "run": target.folder.parent.name,
@@ -259,14 +265,22 @@ def _judge(
     return found
 
 
-def _measure(candidate: Candidate, judged: _Judged, *, base: str, dataset: Dataset, task: Task) -> dict[str, Any]:
-    """Everything about a candidate that is not time."""
+def _measure(
+    candidate: Candidate,
+    judged: _Judged,
+    *,
+    base: str,
+    dataset: Dataset,
+    task: Task,
+    sample: Mapping[str, NDArray[Any]],
+) -> dict[str, Any]:
+    """Everything about a candidate that is not time; `sample`: one of the size whose multiply-adds are counted."""
     accuracy = [
         _accuracy(candidate.role, runtime, together, base=base, classes=dataset.classes, task=task)
         for runtime, together in judged.items()
         if candidate.role in together.findings
     ]
-    params, macs = _complexity(candidate, dataset)
+    params, macs = _complexity(candidate, dataset.fixed_shape or tried(sample))
     return {
         "role": candidate.role,
         "title": candidate.title,
@@ -351,10 +365,9 @@ def _predicted(
         runtime.close()
 
 
-def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int | None]:
+def _complexity(candidate: Candidate, sample: tuple[int, ...] | Inputs) -> tuple[int | None, int | None]:
     if candidate.torch is not None:
         network = checkpoint.load(candidate.torch).network
-        sample = dataset.fixed_shape or tried(dataset.example(1))
         return inspection.count_parameters(network), inspection.count_macs(network.module, sample)
     if candidate.onnx is not None:
         facts = inspection.inspect_onnx(_onnx_file(candidate.onnx))
@@ -392,12 +405,13 @@ class _Timing:
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     energy_source: str | None = None
 
-    def under(self, name: str) -> None:
-        """Time every model under one profile."""
+    def under(self, name: str, at: Mapping[str, int]) -> None:
+        """Time every model under one profile, on the inputs that lie there, which have these sizes."""
         profile = self.settings.profile_named(name)
         entries = self._entries(name)
         if not entries:
             return
+        name = sizes.condition(name, at)
         how = f"alternating in {self.settings.blocks} blocks, started {self.settings.starts} times"
         console.note(f"bench  {name}: {len(entries)} models, {how}")
         outcome = self._hold(entries, profile)
@@ -416,18 +430,20 @@ class _Timing:
             blocks = found.timing.blocks
             self.samples[key] = found.timing.samples_ms
             self.samples[f"{key}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-            told = {"role": role, "runtime": runtime, "profile": name, **timings.timing(found, profile)}
+            told = {"role": role, "runtime": runtime, "profile": name, **_sizes_told(at)}
+            told |= timings.timing(found, profile)
             self.timings.append(told | timings.speedups(role, runtime, taken, base=self.base, starts=found.starts))
         self._curve(name, profile, entries)
 
-    def by_operator(self, name: str) -> None:
-        """Where each model spends its time under one profile."""
+    def by_operator(self, name: str, at: Mapping[str, int]) -> None:
+        """Where each model spends its time under one profile, on inputs of these sizes."""
         profile = self.settings.profile_named(name)
         for (role, runtime), entry in self._entries(name).items():
             times = operator_times(entry, profile=profile, inputs=self.inputs)
             if times:
                 self.operators.append(
-                    {"role": role, "runtime": runtime, "profile": name, "operators": [asdict(each) for each in times]}
+                    {"role": role, "runtime": runtime, "profile": sizes.condition(name, at)}
+                    | {"operators": [asdict(each) for each in times]}
                 )
 
     def _curve(self, name: str, profile: ProfileSettings, entries: Mapping[tuple[str, str], Entry]) -> None:
@@ -486,6 +502,10 @@ class _Timing:
         )
 
 
+def _sizes_told(at: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    return {"sizes": dict(at)} if at else {}
+
+
 def _title(each: tuple[str, str]) -> str:
     return f"{each[0]} on {each[1]}"
 
@@ -495,10 +515,20 @@ def _budgets(
     measured: Sequence[Mapping[str, Any]],
     timed: Sequence[Mapping[str, Any]],
     *,
+    under: str,
     before: float | None,
     metric: Metric,
 ) -> list[dict[str, Any]]:
-    """What the user will accept, against what the deployed student gives; `before`: metric that a drop is from."""
+    """What the user will accept, against what the deployed student gives.
+
+    Args:
+        settings: What the user will accept.
+        measured: All candidates.
+        timed: All timings.
+        under: The conditions that the latency is judged under.
+        before: The metric that a drop is from.
+        metric: What that number means.
+    """
     student = _shipped(measured)
     found = []
 
@@ -512,9 +542,7 @@ def _budgets(
         drop = metric.drop(before, _deployed(student)["metrics"][metric.name])
     judge("max_drop", settings.max_drop, drop, "points" if metric.is_share else metric.unit)
     deployed = [
-        t
-        for t in timed
-        if t["role"] == student["role"] and _runs_the_file(t["runtime"]) and t["profile"] == settings.profiles[0]
+        t for t in timed if t["role"] == student["role"] and _runs_the_file(t["runtime"]) and t["profile"] == under
     ]
     judge("max_latency_ms", settings.max_latency_ms, deployed[0]["p50_ms"] if deployed else None, "ms")
     size = student["size_bytes"].get("onnx")

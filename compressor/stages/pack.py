@@ -24,8 +24,9 @@ from compressor.artifact import MANIFEST, Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import ArtifactError, InputError
 from compressor.files import replacing
-from compressor.measure import machine
+from compressor.measure import machine, sizes
 from compressor.measure.accuracy import predict
+from compressor.measure.on_device import Carried
 from compressor.recipe import BenchSettings
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.tasks._contract import NumberTask, Task
@@ -61,6 +62,7 @@ CARRIED = (
     "measure/memory.py",
     "measure/on_device.py",
     "measure/parity.py",
+    "measure/sizes.py",
     "measure/statistics.py",
     "measure/timings.py",
     "measure/worker.py",
@@ -76,6 +78,7 @@ CARRIED = (
 )
 """What of the package runs on a device, beside the file of the task."""
 
+_TIMED = 64  # samples of each size
 _PACKAGE = Path(__file__).parents[1]
 _README = """# {run}, packed
 
@@ -124,6 +127,8 @@ def pack(
         )
     positions = _spread(len(dataset.test), samples)
     inputs, targets = dataset.test.fetch(positions), dataset.test.fetch_targets(positions)
+    carried_samples = Carried(inputs, targets)
+    timed_at = sizes.timed(settings.shapes, dataset.test)
     with artifact.folder_for(target.folder) as folder:
         (folder / "models").mkdir()
         answers: dict[str, NDArray[Any]] = {}
@@ -132,13 +137,14 @@ def pack(
             file = folder / "models" / f"{role}.onnx"
             shutil.copyfile(model.file("model.onnx"), file)
             _require_alone(model)
-            answers |= {f"answers.{role}.{name}": rows for name, rows in _answers(file, dataset, positions).items()}
+            answers |= {f"answers.{role}.{name}": rows for name, rows in _answers(file, carried_samples).items()}
             carried[role] = {"title": role.capitalize(), "sha256": artifact.sha256(file), "bytes": file.stat().st_size}
         np.savez_compressed(
             folder / "samples.npz",
             allow_pickle=False,
             **{f"inputs.{name}": array for name, array in inputs.items()},
             **{f"targets.{name}": array for name, array in targets.items()},
+            **_timed_inputs(dataset, timed_at),
             **answers,
         )
         (folder / "pack.json").write_text(
@@ -152,7 +158,7 @@ def pack(
                     "classes": list(dataset.classes),
                     "base": base,
                     "models": carried,
-                    "profiles": _profiles(settings),
+                    "profiles": _profiles(settings, timed_at),
                     "blocks": settings.blocks,
                     "min_samples": settings.min_samples,
                     "attempts": settings.attempts,
@@ -231,14 +237,25 @@ def _scale(task: Task) -> dict[str, Any] | None:
     return {"tolerance": task.tolerance, "spread": task.spreads.tolist()}
 
 
-def _profiles(settings: BenchSettings) -> dict[str, dict[str, Any]]:
-    """The conditions of each profile that ONNX Runtime on a CPU can have."""
-    found = {}
+def _timed_inputs(dataset: Dataset, timed_at: Sequence[Mapping[str, int]]) -> dict[str, NDArray[Any]]:
+    """Samples of each size that is timed, where an axis varies; else those that are judged are timed as well."""
+    return {
+        f"timed.{sizes.in_words(at)}.{name}": array
+        for at in timed_at
+        if at
+        for name, array in sizes.for_timing(dataset.test, at, most=_TIMED).items()
+    }
+
+
+def _profiles(settings: BenchSettings, timed_at: Sequence[Mapping[str, int]]) -> dict[str, dict[str, Any]]:
+    """The conditions of each profile that ONNX Runtime on a CPU can have, at each size that is timed."""
+    found: dict[str, dict[str, Any]] = {}
     for name in settings.profiles:
         profile = settings.profile_named(name)
         if not profile.runtimes or "ort_cpu" in profile.runtimes:
             told = profile.model_dump(mode="json")
-            found[name] = {key: value for key, value in told.items() if not key.startswith(("curve_", "runtimes"))}
+            kept = {key: value for key, value in told.items() if not key.startswith(("curve_", "runtimes"))}
+            found |= {sizes.condition(name, at): {**kept, **({"sizes": dict(at)} if at else {})} for at in timed_at}
     return found
 
 
@@ -246,13 +263,12 @@ def _spread(available: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, available - 1, min(wanted, available)).astype(np.int64))
 
 
-def _answers(file: Path, dataset: Dataset, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    from compressor.data.samples import SubsetSamples
-
+def _answers(file: Path, samples: Carried) -> dict[str, NDArray[Any]]:
+    """What a model predicts for the samples as they are carried, padded alike."""
     runtime = OrtCpu()
     runtime.load(file)
     try:
-        return predict(runtime, SubsetSamples(dataset.test, positions))
+        return predict(runtime, samples)
     finally:
         runtime.close()
 

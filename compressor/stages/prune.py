@@ -24,7 +24,7 @@ from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
-from compressor.measure import accuracy, ruin
+from compressor.measure import accuracy, ruin, sizes
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
@@ -109,8 +109,7 @@ class _Pruning(OnMaterial):
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
         self.what, self.wanted = self.settings.target
-        few = np.arange(min(_INPUTS_KEPT, len(self.dataset.train)), dtype=np.int64)
-        samples = self.dataset.train.fetch(few)
+        samples = sizes.for_timing(self.dataset.train, most=_INPUTS_KEPT)
         self.rounds = Rounds(self.target.state, key=self.target.key)
         whole = self.rounds.find("whole")
         self.known: dict[str, Any] | None = whole[1] if whole else None

@@ -24,7 +24,7 @@ from compressor import artifact, console, registry
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.samples import Samples, SubsetSamples
 from compressor.errors import InputError
-from compressor.measure import detectable, machine, parity, ruin
+from compressor.measure import detectable, machine, parity, ruin, sizes
 from compressor.measure.accuracy import evaluate, judge
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import Interval, paired_speedup
@@ -345,7 +345,7 @@ class _Quantizing(OnMaterial):
     def inputs(self) -> Path:
         """Real samples for timing."""
         file = self.scratch / "inputs.npz"
-        np.savez(file, allow_pickle=False, **self.dataset.example(_INPUTS_KEPT))
+        np.savez(file, allow_pickle=False, **sizes.for_timing(self.dataset.train, most=_INPUTS_KEPT))
         return file
 
     def _what_judged_the_drop(self, *, is_share: bool) -> Decision:

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from compressor.recipe import BenchSettings
-from compressor.stages.bench import Candidate, TaughtElsewhere, _before, _budgets, _sets_with_base, _timed_base
+from compressor.scores import Metric
+from compressor.stages.bench import Candidate, TaughtElsewhere, _before, _budgets, _timed_base
+from compressor.tasks.multilabel import Multilabel
+from compressor.tensors import LOGITS
 
 
 def test_speed_is_held_against_the_base() -> None:
@@ -39,7 +42,7 @@ def test_budgets_are_those_of_the_exported_file_whatever_else_was_measured() -> 
     settings = BenchSettings(profiles=("edge",), max_drop=1.0, max_latency_ms=4.0, max_size_mb=2.0)
 
     before = _before(measured, base="teacher", taught_by=None, metric="accuracy")
-    drop, latency, size = _budgets(settings, measured, timed, before=before, metric="accuracy")
+    drop, latency, size = _budgets(settings, measured, timed, under="edge", before=before, metric=Metric("accuracy"))
 
     assert drop["met"], "a drop of exactly what is accepted"
     assert (latency["value"], latency["met"]) == (5.0, False)
@@ -65,10 +68,10 @@ def test_a_drop_is_from_the_teacher_wherever_that_is(taught_by: TaughtElsewhere 
 
 
 def test_a_class_that_is_left_out_of_a_set_is_counted_once() -> None:
-    base = np.array([[True, False]] * 10)
-    this = np.array([[True, False]] * 4 + [[False, False]] * 5 + [[False, True]])
+    base = np.array([[1.0, -1.0]] * 10)
+    this = np.array([[1.0, -1.0]] * 4 + [[-1.0, -1.0]] * 5 + [[-1.0, 1.0]])
 
-    first, second = _sets_with_base(base, this)
+    first, second = Multilabel().against({LOGITS: base}, {LOGITS: this}, num_classes=2)["sets"]
 
     assert first == {"both": 4, "base_alone": 6, "this_alone": 0}
     assert second == {"both": 0, "base_alone": 0, "this_alone": 1}
