@@ -52,6 +52,10 @@ class Metric:
             return f"{100 * value:.{digits}f} %"
         return f"{value:.4g} {self.unit}".rstrip()
 
+    def shown_range(self, low: float, high: float) -> str:
+        """An interval in words, without its unit: `90.1–92.3`, `0.0912–0.1034`."""
+        return f"{100 * low:.1f}–{100 * high:.1f}" if self.is_share else f"{low:.4g}–{high:.4g}"
+
     def drop(self, before: float, after: float) -> float:
         """How much worse `after` is than `before`, in points for a share and else in the metric's unit; below 0: better.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor import artifact, console, pipeline
+from compressor.scores import Metric
 
 if TYPE_CHECKING:
     from compressor.artifact import Artifact
@@ -72,9 +73,10 @@ def _row(made: Artifact) -> list[str]:
 def _accuracy(scored: Any) -> str:
     if not scored:
         return "–"
-    value = scored["metrics"][scored["primary"]]
-    bounds = [f"{100 * scored['interval'][0]:.1f}–{100 * scored['interval'][1]:.1f}"] if scored["interval"] else []
-    return f"{100 * value:.2f} % ({', '.join([*bounds, str(scored['samples']) + ' samples'])})"
+    metric = Metric.from_json(scored["metric"]) if "metric" in scored else Metric(scored["primary"])
+    bounds = [metric.shown_range(*scored["interval"])] if scored["interval"] else []
+    told = ", ".join([*bounds, f"{scored['samples']} samples"])
+    return f"{metric.shown(scored['metrics'][metric.name])} ({told})"
 
 
 def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> None:

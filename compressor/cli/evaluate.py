@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compressor.cli import _options as options
+from compressor.scores import Metric
 
 
 def evaluate(
@@ -59,11 +60,13 @@ def evaluate(
         more = [[f"± {near[each['name']]:.4g}", f"{each['mae']:.4g}"] for each in found["per_class"]]
         columns = ["number", "samples", "within", "of its target", "mean error"]
         console.table(columns, [[*row, *own] for row, own in zip(rows, more, strict=True)])
-    bounds = "({:.2f}–{:.2f}), ".format(*(100 * end for end in found["interval"])) if found["interval"] else ""
-    value = found["metrics"][found["primary"]]
+    metric = Metric.from_json(found["metric"])
+    ends = [100 * end if metric.is_share else end for end in found["interval"] or ()]
+    bounds = "({:.2f}–{:.2f}), ".format(*ends) if ends else ""
+    value = metric.shown(found["metrics"][metric.name])
     others = ", ".join(f"{name} {number:.4f}" for name, number in found["metrics"].items() if name != found["primary"])
     console.show(
-        f"\n{found['model']} on {found['data']} ({split}): {found['primary']} {100 * value:.2f} % "
+        f"\n{found['model']} on {found['data']} ({split}): {metric.name} {value} "
         f"{bounds}{others}, {found['samples']} samples"
     )
     judged = accuracy_from({"runtime": "", "split": split, **found})

@@ -353,7 +353,8 @@ class _Pruning(OnMaterial):
 
     def _give_up(self, number: int, *, drop: float, limit: float) -> None:
         """Say why no further round is cut, and what is left."""
-        below = f"round {number} ended {drop:.2f} points below the start, more than {limit:g}"
+        worse = self.task.metric(self.task.primary).shown_drop(drop)
+        below = f"round {number} ended {worse} below the start, more than {limit:g}"
         reason = f"{below}{'' if self.settings.max_drop is not None else ruin.UNSTATED}"
         if number == 1:
             reason += "; there is nothing to gain by this cut, and the network is as it was"
@@ -362,7 +363,9 @@ class _Pruning(OnMaterial):
         console.note(f"prune  {decision}")
 
     def _score_text(self, score: float | None) -> str:
-        return "no validation set" if score is None else f"val {self.task.primary} {100 * score:.2f} %"
+        if score is None:
+            return "no validation set"
+        return f"val {self.task.primary} {self.task.metric(self.task.primary).shown(score)}"
 
     def _kept(
         self, best: Loaded, *, start: float, reached: float, scanned: dict[str, Any], first: float | None

@@ -37,6 +37,7 @@ from compressor.quantizers._search import Found, search
 from compressor.quantizers._targets import cpu as cpu_of
 from compressor.recipe import ExportSettings, ProfileSettings, QuantizeSettings
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.scores import Metric
 from compressor.training import resume
 from compressor.training.material import Material, OnMaterial
 from compressor.training.quantized import train_quantized
@@ -197,7 +198,7 @@ class _Quantizing(OnMaterial):
         """Hold the candidate against the float model, and keep the one that wins, with everything that was measured."""
         file = folder / MODEL
         judged = self._judged(self.candidate, self.checked)
-        drop = 100 * (self.float_metric - judged["metrics"][self.task.primary])
+        drop = self._drop(judged["metrics"][self.task.primary])
         judged_on = self._what_judged_the_drop(is_share=judged["interval"] is not None)
         speedup, p50_ms, float_p50_ms = self._timed()
         ships, why = self._verdict(drop=drop, speedup=speedup)
@@ -290,11 +291,32 @@ class _Quantizing(OnMaterial):
         return self._metric_of(self.float_file)
 
     @property
+    def _metric(self) -> Metric:
+        return self.task.metric(self.task.primary)
+
+    def _drop(self, metric: float) -> float:
+        """How much worse than float, in points of a share and else in the metric's own unit."""
+        if self._metric.is_share:
+            return 100 * (self.float_metric - metric)
+        return self._metric.drop(self.float_metric, metric)
+
+    @property
+    def _half_a_sample(self) -> float:
+        """What a share can move by chance of one sample, in points; a difference below it is none."""
+        return 50 / len(self.checked) if self._metric.is_share else 0.0
+
+    @property
     def _lowest(self) -> float | None:
         """The least metric that keeps the budget; a difference below one sample is none."""
         if self.settings.max_drop is None:
             return None
-        return self.float_metric - self.settings.max_drop / 100 - 0.5 / len(self.checked)
+        if self._metric.is_share:
+            return self.float_metric - self.settings.max_drop / 100 - 0.5 / len(self.checked)
+        return self._as_more_is_better(self.float_metric) - self.settings.max_drop
+
+    def _as_more_is_better(self, metric: float) -> float:
+        """The metric with the sign by which a search looks for more."""
+        return metric if self._metric.larger_is_better else -metric
 
     def _gains(self, prepared: Prepared, layers: list[str]) -> tuple[dict[str, float], float]:
         """Milliseconds that each layer saves by being quantized, and those of all layers in float."""
@@ -363,14 +385,15 @@ class _Quantizing(OnMaterial):
     def _verdict(self, *, drop: float, speedup: Interval | None) -> tuple[bool, str]:
         """Whether the candidate is shipped, and why."""
         size = self._times_smaller
-        told = f"{_smaller(size)}, {self.task.primary} {_points(-drop)} on {len(self.checked)} samples"
+        told = f"{_smaller(size)}, {self.task.primary} {_change(self._metric, -drop)} on {len(self.checked)} samples"
         limit = self.settings.max_drop
         if not self.settings.mixed:
             how = _times(speedup) if self.is_for_here else f"made for {self.cpu.name}"
             return True, f"all that can be quantized, as asked: {how}, {told}"
-        if limit is not None and drop > limit + 50 / len(self.checked):
+        if limit is not None and drop > limit + self._half_a_sample:
             return False, f"no choice of layers that was tried keeps to max_drop = {limit:g} ({told})"
-        if limit is None and self.is_for_here and drop > ruin.POINTS + 50 / len(self.checked):
+        ruined = self._metric.is_share and drop > ruin.POINTS + self._half_a_sample
+        if limit is None and self.is_for_here and ruined:
             more = f"it costs more than {ruin.POINTS:g} points"
             return False, f"{more}, state --max-drop to look for a better one ({told})"
         if self.layers and all(layer["float"] for layer in self.layers):
@@ -409,8 +432,9 @@ class _Quantizing(OnMaterial):
         found = []
         limit = self.settings.max_drop
         if limit is not None:
-            kept = drop <= limit + 50 / len(self.checked)
-            found.append(_budget("max_drop", limit, drop if ships else 0.0, "points", met=kept))
+            kept = drop <= limit + self._half_a_sample
+            unit = "points" if self._metric.is_share else self._metric.unit
+            found.append(_budget("max_drop", limit, drop if ships else 0.0, unit, met=kept))
         limit = self.settings.max_latency_ms
         if limit is not None:
             known = p50_ms if self.is_for_here else None
@@ -515,7 +539,7 @@ class _Variants:
 
     def metric(self, keep_float: frozenset[str]) -> float:
         """The task's metric on validation."""
-        return self._job._metric_of(self._written(keep_float, "variant"))
+        return self._job._as_more_is_better(self._job._metric_of(self._written(keep_float, "variant")))
 
     def faster(self, before: frozenset[str], after: frozenset[str]) -> Interval:
         """How many times faster the second variant is than the first."""
@@ -541,5 +565,7 @@ def _smaller(ratio: float) -> str:
     return f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
 
 
-def _points(change: float) -> str:
+def _change(metric: Metric, change: float) -> str:
+    if not metric.is_share:
+        return f"{change:+.3g} {metric.unit}".rstrip()
     return f"{round(change, 2) + 0.0:+.2f} points"  # 0.0 added to −0.0 is 0.0

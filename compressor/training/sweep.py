@@ -19,6 +19,7 @@ from compressor.artifact import Decision, Target
 from compressor.errors import ArtifactError, DivergenceError, InputError
 from compressor.files import replacing
 from compressor.recipe import SWEPT, DistillSettings, ModelSettings
+from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.training import budget, compiling, engine, resume
 from compressor.training.material import Material
@@ -67,21 +68,21 @@ def settle(
     for values in candidates:
         title = _title(values)
         if title in records.finished:
-            console.note(f"sweep  {title}: {_percent(records.finished[title])}, as found before")
+            console.note(f"sweep  {title}: {_shown(material.task, records.finished[title])}, as found before")
             scores[title] = records.finished[title]
             continue
         trial = with_values(settings, values).model_copy(update={"epochs": epochs})
         at = replace(target, folder=records.folder / _file_name(title), key=f"{target.key} {title}", role=title)
         scores[title] = _tried(student, trial, teacher(), material=material, target=at)
-        console.note(
-            f"sweep  {title}: validation {material.task.primary} {_percent(scores[title])} after {epochs} epoch(s)"
-        )
+        told = _shown(material.task, scores[title])
+        console.note(f"sweep  {title}: validation {material.task.primary} {told} after {epochs} epoch(s)")
         records.keep(title, scores[title])
     reached = [(score, values) for values in candidates if (score := scores[_title(values)]) is not None]
     if not reached:
         raise DivergenceError(f"every trial of {', '.join(names)} diverged", hint="lower lr, or state a number")
-    _, best = max(reached, key=lambda each: each[0])  # among equals the first
-    told = ", ".join(f"{title} {_percent(score)}" for title, score in scores.items())
+    larger = material.task.metric(material.task.primary).larger_is_better
+    _, best = max(reached, key=lambda each: each[0] if larger else -each[0])  # among equals the first
+    told = ", ".join(f"{title} {_shown(material.task, score)}" for title, score in scores.items())
     reason = (
         f"{material.task.primary} on validation after {epochs} of {settings.epochs} epochs from the same weights: {told}; "
         f"among equals the first, which is the default"
@@ -197,5 +198,5 @@ def _file_name(title: str) -> str:
     return title.replace(", ", "_").replace(" ", "-")
 
 
-def _percent(score: float | None) -> str:
-    return "diverged" if score is None else f"{100 * score:.2f} %"
+def _shown(task: Task, score: float | None) -> str:
+    return "diverged" if score is None else task.metric(task.primary).shown(score)
