@@ -38,6 +38,11 @@ class LastBatch(Teacher):
         self.parts = _Memory()
         return (Decision("teacher", "the student one step ago", "no other network was given"),)
 
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
+        """Move to where the batches are; what is put back later goes there as well."""
+        super().to(device, memory_format)
+        self.parts.device = device
+
     def shown(self, showing: Showing) -> Batch:
         """The samples of the step before, then the new ones."""
         new, old = showing.batch, self.parts
@@ -79,6 +84,7 @@ class _Memory(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.together: dict[str, Tensor] = {}
+        self.device = torch.device("cpu")
 
     @property
     def holds_some(self) -> bool:
@@ -132,8 +138,8 @@ class _Memory(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for key in [key for key in state_dict if key.startswith(prefix)]:
             state_dict[key] = own = state_dict[key][processes.rank() :: processes.world_size()]
-            device = next((rows.device for rows in self.buffers()), own.device)
-            self.register_buffer(key.removeprefix(prefix), torch.empty_like(own, device=device))
+            # There are no buffers yet when a run that goes on is moved to its device, so that says where they belong.
+            self.register_buffer(key.removeprefix(prefix), torch.empty_like(own, device=self.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -72,3 +72,18 @@ def test_each_process_takes_its_share_of_what_was_kept_again(monkeypatch: pytest
 
     assert other.parts.get_buffer("sample_ids").tolist() == [1, 3]
     assert torch.equal(other.parts.get_buffer("said/logits"), kept["said/logits"][1::2])
+
+
+@pytest.mark.filterwarnings("ignore:.*is a no-op:UserWarning")  # nothing is copied to `meta`, and here only the place counts
+def test_what_a_resumed_run_puts_back_lies_where_the_batches_are() -> None:
+    before = teacher_after(batch(0), torch.zeros(B, K))
+    before.before_keeping()
+    resumed = LastBatch()
+    resumed.meet(Network(nn.Linear(2, K), Normalisation("none", (), ())), torch.zeros(2, 2))
+
+    resumed.to(torch.device("meta"), torch.contiguous_format)
+    resumed.parts.load_state_dict(before.parts.state_dict())
+
+    places = {name: rows.device.type for name, rows in resumed.parts.named_buffers()}
+    assert "said/logits" in places
+    assert set(places.values()) == {"meta"}
