@@ -11,10 +11,18 @@ from compressor import console
 from compressor.artifact import Decision
 from compressor.data import source as sources
 from compressor.data import unlabelled
-from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples, class_numbers, content_hashes
+from compressor.data.samples import (
+    Dataset,
+    Samples,
+    Splits,
+    SubsetSamples,
+    class_numbers,
+    content_hashes,
+    is_one_class,
+)
 from compressor.errors import DataError
 from compressor.recipe import DataSettings
-from compressor.tensors import LABEL, MEMBERS
+from compressor.tensors import MEMBERS
 
 LEFT_OUT = "samples left out"
 """What the decision is called that names samples which cannot be read."""
@@ -143,11 +151,7 @@ def positions_with_classes_left(
 
 
 def _how_drawn(splits: Splits) -> str:
-    return "by label" if _is_one_class(splits.train) else "at random"
-
-
-def _is_one_class(samples: Samples) -> bool:
-    return samples.targets.names == (LABEL,) and not samples.targets[LABEL].shape
+    return "by label" if is_one_class(splits.train.targets) else "at random"
 
 
 def _judge_unreadable(splits: Splits, settings: DataSettings, *, source: str) -> list[Decision]:
@@ -179,7 +183,7 @@ def _check_splits(splits: Splits, settings: DataSettings) -> None:
         if [each.shape for each in samples.inputs] != [each.shape for each in splits.train.inputs]:
             told = f"{name} samples are {samples.inputs}, train samples {splits.train.inputs}"
             raise DataError(told, where=settings.source)
-        if not _is_one_class(samples):
+        if not is_one_class(samples.targets):
             if name != "train" and not samples.labelled.all():
                 message = f"{name} has samples without a target"
                 raise DataError(message, where=settings.source, hint="a training sample alone may have NaN for one")
@@ -207,7 +211,7 @@ def _set_apart(
         members = samples.fetch_targets(labelled)[MEMBERS]
         drawn = positions_with_classes_left(members, share=share, seed=settings.split_seed, stream=stream)
     else:
-        one_class = _is_one_class(samples)  # what is no class of the whole sample is drawn at random
+        one_class = is_one_class(samples.targets)  # what is no class of the whole sample is drawn at random
         strata = class_numbers(samples)[labelled] if one_class else np.zeros(len(labelled), np.int64)
         drawn = stratified_positions(strata, share=share, seed=settings.split_seed, stream=stream)
     held = labelled[drawn]
@@ -258,7 +262,7 @@ def _absent_classes(train: Samples, splits: Splits, *, where: str) -> list[Decis
     known = np.flatnonzero(train.labelled)
     if MEMBERS in train.targets:
         counts = train.fetch_targets(known)[MEMBERS].sum(axis=0)
-    elif _is_one_class(train):
+    elif is_one_class(train.targets):
         counts = np.bincount(class_numbers(train)[known], minlength=len(splits.classes))
     else:
         return []

@@ -262,19 +262,27 @@ def class_numbers(samples: Samples) -> NDArray[np.int64]:
     """The class number of each sample `[N]`, −1 for one that has none.
 
     Raises:
-        DataError: A target is not one class.
+        DataError: No target is one class.
     """
-    if samples.targets.names != (LABEL,) or samples.targets[LABEL].shape:
+    if LABEL not in samples.targets or samples.targets[LABEL].shape:
         raise DataError(f"targets are {samples.targets}, not one class for each sample")
-    numbers = samples.fetch_targets(np.arange(len(samples), dtype=np.int64))[LABEL]
-    return np.where(samples.labelled, numbers, -1).astype(np.int64)
+    return np.where(samples.labelled, all_targets(samples)[LABEL], -1).astype(np.int64)
+
+
+def is_one_class(targets: Schema) -> bool:
+    """Whether a sample is of one class, whatever else is known of it, rather than of a set of them or told in numbers.
+
+    Where there are sets or numbers, the names of a data set are theirs, and a class number beside them has none.
+    """
+    named_by_others = MEMBERS in targets or VALUES in targets
+    return LABEL in targets and not targets[LABEL].shape and not named_by_others
 
 
 def class_groups(samples: Samples) -> NDArray[np.int64]:
     """A number `[N]` that samples with equal targets share (their own where targets are no classes), −1 for one without."""
     if MEMBERS in samples.targets:
         return np.where(samples.labelled, label_sets.encode(all_targets(samples)[MEMBERS]), -1)
-    if LABEL in samples.targets and not samples.targets[LABEL].shape:
+    if is_one_class(samples.targets):
         return class_numbers(samples)
     return np.where(samples.labelled, np.arange(len(samples)), -1)
 
@@ -376,8 +384,8 @@ class Dataset:
 
     @property
     def one_class_each(self) -> bool:
-        """Whether a target is one class, rather than a set of them, numbers, or something of each place."""
-        return self.targets.names == (LABEL,) and not self.targets[LABEL].shape
+        """Whether a sample is of one class, rather than of a set of them, told in numbers, or told place by place."""
+        return is_one_class(self.targets)
 
     def example(self, count: int) -> dict[str, NDArray[Any]]:
         """The first samples of the training set, as they are stored: what is tried on them is tried on real inputs."""

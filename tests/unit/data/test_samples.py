@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compressor.data.samples import ArraySamples, Dataset, SubsetSamples
+from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups, class_numbers
 from compressor.errors import DataError
 from tests.named import class_samples, inputs_of, labels_of
 
@@ -71,3 +71,27 @@ def test_a_data_set_describes_itself_for_the_manifest():
         "inputs": [{"name": "image", "dtype": "uint8", "shape": [3, 2, 2]}],
         "targets": [{"name": "label", "dtype": "int64", "shape": []}],
     }
+
+
+def test_samples_of_one_class_may_have_other_targets_beside_it():
+    boxes = np.zeros((4, 2), np.float32)
+    table = TargetTable({"label": np.array([1, 0, 1, 0]), "box": boxes}, labelled=np.array([True, True, True, False]))
+    samples = ArraySamples({"features": np.zeros((4, 3), np.float32)}, table)
+
+    assert class_groups(samples).tolist() == class_numbers(samples).tolist() == [1, 0, 1, -1]
+    assert Dataset("npz:a.npz", ("a", "b"), samples, None, samples, "f00d", ()).one_class_each
+
+
+def test_a_class_number_beside_targets_that_are_numbers_is_no_class_of_the_set():
+    table = TargetTable({"label": np.array([5, 7]), "values": np.zeros((2, 1), np.float32)})
+    samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, table)
+
+    assert not Dataset("npz:a.npz", ("age",), samples, None, samples, "f00d", ()).one_class_each
+    assert class_groups(samples).tolist() == [0, 1]
+
+
+def test_targets_without_one_class_have_no_class_numbers():
+    samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, TargetTable({"box": np.zeros((2, 4))}))
+
+    with pytest.raises(DataError, match="not one class for each sample"):
+        class_numbers(samples)

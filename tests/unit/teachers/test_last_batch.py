@@ -74,7 +74,9 @@ def test_each_process_takes_its_share_of_what_was_kept_again(monkeypatch: pytest
     assert torch.equal(other.parts.get_buffer("said/logits"), kept["said/logits"][1::2])
 
 
-@pytest.mark.filterwarnings("ignore:.*is a no-op:UserWarning")  # nothing is copied to `meta`, and here only the place counts
+@pytest.mark.filterwarnings(
+    "ignore:.*is a no-op:UserWarning"
+)  # nothing is copied to `meta`, and here only the place counts
 def test_what_a_resumed_run_puts_back_lies_where_the_batches_are() -> None:
     before = teacher_after(batch(0), torch.zeros(B, K))
     before.before_keeping()
