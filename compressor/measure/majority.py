@@ -22,7 +22,7 @@ import numpy as np
 
 from compressor import label_sets
 from compressor.measure.statistics import more_than_fair
-from compressor.tasks._contract import NumberTask
+from compressor.tasks._contract import NumberTask, tells_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def _more_finely(task: Task, answers_NK: NDArray[Any], labels_N: NDArray[Any]) -
     """How often a model that has learned nothing would do as well, below the level of right and wrong; None without one."""
     if isinstance(task, NumberTask):
         return _nearer_than_the_median(answers_NK.astype(np.float64), labels_N.astype(np.float64))
-    if getattr(task, "label_sets", False):
+    if tells_sets(task):
         return _follows(answers_NK, label_sets.decode(labels_N, answers_NK.shape[1]))
     return None
 
@@ -135,7 +135,7 @@ def _constants(task: Task, labels_N: NDArray[Any], classes: Sequence[str]) -> It
         return
     values, counts = np.unique(labels_N, return_counts=True)
     most = int(values[counts.argmax()])
-    if getattr(task, "label_sets", False):
+    if tells_sets(task):
         yield label_sets.named(most, classes), np.where(label_sets.decode(np.array([most]), len(classes))[0], 1.0, -1.0)
         return
     yield classes[most], np.eye(len(classes))[most]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from compressor.tensors import MEMBERS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -105,3 +107,11 @@ class NumberTask(Task, Protocol):
     def errors(self, logits_NK: NDArray[Any], labels_N: NDArray[Any]) -> NDArray[np.float64]:
         """How far the worst output of each sample lies from its target, in tolerances, `[N]`."""
         ...
+
+
+def tells_sets(task: Task) -> bool:
+    """Whether a sample may have several classes; which targets a task wants does not hang on what its classes are called.
+
+    A class that says `label_sets = True` besides is known as such to `compress check`, which does not run it.
+    """
+    return MEMBERS in task.targets(())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compressor import registry
 from compressor.errors import ModelError
 from compressor.measure.accuracy import evaluate
-from compressor.tasks._contract import NumberTask, Task
+from compressor.tasks._contract import NumberTask, Task, tells_sets
 from compressor.tensors import Batch, Schema, TensorSpec
 
 MEMBERS = registry.members("tasks")
@@ -62,6 +62,11 @@ def test_there_are_tasks() -> None:
 def test_it_has_a_summary_and_every_option_has_help(member: registry.Member) -> None:
     assert member.summary.endswith(".")
     assert all(option.help for option in member.options)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_what_a_recipe_reads_of_sets_in_its_source_is_what_its_targets_say(member: registry.Member) -> None:
+    assert ("label_sets" in member.flags) == tells_sets(member.load()())
 
 
 def test_the_primary_metric_is_a_metric_in_zero_to_one(task: Task, labels: NDArray[Any]) -> None:
