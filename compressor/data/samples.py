@@ -139,6 +139,7 @@ class ArraySamples(InTable):
             if len(array) != len(self.table):
                 raise DataError(f"{len(array)} samples but {len(self.table)} labels")
         self._inputs = dict(inputs)
+        self._hashes: NDArray[np.uint64] | None = None
         self.inputs = Schema(tuple(TensorSpec(name, a.dtype.name, a.shape[1:]) for name, a in self._inputs.items()))
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -147,7 +148,9 @@ class ArraySamples(InTable):
 
     def content_hashes(self) -> NDArray[np.uint64]:
         """A number for the content of each sample `[N]`, alike for those that are alike."""
-        return digests(list(self._inputs.values()), size=8).view(np.uint64)[:, 0]
+        if self._hashes is None:  # every split that was set apart asks the whole set
+            self._hashes = digests(list(self._inputs.values()), size=8).view(np.uint64)[:, 0]
+        return self._hashes
 
 
 class SubsetSamples:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from compressor.data import samples as module
+from compressor.data.digests import digests
 from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups, class_numbers
 from compressor.errors import DataError
 from tests.named import class_samples, inputs_of, labels_of
@@ -42,6 +44,17 @@ def test_a_subset_of_a_subset_reads_from_the_first():
     assert len(inner) == 2
     assert labels_of(inner).tolist() == [1, 1]
     assert np.array_equal(inputs_of(inner, np.array([1])), inputs_of(base, np.array([5])))
+
+
+def test_a_set_is_hashed_once_for_all_of_its_splits(monkeypatch):
+    base, hashed = _samples(), []
+    monkeypatch.setattr(module, "digests", lambda arrays, *, size: hashed.append(size) or digests(arrays, size=size))
+
+    first, second = (SubsetSamples(base, np.array(each)).content_hashes() for each in ([0, 2], [2, 1]))
+
+    assert len(hashed) == 1
+    assert first[1] == second[0]
+    assert first[0] != second[1]
 
 
 @pytest.mark.parametrize(
