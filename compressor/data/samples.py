@@ -69,9 +69,7 @@ class TargetTable:
             raise DataError(f"targets of {' and '.join(map(str, sorted(lengths)))} samples")
         self.arrays = dict(arrays)
         self.labelled = np.ones(lengths.pop(), np.bool_) if labelled is None else labelled
-        self.schema = Schema(
-            tuple(TensorSpec(name, array.dtype.name, array.shape[1:]) for name, array in self.arrays.items())
-        )
+        self.schema = Schema.of_arrays(self.arrays)
 
     @classmethod
     def of_labels(cls, labels_N: NDArray[Any]) -> TargetTable:
@@ -140,7 +138,7 @@ class ArraySamples(InTable):
                 raise DataError(f"{len(array)} samples but {len(self.table)} labels")
         self._inputs = dict(inputs)
         self._hashes: NDArray[np.uint64] | None = None
-        self.inputs = Schema(tuple(TensorSpec(name, a.dtype.name, a.shape[1:]) for name, a in self._inputs.items()))
+        self.inputs = Schema.of_arrays(self._inputs)
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`, copied."""
