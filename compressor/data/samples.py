@@ -354,18 +354,6 @@ class Dataset:
         return self.train.targets
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of a sample with one input: `(C, H, W)` for images, `(F,)` for vectors.
-
-        Raises:
-            DataError: A sample has several inputs, or an axis that varies.
-        """
-        only = self.inputs.only
-        if only is None or only.varying:
-            raise DataError(f"samples are {self.inputs}, where one input of one shape is needed", where=self.source)
-        return only.at({})
-
-    @property
     def fixed_shape(self) -> tuple[int, ...]:
         """Shape of the one input, where all samples have it; empty where there are several, or an axis varies."""
         only = self.inputs.only
