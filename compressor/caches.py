@@ -29,7 +29,7 @@ _ABOUT, _USED, _DELETED = "about.json", "used", ".deleted-"
 # All that is ever written into a cache, whole or on the way to its place.
 _OURS = re.compile(
     r"about\.json|used|view-\d+\.bin|pixels\.bin|meta\.npz"
-    r"|\.(about\.json\.writing|meta\.npz\.writing|pixels\.bin|meta\.npz)-\d+(\.npz)?"
+    r"|\.(about\.json\.writing|meta\.npz(\.writing)?|pixels\.bin(\.writing)?)-\d+(\.npz)?"
 )
 _TRIES = 10
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own
@@ -136,11 +136,8 @@ def _make(folder: Path, about: Mapping[str, Any]) -> None:
         }
         with replacing(file) as written:
             written.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    used = opened_here(folder / _USED, os.O_WRONLY | os.O_CREAT)
-    try:
+    with opened_here(folder / _USED, os.O_WRONLY | os.O_CREAT) as used:
         os.utime(used)
-    finally:
-        os.close(used)
 
 
 def _described(file: Path) -> dict[str, Any] | None:

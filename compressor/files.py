@@ -36,13 +36,21 @@ def replacing(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def opened_here(file: Path, flags: int) -> int:
-    """The descriptor of a file that is opened where it lies: a link in its place is a fault, wherever it leads.
+@contextmanager
+def opened_here(file: Path, flags: int) -> Iterator[int]:
+    """A file that is opened where it lies: a link in its place is a fault, wherever it leads.
+
+    Yields:
+        Its descriptor, closed at the end.
 
     Raises:
         OSError: It is a link (`ELOOP`), or cannot be opened.
     """
-    return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666 if flags & os.O_CREAT else 0)
+    descriptor = _descriptor(file, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def lock_file(file: Path) -> TextIO:
@@ -51,7 +59,7 @@ def lock_file(file: Path) -> TextIO:
     Raises:
         OSError: It is a link, or cannot be written.
     """
-    return os.fdopen(opened_here(file, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
+    return os.fdopen(_descriptor(file, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
 
 
 def clear(path: Path) -> None:
@@ -100,3 +108,7 @@ def read_bytes(file: Path, *, most_bytes: int) -> bytes:
     if len(content) > most_bytes:
         raise ValueError(f"larger than the {most_bytes / 2**20:.3g} MB that are read of such a file")
     return content
+
+
+def _descriptor(file: Path, flags: int) -> int:
+    return os.open(file, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666 if flags & os.O_CREAT else 0)

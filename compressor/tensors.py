@@ -90,6 +90,11 @@ class Schema:
         return cls(specs)
 
     @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any]) -> Schema:
+        """The schema of samples that lie in NumPy arrays, each `[N, ...]`."""
+        return cls(tuple(TensorSpec(name, array.dtype.name, array.shape[1:]) for name, array in arrays.items()))
+
+    @classmethod
     def from_json(cls, kept: Sequence[Mapping[str, Any]]) -> Schema:
         """What `as_json` wrote."""
         return cls(tuple(TensorSpec(str(each["name"]), str(each["dtype"]), tuple(each["shape"])) for each in kept))

@@ -75,8 +75,7 @@ def splits_from_arrays(arrays: Mapping[str, NDArray[Any]], *, layout: str, where
             raise DataError(f"{x} holds {len(inputs[split])} samples, {y} {len(given[split])} labels", where=where)
     if numbers:
         tables = _values(given, where=where)
-        width = tables["train"].schema[VALUES].shape[0]
-        assert isinstance(width, int)
+        width = tables["train"].arrays[VALUES].shape[1]
         classes = _names_for(width, arrays, what="targets of {} numbers", where=where)
     elif sets:
         tables = {split: _members(array, name=names[split][1], where=where) for split, array in given.items()}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.data.digests import digests
 from compressor.data.relabel import RelabelledSamples, WithoutTargets
 from compressor.data.samples import JoinedSamples, Samples, SubsetSamples
 
@@ -19,12 +18,7 @@ def content_keys(samples: Samples) -> NDArray[np.uint8]:
     keys = np.empty((len(samples), KEY_BYTES), np.uint8)
     for first in range(0, len(samples), _CHUNK):
         positions = np.arange(first, min(first + _CHUNK, len(samples)), dtype=np.int64)
-        arrays = [np.ascontiguousarray(array) for array in samples.fetch(positions).values()]
-        for row, sample in zip(positions, zip(*arrays, strict=True), strict=True):
-            digest = hashlib.blake2b(digest_size=KEY_BYTES)
-            for part in sample:
-                digest.update(part.data)
-            keys[row] = np.frombuffer(digest.digest(), np.uint8)
+        keys[positions] = digests(list(samples.fetch(positions).values()), size=KEY_BYTES)
     return keys
 
 

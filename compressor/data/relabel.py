@@ -40,10 +40,6 @@ class RelabelledSamples(InTable):
         """The samples at `positions`."""
         return self.samples.fetch(positions)
 
-    def content_hashes(self) -> NDArray[np.uint64] | None:
-        """Those of the samples, where they have any."""
-        return content_hashes(self.samples)
-
 
 class WithoutTargets:
     """Samples of another set, with every target hidden."""

@@ -6,7 +6,6 @@ is what remains once validation and test sets are settled (`data/open.py`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from compressor import label_sets
 from compressor.artifact import Decision
+from compressor.data.digests import digests
 from compressor.errors import DataError
 from compressor.tensors import LABEL, MEMBERS, VALUES, Schema, TensorSpec
 
@@ -69,9 +69,7 @@ class TargetTable:
             raise DataError(f"targets of {' and '.join(map(str, sorted(lengths)))} samples")
         self.arrays = dict(arrays)
         self.labelled = np.ones(lengths.pop(), np.bool_) if labelled is None else labelled
-        self.schema = Schema(
-            tuple(TensorSpec(name, array.dtype.name, array.shape[1:]) for name, array in self.arrays.items())
-        )
+        self.schema = Schema.of_arrays(self.arrays)
 
     @classmethod
     def of_labels(cls, labels_N: NDArray[Any]) -> TargetTable:
@@ -139,7 +137,8 @@ class ArraySamples(InTable):
             if len(array) != len(self.table):
                 raise DataError(f"{len(array)} samples but {len(self.table)} labels")
         self._inputs = dict(inputs)
-        self.inputs = Schema(tuple(TensorSpec(name, a.dtype.name, a.shape[1:]) for name, a in self._inputs.items()))
+        self._hashes: NDArray[np.uint64] | None = None
+        self.inputs = Schema.of_arrays(self._inputs)
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The samples at `positions`, copied."""
@@ -147,14 +146,9 @@ class ArraySamples(InTable):
 
     def content_hashes(self) -> NDArray[np.uint64]:
         """A number for the content of each sample `[N]`, alike for those that are alike."""
-        arrays = [np.ascontiguousarray(array) for array in self._inputs.values()]
-        digests = []
-        for sample in zip(*arrays, strict=True):
-            digest = hashlib.blake2b(digest_size=8)
-            for part in sample:
-                digest.update(np.ascontiguousarray(part).data)
-            digests.append(digest.digest())
-        return np.frombuffer(b"".join(digests), np.uint64)
+        if self._hashes is None:  # every split that was set apart asks the whole set
+            self._hashes = digests(list(self._inputs.values()), size=8).view(np.uint64)[:, 0]
+        return self._hashes
 
 
 class SubsetSamples:
@@ -262,16 +256,20 @@ def class_numbers(samples: Samples) -> NDArray[np.int64]:
     """The class number of each sample `[N]`, −1 for one that has none.
 
     Raises:
-        DataError: A target is not one class.
+        DataError: No target is one class.
     """
-    if not is_one_class(samples.targets):
+    if LABEL not in samples.targets or samples.targets[LABEL].shape:
         raise DataError(f"targets are {samples.targets}, not one class for each sample")
     return np.where(samples.labelled, all_targets(samples)[LABEL], -1).astype(np.int64)
 
 
 def is_one_class(targets: Schema) -> bool:
-    """Whether each sample has one class as a whole, whatever else is known of it."""
-    return LABEL in targets and not targets[LABEL].shape
+    """Whether a sample is of one class, whatever else is known of it, rather than of a set of them or told in numbers.
+
+    Where there are sets or numbers, the names of a data set are theirs, and a class number beside them has none.
+    """
+    named_by_others = MEMBERS in targets or VALUES in targets
+    return LABEL in targets and not targets[LABEL].shape and not named_by_others
 
 
 def class_groups(samples: Samples) -> NDArray[np.int64]:
@@ -356,18 +354,6 @@ class Dataset:
         return self.train.targets
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of a sample with one input: `(C, H, W)` for images, `(F,)` for vectors.
-
-        Raises:
-            DataError: A sample has several inputs, or an axis that varies.
-        """
-        only = self.inputs.only
-        if only is None or only.varying:
-            raise DataError(f"samples are {self.inputs}, where one input of one shape is needed", where=self.source)
-        return only.at({})
-
-    @property
     def fixed_shape(self) -> tuple[int, ...]:
         """Shape of the one input, where all samples have it; empty where there are several, or an axis varies."""
         only = self.inputs.only
@@ -380,7 +366,7 @@ class Dataset:
 
     @property
     def one_class_each(self) -> bool:
-        """Whether a target is one class, rather than a set of them, numbers, or something of each place."""
+        """Whether a sample is of one class, rather than of a set of them, told in numbers, or told place by place."""
         return is_one_class(self.targets)
 
     def example(self, count: int) -> dict[str, NDArray[Any]]:

@@ -16,15 +16,20 @@ from compressor.tensors import Batch, Outputs, Rows
 _DEVIATION_FLOOR = 0.001
 
 
-def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: bool) -> tuple[Tensor, Tensor]:
+def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: bool) -> tuple[Tensor, Tensor, Rows]:
     """The decisions `[N, K]` of both, in float32 whatever the training precision; the teacher's carry no gradients.
 
     Rows that weigh nothing (an ignored pixel, padding) are left out, so that every mean is one over those that count.
+
+    Returns:
+        The student's, the teacher's, and the teacher's as the task gave them.
     """
-    rows = batch.task.rows(student.tensors, batch)
-    student_NK = that_count(rows.values.float(), rows)
-    teacher_NK = that_count(batch.task.rows(teacher.tensors, batch).values.float().detach(), rows)
-    return (standardised(student_NK), standardised(teacher_NK)) if standardise else (student_NK, teacher_NK)
+    mine, theirs = (batch.task.rows(outputs.tensors, batch) for outputs in (student, teacher))
+    student_NK = that_count(mine.values.float(), mine)
+    teacher_NK = that_count(theirs.values.float().detach(), theirs)
+    if standardise:
+        student_NK, teacher_NK = standardised(student_NK), standardised(teacher_NK)
+    return student_NK, teacher_NK, theirs
 
 
 def that_count(values_M: Tensor, rows: Rows) -> Tensor:
@@ -57,7 +62,7 @@ def with_labels(loss: Tensor, student: Outputs, batch: Batch, *, hard: float) ->
     return loss + hard * batch.hard_loss(student) if hard else loss
 
 
-def target_of(batch: Batch, teacher: Outputs, teacher_MK: Tensor, *, where: str) -> Tensor:
+def target_of(batch: Batch, teacher: Outputs, rows: Rows, teacher_MK: Tensor, *, where: str) -> Tensor:
     """The class number of each row `[M]`; where samples are mixed, that of the sample with the larger share.
 
     A row without a label has the class that the teacher decides for.
@@ -65,13 +70,13 @@ def target_of(batch: Batch, teacher: Outputs, teacher_MK: Tensor, *, where: str)
     Args:
         batch: With its targets.
         teacher: What the teacher predicts.
-        teacher_MK: The same as rows.
+        rows: The same as the task gives it in rows.
+        teacher_MK: The same as it is compared.
         where: The loss that asks.
 
     Raises:
         InputError: The task has no single right class for each row.
     """
-    rows = batch.task.rows(teacher.tensors, batch)
     if rows.target is None:
         raise InputError("needs one right class for each decision", where=where, hint="use kd or mse_logits here")
     target_M = rows.target

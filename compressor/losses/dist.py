@@ -54,7 +54,7 @@ class DIST:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
+        student_NK, teacher_NK, _ = compared(student, teacher, batch, standardise=self.standardise)
         mine_NK = (student_NK / self.temperature).softmax(dim=1)
         theirs_NK = (teacher_NK / self.temperature).softmax(dim=1)
         soft = self.gamma * self._across(mine_NK, theirs_NK, batch)

@@ -55,8 +55,8 @@ class DKD:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
-        target_N1 = target_of(batch, teacher, teacher_NK, where="dkd")[:, None]
+        student_NK, teacher_NK, rows = compared(student, teacher, batch, standardise=self.standardise)
+        target_N1 = target_of(batch, teacher, rows, teacher_NK, where="dkd")[:, None]
         own, others = _split(student_NK / self.temperature, target_N1)
         teachers_own, teachers_others = _split(teacher_NK / self.temperature, target_N1)
         tckd = F.kl_div(own, teachers_own, reduction="batchmean", log_target=True)

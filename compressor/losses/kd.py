@@ -44,7 +44,7 @@ class KD:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, mean over the rows of decisions; computed in float32 whatever the training precision."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
+        student_NK, teacher_NK, _ = compared(student, teacher, batch, standardise=self.standardise)
         soft = self.soft_loss(student_NK, teacher_NK)
         if self.alpha == 1:
             return soft

@@ -31,5 +31,5 @@ class MseLogits:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
+        student_NK, teacher_NK, _ = compared(student, teacher, batch, standardise=self.standardise)
         return with_labels(0.5 * F.mse_loss(student_NK, teacher_NK), student, batch, hard=self.hard)

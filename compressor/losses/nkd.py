@@ -42,8 +42,8 @@ class NKD:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
-        target_N1 = target_of(batch, teacher, teacher_NK, where="nkd")[:, None]
+        student_NK, teacher_NK, rows = compared(student, teacher, batch, standardise=self.standardise)
+        target_N1 = target_of(batch, teacher, rows, teacher_NK, where="nkd")[:, None]
         own = F.log_softmax(student_NK, dim=1).gather(1, target_N1)
         weight = F.softmax(teacher_NK, dim=1).gather(1, target_N1)
         others_NK = torch.ones_like(student_NK, dtype=torch.bool).scatter_(1, target_N1, False)

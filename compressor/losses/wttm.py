@@ -47,7 +47,7 @@ class WTTM:
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar."""
-        student_NK, teacher_NK = compared(student, teacher, batch, standardise=self.standardise)
+        student_NK, teacher_NK, _ = compared(student, teacher, batch, standardise=self.standardise)
         transformed_NK = F.log_softmax(teacher_NK / self.temperature, dim=1)
         each_N = F.kl_div(F.log_softmax(student_NK, dim=1), transformed_NK, reduction="none", log_target=True).sum(1)
         if self.weighted:

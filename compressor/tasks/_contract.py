@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from compressor.tensors import MEMBERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -160,3 +162,11 @@ class SummedTask(Task, Protocol):
     def of_sums(self, sums_RS: NDArray[np.float64]) -> NDArray[np.float64]:
         """The metric `[R]` that sums over samples come to."""
         ...
+
+
+def tells_sets(task: Task) -> bool:
+    """Whether a sample may have several classes; which targets a task wants does not hang on what its classes are called.
+
+    A class that says `label_sets = True` besides is known as such to `compress check`, which does not run it.
+    """
+    return MEMBERS in task.targets(())

@@ -106,7 +106,7 @@ class Regression:
         return Rows(self._scaled(outputs[LOGITS]), kind="values")
 
     def _scaled(self, values: Tensor) -> Tensor:
-        return values / self._beside(values, "spread", self._fitted(self.spreads))
+        return values / self._spread_beside(values)
 
     def metric(self, name: str) -> Metric:
         """`within_tolerance` is a share; errors are in the unit of the data, which nobody has stated."""
@@ -241,14 +241,14 @@ class Regression:
             apart_NK = np.abs(one_NK.astype(np.float64) - other_NK)
         return np.asarray(apart_NK <= self._fitted(self.tolerances))
 
-    def _beside(self, logits: Tensor, name: str, values: NDArray[Any]) -> Tensor:
-        """Numbers as a tensor where outputs are, and of their type."""
-        place = f"{name} {logits.device}"
+    def _spread_beside(self, values: Tensor) -> Tensor:
+        """The spread of each output where these are, and of their type."""
+        place = str(values.device)
         if place not in self._kept:
             import torch
 
-            self._kept[place] = torch.as_tensor(values, dtype=torch.float32, device=logits.device)
-        return self._kept[place].to(logits.dtype)
+            self._kept[place] = torch.as_tensor(self._fitted(self.spreads), dtype=torch.float32, device=values.device)
+        return self._kept[place].to(values.dtype)
 
     @staticmethod
     def _fitted(values: NDArray[_T] | None) -> NDArray[_T]:

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +142,7 @@ class AnswerStore:
         tags_B = self._tags(view, sample_ids_B, words_BW)
         records = np.concatenate([words_BW, tags_B[:, None]], axis=1)
         size = self.form.record_bytes
-        with _opened(self._path(view), os.O_RDWR | os.O_CREAT) as file:
+        with opened_here(self._path(view), os.O_RDWR | os.O_CREAT) as file:
             for sample_id, record in zip(sample_ids_B.tolist(), records, strict=True):
                 os.pwrite(file, record, sample_id * size)
         return self.form.unpack(words_BW)
@@ -153,7 +151,7 @@ class AnswerStore:
         """What the file holds `[B, W + 1]`; zeros, which are no record, for what cannot be read."""
         size = self.form.record_bytes
         try:
-            with _opened(self._path(view), os.O_RDONLY) as file:
+            with opened_here(self._path(view), os.O_RDONLY) as file:
                 read = [
                     os.pread(file, size, sample_id * size).ljust(size, b"\0") for sample_id in sample_ids_B.tolist()
                 ]
@@ -176,15 +174,6 @@ class AnswerStore:
 
     def _path(self, view: int) -> Path:
         return self.folder / f"view-{view:05d}.bin"
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = opened_here(path, flags)
-    try:
-        yield file
-    finally:
-        os.close(file)
 
 
 def _as_words(parts: list[NDArray[Any]], *, num_words: int) -> NDArray[np.uint64]:

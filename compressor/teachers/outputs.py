@@ -19,14 +19,13 @@ from compressor.artifact import Decision
 from compressor.data.keys import KEY_BYTES, content_keys, source_places
 from compressor.data.samples import Samples
 from compressor.errors import DataError
-from compressor.models.network import Network
+from compressor.models.network import SMALLEST, Network
 from compressor.teachers._contract import Lesson, Teacher
 from compressor.tensors import Batch, Outputs
 
 if TYPE_CHECKING:
     from compressor.tensors import Inputs
 
-_SMALLEST = 1e-12
 _HINT = "compress evaluate MODEL --data D --save-outputs answers.npz writes such a file"
 
 
@@ -86,7 +85,7 @@ class StoredOutputs(Teacher):
             assert batch.mixed.sample_ids is not None, "samples are mixed with unknown ones"
             share_B1 = batch.mixed.share.cpu().float()[:, None]
             partner_BK = self._stored(batch.mixed.sample_ids).softmax(dim=1)
-            logits_BK = (share_B1 * logits_BK.softmax(dim=1) + (1 - share_B1) * partner_BK + _SMALLEST).log()
+            logits_BK = (share_B1 * logits_BK.softmax(dim=1) + (1 - share_B1) * partner_BK + SMALLEST).log()
         return Outputs.of(logits_BK.to(batch.device))
 
     def on_record(self, samples: Samples) -> NDArray[np.floating[Any]] | None:
@@ -150,7 +149,7 @@ def _logits(arrays: dict[str, NDArray[Any]], file: Path) -> NDArray[Any]:
         return stored
     if stored.min() < 0 or np.abs(stored.sum(axis=1, dtype=np.float64) - 1).max() > 0.02:
         raise DataError("probabilities do not add up to 1 in each row", where=str(file), hint="are they logits?")
-    logits_NK: NDArray[np.float32] = np.log(stored.astype(np.float32) + np.float32(_SMALLEST))
+    logits_NK: NDArray[np.float32] = np.log(stored.astype(np.float32) + np.float32(SMALLEST))
     return logits_NK
 
 

@@ -143,13 +143,14 @@ def fit(job: Job) -> Trained:
 
 def profile(job: Job, *, steps: int, warm_up: int) -> tuple[Stopwatch, tuple[Decision, ...]]:
     """Time `steps` training steps of a job, after `warm_up` steps; nothing is kept, and `job.network` is left trained on."""
-    settings, _ = budget.settle(job.settings, num_samples=len(job.dataset.train))
+    settings, why_budget = budget.settle(job.settings, num_samples=len(job.dataset.train))
     assert settings.epochs != "auto", "it is settled"
     assert settings.batch_size != "auto", "it is settled"
     in_an_epoch = budget.steps_in_an_epoch(len(job.dataset.train), settings.batch_size)
     epochs = max(settings.epochs, -(-(warm_up + steps) // in_an_epoch))
     long_enough = replace(job, settings=settings.model_copy(update={"epochs": epochs}))
-    return _Run(long_enough, resumes=False).timed(steps, warm_up=warm_up)
+    watch, decisions = _Run(long_enough, resumes=False).timed(steps, warm_up=warm_up)
+    return watch, (*why_budget, *decisions)
 
 
 class _Run:

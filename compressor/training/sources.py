@@ -15,7 +15,7 @@ from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import attention_heads, feature_shapes
 from compressor.recipe import DistillSettings, LossSettings, LossTraits, RecoverySettings, misfits, usual_loss
-from compressor.tasks._contract import NumberTask, Task
+from compressor.tasks._contract import NumberTask, Task, tells_sets
 from compressor.teachers._contract import Teacher
 from compressor.tensors import Inputs
 from compressor.training.engine import WeightedLoss
@@ -43,7 +43,7 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
         )
         for part in made
     ]
-    of_sets = getattr(task, "label_sets", False)
+    of_sets = tells_sets(task)
     for fault in misfits(traits, of_numbers=isinstance(task, NumberTask), of_sets=of_sets, where="losses"):
         raise InputError(fault.message, where=fault.where, hint=fault.hint)
     return tuple(made)

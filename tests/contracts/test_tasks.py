@@ -16,7 +16,7 @@ from compressor.data.loader import in_torch
 from compressor.errors import ModelError
 from compressor.measure.accuracy import evaluate, paired
 from compressor.scores import RIGHT
-from compressor.tasks._contract import NumberTask, Task
+from compressor.tasks._contract import NumberTask, Task, tells_sets
 from compressor.tensors import Batch, Schema, TensorSpec
 
 MEMBERS = registry.members("tasks")
@@ -70,6 +70,11 @@ def test_there_are_tasks() -> None:
 def test_it_has_a_summary_and_every_option_has_help(member: registry.Member) -> None:
     assert member.summary.endswith(".")
     assert all(option.help for option in member.options)
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_what_a_recipe_reads_of_sets_in_its_source_is_what_its_targets_say(member: registry.Member) -> None:
+    assert ("label_sets" in member.flags) == tells_sets(member.load()())
 
 
 def test_the_primary_metric_is_a_metric_that_says_its_unit(task: Task) -> None:

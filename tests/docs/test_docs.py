@@ -114,6 +114,23 @@ def test_the_recipes_of_the_guides_of_teachers_and_losses_have_no_fault_of_their
     assert recipe.faults(raw) == []
 
 
+def test_the_guide_to_segmentation_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    import tomllib
+
+    from compressor import recipe
+
+    monkeypatch.chdir(tmp_path)
+    guide = ROOT / "docs" / "guides" / "segmentation.md"
+    namespace: dict[str, object] = {}
+    for block in blocks(guide, "python"):
+        exec(compile(block, "segmentation.md", "exec"), namespace)  # the guide is ours
+    assert 0.0 < float(capsys.readouterr().out.splitlines()[-1]) <= 1.0
+    whole, losses = blocks(guide, "toml")
+    assert len([line for line in whole.splitlines() if line]) <= 20
+    assert recipe.faults(tomllib.loads(whole)) == []
+    assert recipe.faults({**tomllib.loads(whole), "distill": tomllib.loads(losses)["distill"]}) == []
+
+
 @pytest.mark.slow
 def test_the_guide_to_labels_runs_from_top_to_bottom(started_folder, capsys):
     namespace: dict[str, object] = {}

@@ -154,6 +154,14 @@ def test_what_holds_files_of_others_is_foreign_whatever_describes_it():
     assert states() == {"k1": "foreign", "site": "foreign", ".deleted-scenes": "foreign"}
 
 
+@pytest.mark.parametrize(
+    "name", [".pixels.bin.writing-7", ".pixels.bin-7", ".meta.npz.writing-7", ".about.json.writing-7"]
+)
+def test_what_a_killed_process_left_in_a_cache_is_ours(name):
+    (caches.open_cache("pixels", "k1", ABOUT) / name).write_bytes(b"half")
+    assert states() == {"k1": "whole"}
+
+
 @pytest.mark.parametrize("linked", ["teacher", "teacher/k1"])
 def test_what_lies_behind_a_link_is_foreign(tmp_path, linked):
     caches.open_cache("teacher", "k1", ABOUT)

@@ -69,6 +69,14 @@ def test_a_lock_is_not_taken_on_what_a_link_leads_to(tmp_path: Path, is_there: b
     assert not is_there or (tmp_path / "outside").read_text() == "mine"
 
 
+def test_a_file_is_opened_where_it_lies_and_closed_again(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with files.opened_here(tmp_path / "file", os.O_RDONLY) as descriptor:
+        assert os.read(descriptor, 4) == b"mine"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 def test_a_lock_file_keeps_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("a note")
     files.lock_file(tmp_path / ".lock").close()

@@ -11,9 +11,8 @@ import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from compressor import array_files
 from compressor.data.formats._image_files import UNREADABLE, content, decode, num_threads
 from compressor.data.samples import InTable, TargetTable
 from compressor.errors import DataError
-from compressor.files import clear, opened_here, replacing
+from compressor.files import opened_here, replacing
 from compressor.tensors import Schema, TensorSpec
 
 _PIXELS, _META = "pixels.bin", "meta.npz"
@@ -55,7 +54,7 @@ class StoredPictures:
             DataError: A picture is damaged here, and its file has changed or is gone.
         """
         pixels = np.empty((len(positions), *self._shape), np.uint8)
-        with _opened(self._file, os.O_RDONLY) as file:
+        with opened_here(self._file, os.O_RDONLY) as file:
             for row, position in zip(pixels, positions.tolist(), strict=True):
                 octets = row.reshape(-1)
                 read = os.preadv(file, [octets.data], position * octets.size)
@@ -74,7 +73,7 @@ class StoredPictures:
         if zlib.crc32(pixels.tobytes()) != self._checksums[position]:
             raise DataError("has changed while the set is in use", where=str(path), hint="run it again")
         try:
-            with _opened(self._file, os.O_WRONLY) as file:
+            with opened_here(self._file, os.O_WRONLY) as file:
                 os.pwrite(file, pixels.tobytes(), position * pixels.size)
         except OSError:
             self._checked[position] = False  # right now, and to be looked at again next time
@@ -123,35 +122,32 @@ def find_or_make(folder: Path, *, count: int, side: int, path: Callable[[int], P
     found = _found(folder, count=count, side=side, path=path)
     if found is not None:
         return found, True
-    temporary = folder / f".{_PIXELS}-{os.getpid()}"
     hashes, readable = np.zeros((count, 32), np.uint8), np.zeros(count, np.bool_)
     checksums = np.zeros(count, np.uint32)
     size = 3 * side * side
-    try:
-        clear(temporary)
-        with _opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
-            os.ftruncate(file, count * size)
+    with (
+        replacing(folder / _PIXELS) as written,
+        opened_here(written, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file,
+    ):
+        os.ftruncate(file, count * size)
 
-            def fill(position: int) -> None:
-                try:
-                    raw = content(path(position))
-                    hashes[position] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
-                    pixels = decode(raw, side=side).tobytes()
-                except UNREADABLE:
-                    return
-                os.pwrite(file, pixels, position * size)
-                checksums[position] = zlib.crc32(pixels)
-                readable[position] = True
+        def fill(position: int) -> None:
+            try:
+                raw = content(path(position))
+                hashes[position] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
+                pixels = decode(raw, side=side).tobytes()
+            except UNREADABLE:
+                return
+            os.pwrite(file, pixels, position * size)
+            checksums[position] = zlib.crc32(pixels)
+            readable[position] = True
 
-            with ThreadPoolExecutor(num_threads()) as pool:
-                for _ in pool.map(fill, range(count), chunksize=64):
-                    pass
-            os.fsync(file)
-        temporary.replace(folder / _PIXELS)
-        with replacing(folder / _META) as meta, meta.open("wb") as stream:
-            np.savez(stream, hashes=hashes, readable=readable, checksums=checksums)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with ThreadPoolExecutor(num_threads()) as pool:
+            for _ in pool.map(fill, range(count), chunksize=64):
+                pass
+        os.fsync(file)
+    with replacing(folder / _META) as meta, meta.open("wb") as stream:
+        np.savez(stream, hashes=hashes, readable=readable, checksums=checksums)
     return StoredPictures(folder, side=side, path=path), False
 
 
@@ -171,12 +167,3 @@ def _found(folder: Path, *, count: int, side: int, path: Callable[[int], Path]) 
         return None
     whole = stored.hashes.shape == (count, 32) and stored.readable.shape == stored._checksums.shape == (count,)
     return stored if whole else None
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    file = opened_here(path, flags)
-    try:
-        yield file
-    finally:
-        os.close(file)

@@ -185,7 +185,7 @@ def test_a_users_own_function_is_opened_by_its_source(tmp_path):
 
     dataset = open_dataset(DataSettings(source=f"py:{tmp_path / 'mine.py'}:make"))
 
-    assert dataset.sample_shape == (1,)
+    assert dataset.fixed_shape == (1,)
     assert not dataset.is_image
 
 

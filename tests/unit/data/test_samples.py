@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups
+from compressor.data import samples as module
+from compressor.data.digests import digests
+from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups, class_numbers
 from compressor.errors import DataError
 from tests.named import class_samples, inputs_of, labels_of
 
@@ -44,6 +46,17 @@ def test_a_subset_of_a_subset_reads_from_the_first():
     assert np.array_equal(inputs_of(inner, np.array([1])), inputs_of(base, np.array([5])))
 
 
+def test_a_set_is_hashed_once_for_all_of_its_splits(monkeypatch):
+    base, hashed = _samples(), []
+    monkeypatch.setattr(module, "digests", lambda arrays, *, size: hashed.append(size) or digests(arrays, size=size))
+
+    first, second = (SubsetSamples(base, np.array(each)).content_hashes() for each in ([0, 2], [2, 1]))
+
+    assert len(hashed) == 1
+    assert first[1] == second[0]
+    assert first[0] != second[1]
+
+
 @pytest.mark.parametrize(
     ("inputs", "labels", "message"),
     [
@@ -73,8 +86,25 @@ def test_a_data_set_describes_itself_for_the_manifest():
     }
 
 
-def test_samples_with_a_class_and_something_beside_it_are_still_grouped_by_class():
-    table = TargetTable({"label": np.array([0, 1, 0]), "box": np.zeros((3, 4), np.float32)})
-    samples = ArraySamples({"image": np.zeros((3, 1, 2, 2), np.uint8)}, table)
+def test_samples_of_one_class_may_have_other_targets_beside_it():
+    boxes = np.zeros((4, 2), np.float32)
+    table = TargetTable({"label": np.array([1, 0, 1, 0]), "box": boxes}, labelled=np.array([True, True, True, False]))
+    samples = ArraySamples({"features": np.zeros((4, 3), np.float32)}, table)
 
-    assert class_groups(samples).tolist() == [0, 1, 0]
+    assert class_groups(samples).tolist() == class_numbers(samples).tolist() == [1, 0, 1, -1]
+    assert Dataset("npz:a.npz", ("a", "b"), samples, None, samples, "f00d", ()).one_class_each
+
+
+def test_a_class_number_beside_targets_that_are_numbers_is_no_class_of_the_set():
+    table = TargetTable({"label": np.array([5, 7]), "values": np.zeros((2, 1), np.float32)})
+    samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, table)
+
+    assert not Dataset("npz:a.npz", ("age",), samples, None, samples, "f00d", ()).one_class_each
+    assert class_groups(samples).tolist() == [0, 1]
+
+
+def test_targets_without_one_class_have_no_class_numbers():
+    samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, TargetTable({"box": np.zeros((2, 4))}))
+
+    with pytest.raises(DataError, match="not one class for each sample"):
+        class_numbers(samples)

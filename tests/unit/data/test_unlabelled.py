@@ -98,7 +98,7 @@ def test_a_folder_of_images_needs_no_class_folders_to_be_shown_without_labels(ph
     dataset = open_dataset(DataSettings(source=photos, unlabelled=second))
 
     assert labels_of(dataset.train)[-2:].tolist() == [-1, -1]
-    assert dataset.sample_shape == (3, 12, 12)
+    assert dataset.fixed_shape == (3, 12, 12)
     assert choices(dataset)["data.unlabelled_options.image_size"] == "12"
 
 

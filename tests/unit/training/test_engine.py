@@ -436,3 +436,10 @@ def test_timing_steps_keeps_nothing(job):
     assert watch.steps == 10
     assert watch.ms_per_step()["student"] > 0
     assert not job().state.exists()
+
+
+def test_timing_says_what_was_chosen_for_batch_and_epochs_as_a_training_does(job):
+    _, decisions = engine.profile(job(epochs="auto", batch_size="auto"), steps=1, warm_up=1)
+    named = [decision.what for decision in decisions]
+    assert named[:2] == ["batch_size", "epochs"]
+    assert len(set(named)) == len(named)
