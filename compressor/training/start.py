@@ -147,4 +147,5 @@ def _look_at(loaded: Loaded, *, dataset: Dataset, task: Task, where: str) -> tup
         answers = require_steady(answering(loaded.network), some, network=loaded.network, where=where)
     except MeasurementError:
         return ()  # not on these samples as they are: the normalisation is yet to come
+    task.check_outputs(answers.shape, len(dataset.classes))
     return settle_outputs(loaded.network, answers, inputs=tried(some), task=task)
