@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -309,6 +310,8 @@ class Splits:
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
         looked_at: How many samples were looked at to find those; None for all.
+        files: What travels with whatever is made from these samples, by the name it has there (a tokenizer).
+        vocabulary: How many tokens there are, of texts.
     """
 
     classes: tuple[str, ...]
@@ -319,6 +322,8 @@ class Splits:
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
     looked_at: int | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)
@@ -334,6 +339,8 @@ class Dataset:
         fingerprint: SHA-256 (hex) of the content and of how it was split.
         decisions: What was chosen automatically, and why.
         test_fingerprint: SHA-256 (hex) of the content and of which samples are for testing, whatever the others are for.
+        files: What travels with whatever is made from it, by the name it has there (a tokenizer).
+        vocabulary: How many tokens there are, of texts.
     """
 
     source: str
@@ -344,6 +351,8 @@ class Dataset:
     fingerprint: str
     decisions: tuple[Decision, ...]
     test_fingerprint: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    vocabulary: int | None = None
 
     @property
     def inputs(self) -> Schema:
