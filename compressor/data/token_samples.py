@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.data.samples import InTable, TargetTable
+from compressor.data.samples import InTable, JoinedSamples, Samples, SubsetSamples, TargetTable
 from compressor.tensors import Schema, TensorSpec
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
@@ -73,6 +73,18 @@ class TokenSamples(InTable):
             for start, stop in pairwise(self._starts.tolist())
         ]
         return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def lengths_of(samples: Samples) -> NDArray[np.int64] | None:
+    """How many tokens each sample has `[N]`; None where they are no texts."""
+    if isinstance(samples, TokenSamples):
+        return samples.lengths_N
+    if isinstance(samples, JoinedSamples):
+        first, second = lengths_of(samples.first), lengths_of(samples.second)
+        return None if first is None or second is None else np.concatenate([first, second])
+    below = getattr(samples, "samples", None)
+    found = None if below is None else lengths_of(below)
+    return found[samples.positions] if found is not None and isinstance(samples, SubsetSamples) else found
 
 
 def _joined(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
