@@ -28,6 +28,10 @@ MEMBERS = "members"
 """The target of a task that tells sets of classes: whether each class is there, bool `[K]`."""
 VALUES = "values"
 """The target of a task that predicts numbers: float32 `[K]`."""
+MASK = "mask"
+"""The target of a task that tells the class of each pixel: class numbers uint8 `[H, W]`, `IGNORED` where none counts."""
+IGNORED = 255
+"""What a pixel holds that counts for nothing, in memory; what it is in a file is for the format to know."""
 LOGITS = "logits"
 """The output of a task that has one: the raw output of the network."""
 
@@ -60,7 +64,7 @@ class TensorSpec:
         """
         return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.shape)
 
-    def admits(self, shape: Sequence[int]) -> bool:
+    def admits(self, shape: Sequence[int | str]) -> bool:
         """Whether a sample of this shape, without the batch axis, is one of these."""
         return len(shape) == len(self.shape) and all(
             isinstance(axis, str) or axis == size for axis, size in zip(self.shape, shape)
@@ -182,7 +186,8 @@ class Rows:
         values: `[M, K]`; a row is a sample, a class of a sample, a token or a pixel.
         kind: How a row is read: `softmax` (logits of classes of which one is right), `values` (numbers in units of their
             spread), `embedding` (a direction). A class that is there or not is a row of two logits, 0 and its own.
-        weight: `[M]`, 0 for a row that stands for nothing (padding, an ignored pixel); None where every row counts alike.
+        weight: `[M]`, 0 for a row that stands for nothing (padding, an ignored pixel) and 1 for one that counts; None where
+            every row does.
         per_sample: Rows that each sample has; 1 where a row is a sample.
         target: `[M]` the one right class of each row, −1 where it is not known; None where rows have no such class.
     """

@@ -73,6 +73,7 @@ def write_bert(folder: Path, *, layers: int = 4, seed: int = 0, labels: int = 2)
         intermediate_size=64,
         max_position_embeddings=40,
         num_labels=labels,
+        initializer_range=0.2,
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     write_tokenizer(folder)

@@ -69,6 +69,8 @@ def _folder(source: str, path: Path) -> str:
         return f"cifar:{source}"
     if names & {"train.csv", "train.tsv"}:
         return f"csv:{source}"
+    if any(name.endswith(("_mask", "_masks")) for name in names) or {"images", "masks"} <= names:
+        return f"masks:{source}"
     below = (file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth))
     if any(file.suffix.lower() in _IMAGE_SUFFIXES for file in below):
         return f"images:{source}"

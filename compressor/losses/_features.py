@@ -57,6 +57,11 @@ class FeatureLoss(nn.Module):
         return isinstance(self._stated, str)
 
     @property
+    def on_modules(self) -> bool:
+        """Whether it looks inside of the networks, rather than at their outputs."""
+        return True
+
+    @property
     def reads(self) -> tuple[Pair, ...]:
         """The modules of student and teacher whose outputs are needed: those that are compared, unless it says more."""
         return self.pairs

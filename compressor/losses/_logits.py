@@ -11,16 +11,28 @@ import torch
 from torch import Tensor
 
 from compressor.errors import InputError
-from compressor.tensors import Batch, Outputs
+from compressor.tensors import Batch, Outputs, Rows
 
 _DEVIATION_FLOOR = 0.001
 
 
 def compared(student: Outputs, teacher: Outputs, batch: Batch, *, standardise: bool) -> tuple[Tensor, Tensor]:
-    """The decisions `[N, K]` of both, in float32 whatever the training precision; the teacher's carry no gradients."""
-    student_NK = batch.task.rows(student.tensors, batch).values.float()
-    teacher_NK = batch.task.rows(teacher.tensors, batch).values.float().detach()
+    """The decisions `[N, K]` of both, in float32 whatever the training precision; the teacher's carry no gradients.
+
+    Rows that weigh nothing (an ignored pixel, padding) are left out, so that every mean is one over those that count.
+    """
+    rows = batch.task.rows(student.tensors, batch)
+    student_NK = that_count(rows.values.float(), rows)
+    teacher_NK = that_count(batch.task.rows(teacher.tensors, batch).values.float().detach(), rows)
     return (standardised(student_NK), standardised(teacher_NK)) if standardise else (student_NK, teacher_NK)
+
+
+def that_count(values_M: Tensor, rows: Rows) -> Tensor:
+    """Of values by row those of the rows that count; where none does, one of zeros, from which nothing is learned."""
+    if rows.weight is None:
+        return values_M
+    found = values_M[rows.weight > 0]
+    return found if len(found) else 0 * values_M[:1]
 
 
 def standardised(logits_NK: Tensor) -> Tensor:
@@ -69,6 +81,7 @@ def target_of(batch: Batch, teacher: Outputs, teacher_MK: Tensor, *, where: str)
         assert partners_M is not None
         own_M = (batch.mixed.share >= 0.5).repeat_interleave(rows.per_sample)
         target_M = target_M.where(own_M, partners_M)
+    target_M = that_count(target_M, rows)
     return torch.where(target_M < 0, teacher_MK.argmax(dim=1), target_M)
 
 

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from compressor.data.loader import tried
 from compressor.measure.contest import time_models
 from compressor.measure.statistics import paired_speedup
 from compressor.models import inspection, onnx_file
 from compressor.models.network import Network
 from compressor.recipe import ExportSettings, ProfileSettings
+from compressor.tensors import Inputs, Schema
 
 Cost = Literal["macs", "params", "latency", "size_mb"]
 _TIMED_AT_ONCE = 6
@@ -28,7 +30,8 @@ class Costs:
         whole: The network that variants are timed beside.
         export: The form of its ONNX file.
         profile: Run conditions of latency.
-        pixels: Real samples as the data gives them, at least two.
+        samples: Real samples by name as the data gives them, at least two.
+        inputs: What a sample is made of, where an axis varies.
         scratch: A folder for files.
         shrink: Changes a float file into the one that ships, as quantization does; None where the float file ships.
         whole_ms: Milliseconds of the whole network where they are known already, so that times are on the same scale again.
@@ -40,7 +43,8 @@ class Costs:
         *,
         export: ExportSettings,
         profile: ProfileSettings,
-        pixels: NDArray[Any],
+        samples: Mapping[str, NDArray[Any]],
+        inputs: Schema | None = None,
         scratch: Path,
         shrink: Callable[[Path], None] | None = None,
         whole_ms: float | None = None,
@@ -48,7 +52,8 @@ class Costs:
         self._network = whole
         self._export = export
         self._profile = profile
-        self._pixels = pixels
+        self._samples = dict(samples)
+        self._schema = inputs
         self._scratch = scratch
         self._shrink = shrink
         self._known_ms = whole_ms
@@ -60,7 +65,7 @@ class Costs:
             ModelError: It cannot be run or exported.
         """
         if what == "macs":
-            return float(inspection.count_macs(module, self._pixels.shape[1:]) or 0)
+            return float(inspection.count_macs(module, self._one) or 0)
         if what == "params":
             return float(inspection.count_parameters(module))
         if what == "size_mb":
@@ -94,15 +99,20 @@ class Costs:
         return self._written(self._network.module, "whole")
 
     @cached_property
+    def _one(self) -> Inputs:
+        return tried({name: array[:1] for name, array in self._samples.items()})
+
+    @cached_property
     def _inputs(self) -> Path:
-        file = self._scratch / "inputs.npy"
-        np.save(file, self._pixels)
+        file = self._scratch / "inputs.npz"
+        np.savez(file, allow_pickle=False, **self._samples)
         return file
 
     def _written(self, module: nn.Module, name: str) -> Path:
         file = self._scratch / f"{name}.onnx"
         network = Network(module, self._network.normalisation).eval()
-        onnx_file.write(network, file, settings=self._export, samples={"input": self._pixels[:2]})
+        two = {name: array[:2] for name, array in self._samples.items()}
+        onnx_file.write(network, file, settings=self._export, samples=two, inputs=self._schema)
         if self._shrink is not None:
             self._shrink(file)
         return file

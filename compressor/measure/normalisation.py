@@ -10,6 +10,7 @@ Shape letters: N samples, K classes, F features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +28,7 @@ from compressor.errors import MeasurementError, ModelError
 from compressor.measure import first_norm, look_ups
 from compressor.measure.accuracy import one_input, predict
 from compressor.measure.look_ups import Statistics
-from compressor.measure.statistics import paired_difference
+from compressor.measure.statistics import paired_difference, resampled_difference
 from compressor.measure.steadiness import answering
 from compressor.models import normalisation
 from compressor.models.build import Loaded
@@ -35,7 +36,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.recipe import ModelSettings
 from compressor.runtimes.torch import TorchEager
 from compressor.scores import RIGHT
-from compressor.tasks._contract import NumberTask, Task
+from compressor.tasks._contract import NumberTask, SummedTask, Task
 from compressor.tensors import LABEL, LOGITS
 
 Targets = Mapping[str, NDArray[Any]]
@@ -44,6 +45,7 @@ Targets = Mapping[str, NDArray[Any]]
 _NORMALISED = ("uint8", "float32")  # class numbers and token ids are no measurements
 _TRIED = ("imagenet", "half", "data", "none")
 _MOST_SAMPLES = 1000
+_MOST_NUMBERS, _FEWEST_MAPS = 10**7, 8  # of a task that tells something of each pixel, outputs are held of a few samples alone
 _SHUFFLES, _ROUNDING = 30, 1e-9
 _LOOKED_AT = 256  # rows in which the columns that a network looks up are found
 _SIGNIFICANT = 0.05  # two-sided
@@ -66,15 +68,25 @@ class Judged:
 
     Attributes:
         metric: The task's primary metric.
-        right: Whether each decision is right, `[N]`.
+        right: Whether each decision is right, `[N]`; None where a sample is not right or wrong as a whole.
         losses: Of each sample, `[N]`.
         scaled: The same for logits that are so many times as large; None where answers are no logits.
+        summed: What is summed of each sample, `[N, S]`, and the metric of such sums, where nothing is right as a whole.
     """
 
     metric: float
-    right: NDArray[np.bool_]
+    right: NDArray[np.bool_] | None
     losses: NDArray[np.float64]
     scaled: Callable[[float], NDArray[np.float64]] | None = None
+    summed: tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], NDArray[np.float64]]] | None = None
+
+    def is_like(self, other: Judged) -> bool:
+        """Whether a paired test does not tell the two apart."""
+        if self.right is not None and other.right is not None:
+            return paired_difference(self.right, other.right).p_value >= _SIGNIFICANT
+        if self.summed is None or other.summed is None:
+            return True
+        return resampled_difference(self.summed[0], other.summed[0], self.summed[1]).p_value >= _SIGNIFICANT
 
 
 def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
@@ -180,7 +192,8 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
         _give(loaded, tried)
         return predict(TorchEager.from_network(loaded.network), samples)[LOGITS]
 
-    samples = judged_on(with_labels)
+    most = _as_many_as_fit(task, dataset)
+    samples = judged_on(with_labels, most=most)
     some = samples.fetch(np.arange(0, len(samples), -(-len(samples) // _LOOKED_AT), dtype=np.int64))
 
     def far(tried: Normalisation) -> float | None:
@@ -192,7 +205,7 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
         lambda answers_NK, targets: judge(task, answers_NK, targets),
         samples=samples,
         far=far,
-        more=more_to_judge_on(with_labels, dataset.val if judged is dataset.train else None),
+        more=more_to_judge_on(with_labels, dataset.val if judged is dataset.train else None, most=most),
         statistics=statistics,
         metric=task.primary,
         what="network",
@@ -213,9 +226,10 @@ def judge(task: Task, answers_NK: NDArray[Any], targets: Targets) -> Judged:
 
     return Judged(
         task.metrics(findings)[task.primary],
-        findings[RIGHT],
+        findings.get(RIGHT),
         losses(),
         scaled=None if isinstance(task, NumberTask) else losses,
+        summed=(task.statistics(findings), task.of_sums) if isinstance(task, SummedTask) else None,
     )
 
 
@@ -233,20 +247,30 @@ def judge_classes(logits_NK: NDArray[Any], targets: Targets) -> Judged:
     return Judged(float(right.mean()), right, losses(), scaled=losses)
 
 
-def judged_on(samples: Samples) -> Samples:
+def _as_many_as_fit(task: Task, dataset: Dataset) -> int:
+    """Samples of which the outputs are held at once: a thousand rows of classes, and a few maps of them."""
+    outputs = task.outputs(dataset.classes, dataset.inputs)
+    if all(len(spec.shape) < 2 for spec in outputs):
+        return _MOST_SAMPLES
+    of_each = sum(math.prod(spec.at(dict.fromkeys(outputs.varying, 1))) for spec in outputs)
+    return max(_FEWEST_MAPS, min(_MOST_SAMPLES, _MOST_NUMBERS // of_each))
+
+
+def judged_on(samples: Samples, *, most: int = _MOST_SAMPLES) -> Samples:
     """Samples spread evenly over a set, few enough to try several normalisations on."""
-    spaced = np.linspace(0, len(samples) - 1, min(_MOST_SAMPLES, len(samples))).astype(np.int64)
+    spaced = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(np.int64)
     return SubsetSamples(samples, np.unique(spaced))
 
 
-def more_to_judge_on(samples: Samples, val: Samples | None) -> Samples | None:
+def more_to_judge_on(samples: Samples, val: Samples | None, *, most: int = _MOST_SAMPLES) -> Samples | None:
     """Samples for what `judged_on` leaves open: others of the same set, and of validation, which no network has learned."""
-    spaced = np.linspace(0, len(samples) - 1, min(_MOST_SAMPLES, len(samples))).astype(np.int64)
+    spaced = np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(np.int64)
     others = np.setdiff1d(np.arange(len(samples), dtype=np.int64), spaced)
     rest = SubsetSamples(samples, others) if len(others) else None
     if val is None or not len(val):
-        return None if rest is None else judged_on(rest)
-    return judged_on(val) if rest is None else JoinedSamples(judged_on(rest), judged_on(val))
+        return None if rest is None else judged_on(rest, most=most)
+    new = judged_on(val, most=most)
+    return new if rest is None else JoinedSamples(judged_on(rest, most=most), new)
 
 
 def most_accurate(
@@ -385,12 +409,7 @@ def _told(found: Mapping[str, Judged], faults: Mapping[str, str]) -> str:
 
 def _alike(found: Mapping[str, Judged], best: str) -> list[str]:
     """The best, and those that a paired test does not tell from it; in the order in which they are tried."""
-    base = found[best].right
-    return [
-        name
-        for name, each in found.items()
-        if name == best or paired_difference(base, each.right).p_value >= _SIGNIFICANT
-    ]
+    return [name for name, each in found.items() if name == best or found[best].is_like(each)]
 
 
 def _nearest(distances: Mapping[str, float | None]) -> str | None:

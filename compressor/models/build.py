@@ -196,10 +196,11 @@ def check_forward(network: Network, *, fit: Fit, where: str) -> None:
         ) from fault
     finally:
         network.train(was_training)
-    if fit.num_classes is not None and (output.dim() != 2 or output.shape[1] != fit.num_classes):
+    if fit.num_classes is not None and (output.dim() not in (2, 4) or output.shape[1] != fit.num_classes):
         raise ModelError(
             f"the network gives outputs {list(output.shape)} where [2, {fit.num_classes}] is needed, "
-            "one per class (or number) of the data",
+            "one per class (or number) of the data"
+            + ("" if output.dim() != 4 else f" ([2, {fit.num_classes}, H, W] for each pixel)"),
             where=where,
             hint="return [B, 1], not [B]: outputs.unsqueeze(1)"
             if output.dim() == 1

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
     from torch import Tensor, nn
 
+    from compressor.tensors import Inputs
+
 # A module with more than this share of a network's parameters is a shell around it rather than a block of it.
 _SHELL_SHARE = 0.8
 _MOST_ANCESTORS = 1000  # a source counts as often as it is named, and a chain has a few dozen
@@ -138,11 +140,15 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
-    """Multiply-accumulates for one sample of `input_shape` (no batch axis); None when nothing countable ran.
+def count_macs(network: nn.Module, sample: Sequence[int] | Inputs) -> int | None:
+    """Multiply-accumulates for one sample; None when nothing countable ran.
+
+    Args:
+        network: What is counted.
+        sample: Its shape, without the batch axis; or the sample itself, `[1, ...]`, of several inputs each by its name.
 
     Raises:
-        ModelError: The network does not take this shape.
+        ModelError: The network does not take it.
     """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -158,7 +164,7 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int | None:
         parameter.requires_grad_(False)
     try:
         with counter, sdpa_kernel(SDPBackend.MATH), _without_onednn():  # so is an LSTM as oneDNN runs it
-            _run_on_zeros(network, input_shape)
+            _run_once(network, sample)
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
@@ -354,38 +360,49 @@ def _record_calls(network: nn.Module, input_shape: Sequence[int]) -> list[_Call]
         if path and not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        _run_on_zeros(network, input_shape)
+        _run_once(network, input_shape)
     finally:
         for handle in handles:
             handle.remove()
     return list(calls.values())
 
 
-def _run_on_zeros(network: nn.Module, input_shape: Sequence[int]) -> None:
-    """One forward pass in eval mode, after which every module is in the mode it was in."""
+def _run_once(network: nn.Module, sample: Sequence[int] | Inputs) -> None:
+    """One forward pass in eval mode, on zeros where only a shape is told; then all modules are in the mode they were in."""
     import torch
 
-    first = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
-    inputs = torch.zeros(1, *input_shape) if first is None else first.new_zeros(1, *input_shape)
+    by_name: Mapping[str, Tensor] = sample if isinstance(sample, Mapping) else {}
+    if by_name:
+        inputs, told = [], "; ".join(f"{name} {list(each.shape[1:])}" for name, each in by_name.items())
+    elif isinstance(sample, torch.Tensor):
+        inputs, told = [sample], _shape_text(sample.shape[1:])
+    else:
+        shape = tuple(int(size) for size in sample)
+        first = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), None)
+        inputs = [torch.zeros(1, *shape) if first is None else first.new_zeros(1, *shape)]
+        told = _shape_text(shape)
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        with torch.no_grad(), _forward_faults(network, input_shape):
-            network(inputs)
+        with torch.no_grad(), _forward_faults(network, told):
+            network(*inputs, **by_name)
     finally:
         for module, training in modes:
             module.training = training
 
 
+def _shape_text(shape: Iterable[int]) -> str:
+    return ",".join(map(str, shape))
+
+
 @contextmanager
-def _forward_faults(network: nn.Module, input_shape: Sequence[int]) -> Iterator[None]:
+def _forward_faults(network: nn.Module, shape: str) -> Iterator[None]:
     """What somebody else's forward can raise over an input of the wrong shape, as a ModelError."""
     from compressor.errors import FOREIGN_FAULTS
 
     try:
         yield
     except FOREIGN_FAULTS as fault:
-        shape = ",".join(str(size) for size in input_shape)
         reason = str(fault).strip().split("\n")[0]
         raise ModelError(
             f"{type(network).__name__} does not take an input of shape {shape}: {reason}",

@@ -59,6 +59,7 @@ def write(
     taken = _taken(samples, settings, schema=inputs)
     front = _front(network, settings)
     _write_onnx(front if len(taken) == 1 else _ByName(front, list(samples)).eval(), file, taken=taken, opset=opset)
+    _without_notes(file)
     return opset, (*why, *_made_fusible(file))
 
 
@@ -146,6 +147,21 @@ def _opset(settings: ExportSettings) -> tuple[int, tuple[Decision, ...]]:
         return settings.opset, ()
     reason = "the exporter's own set, so nothing is converted; ONNX Runtime 1.14 (2023) and later run it"
     return _NATIVE_OPSET, (Decision("opset", str(_NATIVE_OPSET), reason),)
+
+
+def _without_notes(file: Path) -> None:
+    """Take out what the exporter says of each node: lines of source under paths of this machine, which differ elsewhere."""
+    model = onnx.load(file, load_external_data=False)
+    graph = model.graph
+    for holder in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        del holder.metadata_props[:]
+    for node in graph.node:
+        node.ClearField("doc_string")
+    for function in model.functions:
+        del function.metadata_props[:]
+        for node in function.node:
+            del node.metadata_props[:]
+    onnx.save(model, file)
 
 
 def _made_fusible(file: Path) -> tuple[Decision, ...]:

@@ -18,6 +18,7 @@ from compressor.files import lock_file
 from compressor.pipeline.keys import model_key, outside_sources, own_code, unchanged
 from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
+from compressor.tensors import MASK
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -175,6 +176,10 @@ class Run:
         assert training is not None
         distill, _ = self.settled(training)
         assert distill.epochs != "auto", "it is settled"
+        if data.views.count == "auto" and MASK in self.dataset.targets:
+            shown = data.model_copy(update={"views": data.views.model_copy(update={"count": 0})})
+            reason = "the teacher's outputs for each pixel are not kept, so views need not come round again"
+            return shown, (Decision("data.views.count", "0 (fresh views)", reason),)
         count, why = plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),

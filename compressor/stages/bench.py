@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Target
+from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
 from compressor.measure import machine, timings
@@ -324,7 +325,8 @@ def _worst(
 def _complexity(candidate: Candidate, dataset: Dataset) -> tuple[int | None, int | None]:
     if candidate.torch is not None:
         network = checkpoint.load(candidate.torch).network
-        return inspection.count_parameters(network), inspection.count_macs(network, dataset.fixed_shape)
+        sample = dataset.fixed_shape or tried(dataset.example(1))
+        return inspection.count_parameters(network), inspection.count_macs(network.module, sample)
     if candidate.onnx is not None:
         facts = inspection.inspect_onnx(_onnx_file(candidate.onnx))
         return facts.parameters, facts.macs

@@ -123,23 +123,8 @@ def _two_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
 
 
 def _describe(file: Path, *, contract: dict[str, Any], source: Artifact, dataset: Dataset, task: Task) -> None:
-    """Write classes, input contract and provenance into the file; take out the exporter's notes (paths of this machine)."""
+    """Write classes, input contract and provenance into the file."""
     model = onnx.load(file, load_external_data=False)  # weights beside it (above 1.5 GB) stay there
-    for holder in (
-        model,
-        model.graph,
-        *model.graph.node,
-        *model.graph.input,
-        *model.graph.output,
-        *model.graph.value_info,
-    ):
-        del holder.metadata_props[:]
-    for node in model.graph.node:
-        node.ClearField("doc_string")
-    for function in model.functions:
-        del function.metadata_props[:]
-        for node in function.node:
-            del node.metadata_props[:]
     told = {
         "classes": list(dataset.classes),
         "input": contract,

@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from compressor import artifact, console, registry, sealed_json
 from compressor.artifact import Artifact, Decision, Target
-from compressor.data.loader import Loader, as_seen, to_float
+from compressor.data.loader import Loader, as_seen, tried
 from compressor.data.samples import Samples, SubsetSamples
 from compressor.data.unlabelled import labelled
 from compressor.errors import InputError
 from compressor.files import replacing
 from compressor.measure import accuracy, ruin
-from compressor.measure.accuracy import one_input
 from compressor.measure.costs import Costs
 from compressor.models import checkpoint, inspection
 from compressor.models.build import Loaded
@@ -121,7 +119,8 @@ class _Pruning(OnMaterial):
             self.loaded.network,
             export=self.export,
             profile=self.profile,
-            pixels=one_input(samples),
+            samples=samples,
+            inputs=self.dataset.inputs,
             scratch=self.scratch,
             shrink=partial(make_int8, samples=samples, cpu=cpu("this")) if is_int8 else None,
             whole_ms=self.known["start"] if self.known and self.what == "latency" else None,
@@ -271,8 +270,7 @@ class _Pruning(OnMaterial):
         )
 
     def _prunable(self, network: Network) -> Prunable:
-        two = to_float(torch.from_numpy(one_input(self.dataset.example(2))))
-        return Prunable(network.module, two, ignore=self.settings.ignore)
+        return Prunable(network.module, tried(self.dataset.example(2)), ignore=self.settings.ignore)
 
     def _scores(self, prunable: Prunable, network: Network) -> dict[str, Any]:
         if self.criterion.needs != "weights":
@@ -374,6 +372,7 @@ class _Pruning(OnMaterial):
         met = reached <= goal * (aim.CLOCK if self.what == "latency" else 1 + 1e-9)
         if self.settings.target == ("macs", 0.5) and self.settings.macs is None:
             self.decisions.append(Decision("target", "macs = 0.5", "no target was given"))
+        sample = self.dataset.fixed_shape or tried(self.dataset.example(1))
         details = {
             "pruning": {
                 "target": self.what,
@@ -385,9 +384,7 @@ class _Pruning(OnMaterial):
                 "rounds": [{k: v for k, v in each.items() if k not in ("curve", "decisions")} for each in self.history],
                 "widths": inspection.widths(self.loaded.network.module, best.network.module),
                 **scanned,
-                "macs": [
-                    inspection.count_macs(each.network.module, self.dataset.fixed_shape) for each in (self.loaded, best)
-                ],
+                "macs": [inspection.count_macs(each.network.module, sample) for each in (self.loaded, best)],
                 "params": [inspection.count_parameters(each.network.module) for each in (self.loaded, best)],
             },
             "curve": [{**entry, "epoch": number} for number, entry in enumerate(self.curve)],

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from compressor.errors import ModelError
 from compressor.surgery import graph as graphs
 from compressor.surgery.criteria._contract import Criterion
+from compressor.tensors import Inputs
 
 _OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm, nn.MultiheadAttention)
 _ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
@@ -64,7 +65,7 @@ class Prunable:
 
     Args:
         module: In evaluation mode, on the CPU; it is never changed.
-        example: `[2, ...]`, what the module takes.
+        example: `[2, ...]`, what the module takes; of several inputs each by its name.
         ignore: Dotted paths; what lies below them is not cut.
 
     Attributes:
@@ -75,7 +76,7 @@ class Prunable:
         ModelError: The network cannot be followed, or nothing in it can be cut.
     """
 
-    def __init__(self, module: nn.Module, example: Tensor, *, ignore: Sequence[str] = ()) -> None:
+    def __init__(self, module: nn.Module, example: Inputs, *, ignore: Sequence[str] = ()) -> None:
         self._module = module
         self._example = example
         self.spared: dict[str, str] = {}
@@ -86,7 +87,7 @@ class Prunable:
             raise ModelError(f"the network has no module '{strange[0]}' to ignore", where="prune.ignore", hint=hint)
         with graphs.quiet():
             with torch.no_grad(), graphs.left_as_it_was(module):
-                self._answer = module(example)
+                self._answer = graphs.call(module, example)
             sizes = _output_sizes(module, example)
             in_channels, refused = _channel_groups(module, example, sizes)
             self.spared |= refused
@@ -153,7 +154,7 @@ class Prunable:
         """
         try:
             with graphs.quiet(), graphs.left_as_it_was(pruned), torch.no_grad():
-                answer = pruned(self._example)
+                answer = graphs.call(pruned, self._example)
         except graphs.FAULTS as fault:
             raise _cannot_be_cut(", ".join(names[:3]), fault) from fault
         if _shapes(answer) != _shapes(self._answer):
@@ -188,7 +189,10 @@ class Prunable:
         if len(comparable) < len(wanted):
             pruned = self._cut(comparable)
         with graphs.quiet(), torch.no_grad():
-            expected, found = _numbers(silenced(self._example)), _numbers(pruned(self._example))
+            expected, found = (
+                _numbers(graphs.call(silenced, self._example)),
+                _numbers(graphs.call(pruned, self._example)),
+            )
         if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.std()) + 1e-6):
             names = ", ".join(group.name for group, _ in wanted[:3])
             raise ModelError(f"channels of {names} come out of step when some are cut", where="prune")
@@ -224,7 +228,7 @@ class Prunable:
 
 
 def _channel_groups(
-    module: nn.Module, example: Tensor, sizes: Mapping[str, tuple[int, ...]]
+    module: nn.Module, example: Inputs, sizes: Mapping[str, tuple[int, ...]]
 ) -> tuple[list[Group], dict[str, str]]:
     """The groups that the dependency graph finds from each layer on, in forward order; layers it cannot follow, and why.
 
@@ -406,7 +410,7 @@ def _signature(
     return tuple(sorted(parts))
 
 
-def _output_sizes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+def _output_sizes(module: nn.Module, example: Inputs) -> dict[str, tuple[int, ...]]:
     """The shape that each layer gives, without the batch, in forward order."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -420,7 +424,7 @@ def _output_sizes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ..
     hooks = [each.register_forward_hook(recorder(name)) for name, each in module.named_modules() if name]
     try:
         with graphs.quiet(), graphs.left_as_it_was(module), torch.no_grad():
-            module(example)
+            graphs.call(module, example)
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,6 +24,7 @@ from torch_pruning.dependency.group import Group
 from torch_pruning.pruner import function
 
 from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.tensors import Inputs
 
 # Tracing and cutting meet whatever a network does; an assertion is how torch-pruning refuses.
 FAULTS = (*FOREIGN_FAULTS, StopIteration)
@@ -163,7 +164,7 @@ class Graph(tp.DependencyGraph):  # type: ignore[misc]
         return str(self._param_to_name.get(module) or self._module2name.get(module) or THE_ANSWER)
 
 
-def build(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Graph:
+def build(module: nn.Module, example: Inputs, *, of_copy: bool = False) -> Graph:
     """The graph of a module; it is traced by autograd, so every parameter must want gradients meanwhile.
 
     Raises:
@@ -175,7 +176,7 @@ def build(module: nn.Module, example: Tensor, *, of_copy: bool = False) -> Graph
         with quiet(), left_as_it_was(module), torch.enable_grad():
             graph = Graph()
             graph.build_dependency(
-                module, example_inputs=example, forward_fn=_run, output_transform=_followed, verbose=False
+                module, example_inputs=example, forward_fn=call, output_transform=_followed, verbose=False
             )
             return graph
     except FAULTS as fault:
@@ -247,8 +248,9 @@ def _mapped(dep: Any, channels: list[Any]) -> list[Any]:
     return channels
 
 
-def _run(module: nn.Module, example: Tensor) -> Any:
-    return module(example)
+def call(module: nn.Module, example: Inputs) -> Any:
+    """What a module answers; several inputs go to it by name."""
+    return module(example) if isinstance(example, Tensor) else module(**example)
 
 
 def _followed(answer: Any) -> list[Tensor]:

@@ -81,7 +81,7 @@ class WeightedLoss:
 
     def compares(self, lesson: Lesson) -> bool:
         """Whether a lesson holds what this loss looks at."""
-        if isinstance(self.loss, FeatureLoss):
+        if isinstance(self.loss, FeatureLoss) and self.loss.on_modules:
             return lesson.teacher is not None and bool(lesson.teacher.features)
         return lesson.answers and lesson.teacher is not None
 
@@ -421,7 +421,8 @@ class _Run:
             loaded = loaded.to(self.fabric.device)
             shown, mixed = plan.views.show(loaded, view=view, seed=plan.seed)
             inputs = {name: self._laid_out(tensor) for name, tensor in as_seen(shown).items()}
-            return Batch(inputs, loaded.targets, loaded.labelled, loaded.sample_ids, view, self.job.task, mixed)
+            targets = plan.views.targets(loaded, view=view, seed=plan.seed)
+            return Batch(inputs, targets, loaded.labelled, loaded.sample_ids, view, self.job.task, mixed)
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
         return tensor.contiguous(memory_format=self.conditions.memory_format) if tensor.dim() == 4 else tensor

@@ -10,6 +10,7 @@ from compressor.data.views import views
 from compressor.data.views.views import Views
 from compressor.recipe import DataSettings
 from compressor.tasks._contract import Task
+from compressor.tensors import MASK
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,12 @@ class Material:
 
     def views(self) -> tuple[Views, tuple[Decision, ...]]:
         """The views that are shown, and what was chosen of them; see `data.views.views.resolve`."""
-        return views.resolve(self.data.views, inputs=self.dataset.inputs, of_numbers=self.dataset.of_numbers)
+        return views.resolve(
+            self.data.views,
+            inputs=self.dataset.inputs,
+            of_numbers=self.dataset.of_numbers,
+            of_pixels=MASK in self.dataset.targets,
+        )
 
 
 class OnMaterial:

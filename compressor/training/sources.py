@@ -39,7 +39,7 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
             part.name,
             of_classes=getattr(part.loss, "of_classes", False),
             of_one_class=getattr(part.loss, "of_one_class", False),
-            on_features=isinstance(part.loss, FeatureLoss),
+            on_features=isinstance(part.loss, FeatureLoss) and part.loss.on_modules,
         )
         for part in made
     ]
@@ -96,7 +96,7 @@ def settle(
         context = _context(student, teacher, some, labels=torch.as_tensor(labels))
         for loss_to_be in preparing:
             loss_to_be.prepare(context)
-    reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss)]
+    reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss) and part.loss.on_modules]
     if not reading:
         return teacher.reads, met
     if not teacher.gives_features or (teacher.network is None and not teacher.own_features):
@@ -135,4 +135,4 @@ def _network_of(teacher: Teacher) -> nn.Module:
 
 def read_features(losses: tuple[WeightedLoss, ...]) -> bool:
     """Whether any of the losses compares features."""
-    return any(isinstance(part.loss, FeatureLoss) for part in losses)
+    return any(isinstance(part.loss, FeatureLoss) and part.loss.on_modules for part in losses)

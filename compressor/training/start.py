@@ -18,14 +18,15 @@ from compressor.models import load
 from compressor.models.build import Fit, Loaded
 from compressor.recipe import ModelSettings, TaskSettings
 from compressor.tasks._contract import NumberTask, Task
-from compressor.tensors import LABEL, MEMBERS, VALUES, Schema
+from compressor.tensors import LABEL, MASK, MEMBERS, VALUES, Schema, TensorSpec
 
-_WORDS: dict[tuple[str, ...], str] = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers"}
-_TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression"}
+_WORDS: dict[tuple[str, ...], str] = {(LABEL,): "one class", (MEMBERS,): "a set of classes", (VALUES,): "numbers", (MASK,): "a class of each pixel"}
+_TASKS = {"one class": "classification", "a set of classes": "multilabel", "numbers": "regression", "a class of each pixel": "segmentation"}
 _LABELS = {
     "one class": "whole numbers [N] (of rows: y.argmax(axis=1))",
     "a set of classes": "zeros and ones [N, K]",
     "numbers": "floats [N] or [N, K]",
+    "a class of each pixel": "masks beside the pictures (masks:FOLDER)",
 }
 
 
@@ -58,7 +59,7 @@ def require_labels_of(task: Task, dataset: Dataset) -> None:
         InputError: They do not fit.
     """
     wanted, given = task.targets(dataset.classes), dataset.targets
-    if all(spec.name in given and given[spec.name] == spec for spec in wanted):
+    if all(spec.name in given and _is(given[spec.name], spec) for spec in wanted):
         return
     takes, has = _in_words(wanted), _in_words(given)
     others = f'write name = "{_TASKS[has]}" in [task], or ' if has in _TASKS else ""
@@ -67,6 +68,10 @@ def require_labels_of(task: Task, dataset: Dataset) -> None:
         where=dataset.source,
         hint=f"{others}give labels as {_LABELS.get(takes, str(wanted))}",
     )
+
+
+def _is(given: TensorSpec, wanted: TensorSpec) -> bool:
+    return given.dtype == wanted.dtype and wanted.admits(given.shape)
 
 
 def _in_words(targets: Schema) -> str:

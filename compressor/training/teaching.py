@@ -20,6 +20,7 @@ from compressor.teachers._cache import CachedTeacher, choose_form
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
 from compressor.teachers._records import AnswerStore
+from compressor.tensors import MASK
 from compressor.training import precision
 from compressor.training.material import Material
 from compressor.training.start import network_for, require_same_classes
@@ -83,6 +84,9 @@ def teacher_of(
     teacher = make(teaching, network=network, material=material, seed=seed)
     if reads_features:
         return teacher, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
+    if MASK in material.dataset.targets:
+        why = Decision("teacher cache", "none", "outputs for each pixel are too large to keep as they are")
+        return teacher, (*decisions, why)
     if teaching.source is None or not may_be_kept(teacher):
         return teacher, decisions
     return _kept(teacher, teaching, settings, network=network, material=material, decisions=decisions)

@@ -27,7 +27,7 @@ DECODER = 1
 """Raised with any change of the pixels that a file becomes, since stores hold what an earlier version decoded."""
 
 # Only these decoders are tried, whatever the suffix says: Pillow's EPS reader, for one, would start Ghostscript.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
 
 # Pillow's decoders parse in Python, so a damaged file raises more than OSError (a PNG's chunk raises SyntaxError).
 UNREADABLE = (
@@ -63,8 +63,8 @@ def short_side(file: Path) -> int:
     Raises:
         OSError: And the others of `UNREADABLE`.
     """
-    with Image.open(file, formats=_FORMATS) as image:
-        return _bounded(image)
+    with Image.open(file, formats=IMAGE_FORMATS) as image:
+        return bounded(image)
 
 
 def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
@@ -73,11 +73,11 @@ def decode(raw: bytes, *, side: int) -> NDArray[np.uint8]:
     Raises:
         OSError: And the others of `UNREADABLE`, for bytes that are no whole image.
     """
-    with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
-        _bounded(image)
+    with Image.open(io.BytesIO(raw), formats=IMAGE_FORMATS) as image:
+        bounded(image)
         # JPEG can decode at a half, quarter or eighth; twice the wanted size stays, as Pillow's own thumbnails do.
         image.draft(None, (2 * side, 2 * side))
-        upright = _rgb(ImageOps.exif_transpose(image))
+        upright = rgb(ImageOps.exif_transpose(image))
         square = upright
         if upright.size != (side, side):
             square = ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC)
@@ -94,7 +94,7 @@ def content(file: Path) -> bytes:
     return read_bytes(file, most_bytes=MOST_BYTES)
 
 
-def _bounded(image: Image.Image) -> int:
+def bounded(image: Image.Image) -> int:
     """The shorter side of a picture that is not larger than any.
 
     Raises:
@@ -106,7 +106,12 @@ def _bounded(image: Image.Image) -> int:
     return min(width, height)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB.
+
+    Raises:
+        ValueError: Its pixels have no known range.
+    """
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")

@@ -26,7 +26,7 @@ def crop_and_flip(images_BCHW: Tensor, draw: Draw, *, pad: int, flip: bool) -> T
     return images_BCHW
 
 
-def resized_crop(images_BCHW: Tensor, draw: Draw, *, least: float) -> Tensor:
+def resized_crop(images_BCHW: Tensor, draw: Draw, *, least: float, mode: str = "bilinear") -> Tensor:
     """A random rectangle of each image, brought to the size of the whole (bilinear).
 
     Szegedy et al. 2015 (arXiv 1409.4842), section 6: area uniform from `least` to 1 of the image's, aspect ratio
@@ -36,6 +36,7 @@ def resized_crop(images_BCHW: Tensor, draw: Draw, *, least: float) -> Tensor:
         images_BCHW: float32.
         draw: Random numbers of the view.
         least: Smallest share of the area.
+        mode: How pixels in between are told: bilinear, or nearest for class numbers.
     """
     area_B = draw.uniform("resized_crop.area", least, 1.0)
     low, high = (torch.tensor(aspect).log().item() for aspect in _ASPECTS)
@@ -43,11 +44,13 @@ def resized_crop(images_BCHW: Tensor, draw: Draw, *, least: float) -> Tensor:
     width_B, height_B = (area_B * aspect_B).sqrt().clamp(max=1.0), (area_B / aspect_B).sqrt().clamp(max=1.0)
     left_B = draw.uniform("resized_crop.left") * (1 - width_B)
     top_B = draw.uniform("resized_crop.top") * (1 - height_B)
-    return sampled(images_BCHW, left_B=left_B, top_B=top_B, width_B=width_B, height_B=height_B)
+    return sampled(images_BCHW, left_B=left_B, top_B=top_B, width_B=width_B, height_B=height_B, mode=mode)
 
 
-def sampled(images_BCHW: Tensor, *, left_B: Tensor, top_B: Tensor, width_B: Tensor, height_B: Tensor) -> Tensor:
-    """Rectangles of images, in shares of their sides, brought to the size of the whole image (bilinear)."""
+def sampled(
+    images_BCHW: Tensor, *, left_B: Tensor, top_B: Tensor, width_B: Tensor, height_B: Tensor, mode: str = "bilinear"
+) -> Tensor:
+    """Rectangles of images, in shares of their sides, brought to the size of the whole image."""
     height, width = images_BCHW.shape[2:]
     device = images_BCHW.device
     across_W = (torch.arange(width, device=device) + 0.5) / width
@@ -55,7 +58,7 @@ def sampled(images_BCHW: Tensor, *, left_B: Tensor, top_B: Tensor, width_B: Tens
     x_BW = 2 * (left_B[:, None] + across_W * width_B[:, None]) - 1
     y_BH = 2 * (top_B[:, None] + down_H * height_B[:, None]) - 1
     grid_BHW2 = torch.stack([x_BW[:, None, :].expand(-1, height, -1), y_BH[:, :, None].expand(-1, -1, width)], dim=3)
-    return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(images_BCHW, grid_BHW2, mode=mode, padding_mode="border", align_corners=False)
 
 
 def _crop(images_BCHW: Tensor, bits_B: Tensor, *, pad: int) -> Tensor:

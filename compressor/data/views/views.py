@@ -20,7 +20,7 @@ from compressor.data.views import colour, erasing, geometry, mixing
 from compressor.data.views.stream import Draw
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
-from compressor.tensors import Mixed, Schema
+from compressor.tensors import IGNORED, MASK, Mixed, Schema
 
 _MOVES = "a label is numbers, which may be places that this would move; state it if they are not"
 
@@ -95,6 +95,23 @@ class Views:
             images_BCHW = erasing.erased(images_BCHW, draw, chance=self.erasing)
         return images_BCHW
 
+    def targets(self, loaded: LoadedBatch, *, view: int, seed: int) -> dict[str, Tensor]:
+        """The targets of a batch as the view shows it: a mask moves with its picture, and counts for nothing where the
+        picture was padded; any other target stays as it is."""
+        targets = dict(loaded.targets)
+        if view < 0 or MASK not in targets or not (self.resized_crop or self.pad or self.flip):
+            return targets
+        # Inverted, what is ignored is 0: the value that a crop pads with.
+        inverted_B1HW = (IGNORED - targets[MASK])[:, None]
+        draw = Draw(loaded.sample_ids.to(inverted_B1HW.device), view, seed)
+        if self.resized_crop:
+            cut = geometry.resized_crop(inverted_B1HW.float(), draw, least=self.resized_crop, mode="nearest")
+            inverted_B1HW = cut.round().to(torch.uint8)
+        if self.pad or self.flip:
+            inverted_B1HW = geometry.crop_and_flip(inverted_B1HW, draw, pad=self.pad, flip=self.flip)
+        targets[MASK] = (IGNORED - inverted_B1HW)[:, 0]
+        return targets
+
     @property
     def change_nothing(self) -> bool:
         """Whether every view of a sample is the plain sample."""
@@ -124,13 +141,16 @@ class Views:
         return {name: shown}, Mixed(partners.targets, partners.labelled, share_B, partners.sample_ids)
 
 
-def resolve(settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False) -> tuple[Views, tuple[Decision, ...]]:
+def resolve(
+    settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False, of_pixels: bool = False
+) -> tuple[Views, tuple[Decision, ...]]:
     """The views that settings ask for, every `auto` decided for samples with these inputs.
 
     Args:
         settings: What is asked for.
         inputs: What a sample is made of.
         of_numbers: Whether labels are numbers, which may be places: nothing is moved then that was not asked for.
+        of_pixels: Whether there is a class for each pixel, which moves with it.
 
     Raises:
         DataError: Vectors cannot be cropped, flipped, ..., or a crop is negative or as wide as the image.
@@ -160,6 +180,13 @@ def resolve(settings: ViewSettings, *, inputs: Schema, of_numbers: bool = False)
             f"its operations are for images of 1 or 3 channels, samples have the shape {sample_shape}",
             where="data.views.rand_augment",
             hint="leave out data.views.rand_augment",
+        )
+    unfit = [name for name in ("rand_augment", "mixup", "cutmix") if of_pixels and getattr(settings, name)]
+    if unfit:
+        raise DataError(
+            f"{unfit[0]} does not move the masks with their pictures",
+            where=f"data.views.{unfit[0]}",
+            hint="write crop, flip, resized_crop, colour_jitter or erasing, which do or need not",
         )
     same = settings.model_dump(exclude={"crop", "flip", "count", "seed"})
     return Views(pad=pad, flip=flip, **same), tuple(decisions)

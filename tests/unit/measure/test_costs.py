@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from compressor.measure import costs
@@ -14,6 +15,7 @@ from compressor.measure.costs import Costs
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.recipe import ExportSettings, ProfileSettings
+from compressor.tensors import Schema, TensorSpec
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def some_costs(folder: Path, *, whole_ms: float | None = None) -> Costs:
         Network(nn.Linear(2, 8), Normalisation("none", (), ())).eval(),
         export=ExportSettings(),
         profile=ProfileSettings(),
-        pixels=np.zeros((2, 2), np.float32),
+        samples={"input": np.zeros((2, 2), np.float32)},
         scratch=folder,
         whole_ms=whole_ms,
     )
@@ -65,3 +67,26 @@ def test_files_of_candidates_are_gone_once_they_are_timed(contests, tmp_path):
 
     assert max(map(len, contests)) == 7
     assert [file.name for file in tmp_path.glob("*.onnx")] == ["whole.onnx"]
+
+
+def test_a_network_of_several_inputs_costs_what_it_takes_for_all_of_them(tmp_path):
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Embedding(9, 4), nn.Linear(5, 4)
+
+        def forward(self, ids: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+            return self.first(ids).mean(1) + self.second(numbers)
+
+    costs = Costs(
+        Network(Two(), Normalisation("none", (), ())).eval(),
+        export=ExportSettings(),
+        profile=ProfileSettings(),
+        samples={"ids": np.zeros((2, 3), np.int64), "numbers": np.zeros((2, 5), np.float32)},
+        inputs=Schema.of(TensorSpec("ids", "int64", ("tokens",)), TensorSpec("numbers", "float32", (5,))),
+        scratch=tmp_path,
+    )
+
+    assert costs.of(costs._network.module, "macs") == 5 * 4
+    assert costs.of(costs._network.module, "size_mb") > 4 * (9 * 4 + 5 * 4 + 4) / 1e6
+    assert set(np.load(costs._inputs).files) == {"ids", "numbers"}

@@ -313,3 +313,17 @@ def test_a_lineage_that_doubles_with_every_step_is_not_followed_to_its_end(tmp_p
 
     with pytest.raises(ArtifactError, match="name more than 1000 sources"):
         inspection.lineage(made)
+
+
+def test_the_macs_of_a_network_of_several_inputs_are_those_of_a_sample_by_name():
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 4), nn.Linear(5, 4)
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return self.first(a) + self.second(b)
+
+    assert inspection.count_macs(Two(), {"a": torch.rand(1, 3), "b": torch.rand(1, 5)}) == 3 * 4 + 5 * 4
+    with pytest.raises(ModelError, match=r"does not take an input of shape a \[3\]; b \[6\]"):
+        inspection.count_macs(Two(), {"a": torch.rand(1, 3), "b": torch.rand(1, 6)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -32,3 +33,15 @@ def test_a_network_exported_without_its_normalisation_keeps_the_scale_of_its_out
     given = pixels_BCHW if normalise else (pixels_BCHW - 0.5) / 0.25
     (answered,) = session.run(None, {"input": given.numpy()})
     np.testing.assert_allclose(answered, network(pixels_BCHW).detach().numpy(), rtol=1e-5)
+
+
+def test_a_file_holds_nothing_of_the_machine_that_wrote_it(tmp_path) -> None:
+    network = Network(
+        nn.Sequential(nn.Flatten(), nn.Linear(48, 3)), Normalisation("half", (0.5,) * 3, (0.5,) * 3)
+    ).eval()
+    file = tmp_path / "m.onnx"
+
+    onnx_file.write(network, file, settings=ExportSettings(), samples={"image": np.zeros((2, 3, 4, 4), np.uint8)})
+
+    assert str(Path(__file__).parents[3]).encode() not in file.read_bytes()
+    assert not any(node.metadata_props or node.doc_string for node in onnx.load(file).graph.node)

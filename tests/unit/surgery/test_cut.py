@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from compressor.errors import ModelError
-from compressor.models import load
+from compressor.models import inspection, load
 from compressor.surgery import aim
 from compressor.surgery.criteria.l1 import L1
 from compressor.surgery.cut import Prunable
@@ -386,3 +386,46 @@ def test_what_leads_into_a_gru_is_spared_and_the_layers_before_it_are_cut():
 
     assert [group.name for group in prunable.groups] == ["0"]
     assert "where its channels lead cannot be followed" in prunable.spared["2.conv"]
+
+
+class PictureAndNumbers(nn.Module):
+    """A picture and some numbers beside it; something for each pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.numbers = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(4, 8)
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, image: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.picture(image) + self.numbers(numbers)[:, :, None, None]))
+
+
+class Words(nn.Module):
+    """The mean of what some tokens mean, where the mask says that there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.wide, self.head = nn.Embedding(20, 6), nn.Linear(6, 12), nn.Linear(12, 3)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        there = attention_mask[..., None].float()
+        return self.head(torch.relu(self.wide((self.words(input_ids) * there).sum(1) / there.sum(1))))
+
+
+@pytest.mark.parametrize(
+    ("network", "example", "layer"),
+    [
+        (PictureAndNumbers(), {"image": torch.rand(2, 3, 8, 8), "numbers": torch.rand(2, 4)}, "picture"),
+        (Words(), {"input_ids": torch.arange(10).view(2, 5), "attention_mask": torch.ones(2, 5).long()}, "wide"),
+    ],
+    ids=["a picture and numbers", "tokens and their mask"],
+)
+def test_a_network_of_several_inputs_is_cut_by_what_it_is_called_with(network, example, layer):
+    prunable = Prunable(network.eval(), example)
+    group = next(group for group in prunable.groups if layer in group.layers)
+
+    cut = prunable.cut({group.name: np.arange(group.width // 2)})
+
+    assert len(cut.get_submodule(layer).weight) == group.width // 2
+    assert cut(**example).shape == network(**example).shape
+    assert inspection.count_macs(cut, example) < inspection.count_macs(network, example)
