@@ -18,7 +18,7 @@ from compressor.measure import machine
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = 1
-THEMES = ("training", "hinton", "losses", "chain", "int8", "latency", "segmentation")
+THEMES = ("training", "hinton", "losses", "chain", "int8", "latency", "segmentation", "text")
 
 
 @dataclass(frozen=True)

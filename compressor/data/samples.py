@@ -7,6 +7,7 @@ is what remains once validation and test sets are settled (`data/open.py`).
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -391,6 +392,18 @@ class Dataset:
     def one_class_each(self) -> bool:
         """Whether a target is one class, rather than a set of them, numbers, or something of each place."""
         return is_one_class(self.targets)
+
+    def put_files(self, folder: Path) -> None:
+        """Copy what travels along into a folder.
+
+        Raises:
+            DataError: A file of it is gone.
+        """
+        for name, file in self.files.items():
+            try:
+                shutil.copyfile(file, folder / name)
+            except FileNotFoundError as fault:
+                raise DataError(f"{name} is gone", where=str(file), hint="put it back, or name another") from fault
 
     def example(self, count: int) -> dict[str, NDArray[Any]]:
         """The first samples of the training set, as they are stored: what is tried on them is tried on real inputs."""
