@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports tests test-slow test-device test-browser campaign docs benchmarks-summary peers clean
+.PHONY: demo test check lint types imports tests test-slow test-device test-browser test-huggingface campaign docs benchmarks-summary peers clean
 
 demo: $(STAMP)            ## teacher -> student -> ONNX -> report on embedded data
 	$(BIN)/compress demo runs/demo
@@ -43,6 +43,10 @@ test-device: $(STAMP)     ## packs over a real ssh server on loopback (apt insta
 test-browser: $(STAMP)    ## the report in headless Chromium (apt install chromium)
 	$(BIN)/python -m pip install --quiet --group browser
 	$(BIN)/python -m pytest -m browser
+
+test-huggingface: $(STAMP)   ## the format that reads by `datasets`
+	$(BIN)/python -m pip install --quiet --group huggingface
+	$(BIN)/python -m pytest -m huggingface
 
 campaign: $(STAMP)        ## attacks by the thousand: pickles, programs, names, links, damage, kills, fuzz (about an hour)
 	for each in pickles torchscript external_data links damage kill fuzz; do \

@@ -11,13 +11,15 @@ from compressor.cli import _options as options
 
 
 def distill(
-    student: Annotated[str, typer.Option("--student", help="s.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME.")],
+    student: Annotated[
+        str, typer.Option("--student", help="s.py[:callable], zoo:, timm:, torchvision:NAME, cut:teacher.")
+    ],
     data: options.Data,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
             "--teacher",
-            help="t.pt, an artifact, timm:NAME, ... with trained weights; several are an ensemble (repeatable).",
+            help="t.pt, an artifact, transformers:FOLDER, ... with trained weights; several are an ensemble (repeatable).",
             show_default=False,
         ),
     ] = None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from compressor import registry
 
+_TEXTS = ("csv", "huggingface")
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
@@ -17,7 +19,29 @@ def in_recipe(raw: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         return dict(raw)
     sources = {key: named(data[key]) for key in ("source", "unlabelled") if isinstance(data.get(key), str)}
-    return {**raw, "data": {**data, **sources}}
+    return _with_tokenizer({**raw, "data": {**data, **sources}})
+
+
+def _with_tokenizer(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same, where texts name no tokenizer with the one that comes with teacher or student, if one of them has any."""
+    data = raw["data"]
+    options = data.get("options", {})
+    if str(data.get("source")).partition(":")[0] not in _TEXTS or not isinstance(options, Mapping):
+        return raw
+    models = [table.get("model") for table in (raw.get("teacher"), raw.get("student")) if isinstance(table, Mapping)]
+    found = next((place for model in models if (place := _tokenizer_of(str(model))) is not None), None)
+    if options.get("tokenizer") or found is None:
+        return raw
+    return {**raw, "data": {**data, "options": {**options, "tokenizer": found}}}
+
+
+def _tokenizer_of(model: str) -> str | None:
+    """Where the tokenizer of a model lies: in its folder, or on the hub under its name; None for one that has none."""
+    scheme, separator, rest = model.partition(":")
+    place = re.sub(r":\w+$", "", rest) if separator and scheme == "transformers" else model
+    if (Path(place) / "tokenizer.json").is_file():
+        return place
+    return place if scheme == "transformers" and separator and not Path(place).exists() else None
 
 
 def named(source: str) -> str:
@@ -28,6 +52,8 @@ def named(source: str) -> str:
     path = Path(source)
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{source}"
+    if path.suffix in (".csv", ".tsv") and path.is_file():
+        return f"csv:{source}"
     if path.suffix == ".py" or ".py:" in source:
         return f"py:{source}"
     if path.is_dir():
@@ -41,6 +67,8 @@ def _folder(source: str, path: Path) -> str:
         return f"idx:{source}"
     if names & {"batches.meta", "data_batch_1", "cifar-10-batches-py", "cifar-100-python"} or (path / "meta").is_file():
         return f"cifar:{source}"
+    if names & {"train.csv", "train.tsv"}:
+        return f"csv:{source}"
     if any(name.endswith(("_mask", "_masks")) for name in names) or {"images", "masks"} <= names:
         return f"masks:{source}"
     below = (file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth))

@@ -81,6 +81,8 @@ def open_dataset(settings: DataSettings) -> Dataset:
         fingerprint=digest.hexdigest(),
         test_fingerprint=of_test,
         decisions=tuple(decisions),
+        files=splits.files,
+        vocabulary=splits.vocabulary,
     )
 
 

@@ -6,8 +6,10 @@ is what remains once validation and test sets are settled (`data/open.py`).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -307,6 +309,8 @@ class Splits:
         decisions: What the format chose by itself, and why.
         unreadable: Names of the samples that could not be read and were left out.
         looked_at: How many samples were looked at to find those; None for all.
+        files: What travels with whatever is made from these samples, by the name it has there (a tokenizer).
+        vocabulary: How many tokens there are, of texts.
     """
 
     classes: tuple[str, ...]
@@ -317,6 +321,8 @@ class Splits:
     decisions: tuple[Decision, ...] = ()
     unreadable: tuple[str, ...] = ()
     looked_at: int | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)
@@ -332,6 +338,8 @@ class Dataset:
         fingerprint: SHA-256 (hex) of the content and of how it was split.
         decisions: What was chosen automatically, and why.
         test_fingerprint: SHA-256 (hex) of the content and of which samples are for testing, whatever the others are for.
+        files: What travels with whatever is made from it, by the name it has there (a tokenizer).
+        vocabulary: How many tokens there are, of texts.
     """
 
     source: str
@@ -342,6 +350,8 @@ class Dataset:
     fingerprint: str
     decisions: tuple[Decision, ...]
     test_fingerprint: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    vocabulary: int | None = None
 
     @property
     def inputs(self) -> Schema:
@@ -368,6 +378,18 @@ class Dataset:
     def one_class_each(self) -> bool:
         """Whether a sample is of one class, rather than of a set of them, told in numbers, or told place by place."""
         return is_one_class(self.targets)
+
+    def put_files(self, folder: Path) -> None:
+        """Copy what travels along into a folder.
+
+        Raises:
+            DataError: A file of it is gone.
+        """
+        for name, file in self.files.items():
+            try:
+                shutil.copyfile(file, folder / name)
+            except FileNotFoundError as fault:
+                raise DataError(f"{name} is gone", where=str(file), hint="put it back, or name another") from fault
 
     def example(self, count: int) -> dict[str, NDArray[Any]]:
         """The first samples of the training set, as they are stored: what is tried on them is tried on real inputs."""

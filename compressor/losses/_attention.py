@@ -2,8 +2,9 @@
 
 Attention itself is fused in today's networks and shows no map, so maps are calculated again from the output of the linear
 layer that makes Q, K and V: timm's `attn.qkv`, whose width is 3 × heads × numbers in a head. Where a network normalises or
-rotates Q and K afterwards, that is not in them. `torch.nn.MultiheadAttention` has no such layer; `models.taps` gives what it
-would give. Not covered: attention between two sequences, and windowed attention, whose rows are windows rather than samples.
+rotates Q and K afterwards, that is not in them. `torch.nn.MultiheadAttention` has no such layer, and BERT has three of
+them; `models.taps` gives what one would give. Padded tokens of texts (`attention_mask`) take no part.
+Not covered: attention between two sequences, and windowed attention, whose rows are windows rather than samples.
 
 Shape letters: B batch, L tokens, D width, h heads, d numbers in a head.
 """
@@ -13,16 +14,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from compressor.errors import ModelError
 from compressor.losses._contract import Context
 from compressor.losses._features import FeatureLoss, Pair, Shapes
+from compressor.tensors import Batch, Outputs
 
 _NAMES = frozenset({"qkv", "to_qkv", "Wqkv"})
 _HINT = (
     "these losses read what gives Q, K and V side by side: timm's blocks.N.attn.qkv, "
-    "and self_attn.qkv of a torch.nn.MultiheadAttention that attends to its own input"
+    "self_attn.qkv of a torch.nn.MultiheadAttention that attends to its own input, attention.self.qkv of a BERT"
 )
 
 
@@ -54,6 +57,21 @@ class AttentionLoss(FeatureLoss):
                 raise ModelError(f"no attention layer of the {who} can be read", where="pairs", hint=_HINT)
         return self.match(*found)
 
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """`scale` times the mean over the pairs of `compare`; gradients flow to the student."""
+        there_BL = tokens_there(batch)
+        if there_BL is None:
+            return super().forward(student, teacher, batch)
+        total = there_BL.new_zeros((), dtype=torch.float32)
+        for index, (mine, theirs) in enumerate(self.pairs):
+            pair = student.features[mine].float(), teacher.features[theirs].float().detach()
+            total = total + self.compare_tokens(index, *pair, there_BL=there_BL)
+        return self.scale * total / len(self.pairs)
+
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The loss of one pair over the tokens that are there, a scalar."""
+        raise NotImplementedError
+
     def match(self, student: Sequence[str], teacher: Sequence[str]) -> tuple[tuple[Pair, ...], str]:
         """Who is paired with whom, and why; layers from the first to the last."""
         raise NotImplementedError
@@ -79,6 +97,18 @@ class AttentionLoss(FeatureLoss):
         own, others = self._known
         self.heads = tuple((_heads(mine, own), _heads(theirs, others)) for mine, theirs in self.pairs)
         return told
+
+
+def tokens_there(batch: Batch) -> Tensor | None:
+    """Which tokens of each sample are no padding, `[B, L]` bool; None where nothing says so."""
+    mask = batch.inputs.get("attention_mask")
+    return None if mask is None or mask.dim() != 2 else mask.bool()
+
+
+def mean_over(values: Tensor, weight: Tensor) -> Tensor:
+    """The mean of values where `weight` (0 or 1, as many axes, broadcast) says that they count."""
+    counted = weight.expand_as(values)
+    return (values * counted).sum() / counted.sum().clamp(min=1)
 
 
 def split(qkv_BLD: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:

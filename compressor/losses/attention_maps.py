@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.losses._attention import AttentionLoss, block_of, products, split
+from compressor.losses._attention import AttentionLoss, block_of, mean_over, products, split, tokens_there
 from compressor.losses._features import Pair, Shapes, projector
 from compressor.losses._logits import require
 from compressor.tensors import Batch, Outputs
@@ -24,7 +24,8 @@ class AttentionMaps(AttentionLoss):
     pictures have no vocabulary. `auto` takes every block of the student: block m of M learns from block m · N / M of N, the
     paper's uniform mapping. Both sides must see the same number of tokens.
 
-    Reads timm's `blocks.N.attn.qkv` and calculates the maps from it; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`.
+    Reads timm's `blocks.N.attn.qkv` and calculates the maps from it; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`;
+    of a BERT, `attention.self.qkv`.
 
     Args:
         pairs: auto, or a list of [student module, teacher module] that give Q, K and V side by side
@@ -77,7 +78,9 @@ class AttentionMaps(AttentionLoss):
         for index, states in enumerate(self.states):
             if states is not None and self.hidden:
                 mine, theirs = student.features[states[0]].float(), teacher.features[states[1]].float().detach()
-                distance = F.mse_loss(self.projectors[str(index)](mine), theirs)
+                there_BL = tokens_there(batch)
+                squares = F.mse_loss(self.projectors[str(index)](mine), theirs, reduction="none")
+                distance = squares.mean() if there_BL is None else mean_over(squares, there_BL[..., None].to(squares))
                 total = total + self.scale * self.hidden * distance / len(self.pairs)
         return total
 
@@ -88,6 +91,15 @@ class AttentionMaps(AttentionLoss):
         if of_student != of_teacher:
             mine, theirs = mine.mean(dim=1), theirs.mean(dim=1)
         return F.mse_loss(mine, theirs)
+
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """Equation 7 over pairs of tokens that are both there."""
+        of_student, of_teacher = self.heads[index]
+        mine, theirs = _scores(student, of_student), _scores(teacher, of_teacher)
+        if of_student != of_teacher:
+            mine, theirs = mine.mean(dim=1, keepdim=True), theirs.mean(dim=1, keepdim=True)
+        both_B1LL = (there_BL[:, None, :, None] & there_BL[:, None, None, :]).to(mine.dtype)
+        return mean_over((mine - theirs) ** 2, both_B1LL)
 
     def _states(self, pair: Pair, student: Shapes, teacher: Shapes) -> Pair | None:
         """The blocks around a pair of layers, where both give tokens."""

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compressor.errors import InputError, ModelError
-from compressor.losses._attention import AttentionLoss, products
+from compressor.losses._attention import AttentionLoss, mean_over, products
 from compressor.losses._features import Pair
 
+_NOWHERE = -1e4  # its share is 0 in float32, and the difference of two of them no NaN
 _LEAST_WIDTH = 8  # numbers in a relation head that `auto` leaves at least: the paper's 48 heads of its width 384
 
 
@@ -25,7 +26,7 @@ class MiniLM(AttentionLoss):
     projected. `auto` compares the last blocks, as the authors do for teachers of base size; for large ones they take a
     block below the last (their section 4.4): state it. Both sides must see the same number of tokens.
 
-    Reads timm's `blocks.N.attn.qkv`; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`.
+    Reads timm's `blocks.N.attn.qkv`; of a `torch.nn.MultiheadAttention`, `<its path>.qkv`; of a BERT, `attention.self.qkv`.
 
     Args:
         pairs: auto, or a list of [student module, teacher module] that give Q, K and V side by side
@@ -68,6 +69,16 @@ class MiniLM(AttentionLoss):
             total = total + each_BhL.mean()
         return total
 
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The sum above over the tokens that are there: none relates to padding, and padding relates to none."""
+        total = student.new_zeros(())
+        rows_B1L = there_BL[:, None].to(student.dtype)
+        for mine, theirs in zip(student.chunk(3, dim=-1), teacher.chunk(3, dim=-1), strict=True):
+            logs, targets = (_relations(each, self.counts[index], there_BL) for each in (mine, theirs))
+            each_BhL = (targets.exp() * (targets - logs)).sum(dim=-1)
+            total = total + mean_over(each_BhL, rows_B1L)
+        return total
+
     def _count(self, mine: int, theirs: int) -> int:
         if self._relation_heads:
             if mine % self._relation_heads or theirs % self._relation_heads:
@@ -81,7 +92,10 @@ class MiniLM(AttentionLoss):
         return next(count for count in range(most, 0, -1) if mine % count == 0 == theirs % count)
 
 
-def _relations(rows_BLD: Tensor, heads: int) -> Tensor:
-    """Log-probabilities with which each token relates to each, `[B, h, L, L]`."""
+def _relations(rows_BLD: Tensor, heads: int, there_BL: Tensor | None = None) -> Tensor:
+    """Log-probabilities with which each token relates to each that is there, `[B, h, L, L]`."""
     parts_BhLd = rows_BLD.reshape(*rows_BLD.shape[:2], heads, -1).transpose(1, 2)
-    return torch.log_softmax(products(parts_BhLd, parts_BhLd), dim=-1)
+    scores = products(parts_BhLd, parts_BhLd)
+    if there_BL is not None:
+        scores = scores.masked_fill(~there_BL[:, None, None], _NOWHERE)
+    return torch.log_softmax(scores, dim=-1)

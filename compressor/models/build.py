@@ -28,16 +28,20 @@ class Fit:
     Attributes:
         num_classes: Length of the output.
         sample_shape: `(C, H, W)` of one sample, `(C, L)`, or `(F,)`.
+        vocabulary: How many tokens there are, of texts.
     """
 
     num_classes: int | None = None
     sample_shape: tuple[int, ...] | None = None
+    vocabulary: int | None = None
 
     def offered(self) -> dict[str, int]:
         """Arguments a builder may take, under the names that the field uses."""
         given: dict[str, int] = {}
         if self.num_classes is not None:
             given["num_classes"] = self.num_classes
+        if self.vocabulary is not None:
+            given |= dict.fromkeys(("vocab_size", "vocabulary_size", "num_embeddings"), self.vocabulary)
         if self.sample_shape is not None and len(self.sample_shape) == 3:
             channels, height, _width = self.sample_shape
             given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
@@ -204,7 +208,7 @@ def check_forward(network: Network, *, fit: Fit, where: str) -> None:
         )
 
 
-_OFFERED = {*Fit(1, (1, 1, 1)).offered(), *Fit(1, (1,)).offered()}
+_OFFERED = {*Fit(1, (1, 1, 1)).offered(), *Fit(1, (1,)).offered(), *Fit(1, None, 1).offered()}
 
 
 def _pick(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compressor import plain_json, trust
 from compressor.artifact import MANIFEST, Artifact
 from compressor.errors import ArtifactError, ModelError
-from compressor.models import build, combined, named_source, whole_file
+from compressor.models import build, combined, named_source, pretrained, whole_file
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
@@ -243,10 +243,11 @@ def _plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _runs_no_code(details: Mapping[str, Any]) -> bool:
-    """Whether a network is made by timm or torchvision, from plain weights."""
+    """Whether a network is made by timm, torchvision or transformers, from plain weights."""
     if details["form"] == combined.FORM:
         return ":" not in details["target"] and all(map(_runs_no_code, details["members"]))
-    return details["form"] == "library" and details["target"].partition(":")[0] in ("timm", "torchvision")
+    library = details["target"].partition(":")[0]
+    return details["form"] == "library" and library in ("timm", "torchvision", pretrained.SCHEME)
 
 
 def _what_runs(details: Mapping[str, Any]) -> str:
@@ -271,6 +272,8 @@ def rebuild(builder: Builder, fit: Fit) -> nn.Module:
         spec = ModelSpec(builder.target, "python", path=builder.sources[0], attr=builder.target)
         return build.from_source(spec, fit=Fit(), options=builder.options)[0]
     scheme, _, name = builder.target.partition(":")
+    if scheme == pretrained.SCHEME:
+        return pretrained.rebuild(builder)
     if scheme in ("timm", "torchvision"):
         fetched = [option for option in builder.options if option.startswith(("pretrained", "weights", "checkpoint"))]
         if fetched:

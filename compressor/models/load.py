@@ -12,7 +12,7 @@ from torch import nn
 
 from compressor import artifact, trust
 from compressor.errors import FOREIGN_FAULTS, ModelError
-from compressor.models import build, checkpoint, plain_weights, state_dicts, whole_file
+from compressor.models import build, checkpoint, layers_cut, plain_weights, pretrained, state_dicts, whole_file
 from compressor.models import spec as specs
 from compressor.models.build import Builder, Fit, Loaded
 from compressor.models.network import Network
@@ -29,6 +29,7 @@ def load(
     num_classes: int | None = None,
     sample_shape: tuple[int, ...] | None = None,
     options: Mapping[str, Any] | None = None,
+    vocabulary: int | None = None,
 ) -> Loaded:
     """The network that a spec means, in evaluation mode and without input normalisation unless it brings one.
 
@@ -38,18 +39,23 @@ def load(
         num_classes: Passed to builders that take it, and checked against the output.
         sample_shape: `(C, H, W)` or `(F,)` of the data; passed likewise, and tried.
         options: The builder's own options.
+        vocabulary: How many tokens there are, of texts; passed likewise.
 
     Raises:
         ModelError: The spec gives no network that fits; says why and what to type.
         TrustError: Reading it would run code that has not been trusted.
     """
     spec = specs.parse(text)
-    fit = Fit(num_classes, sample_shape)
-    if arch is not None and (spec.is_built or spec.kind in ("onnx", "artifact")):
+    fit = Fit(num_classes, sample_shape, vocabulary)
+    if arch is not None and (spec.is_built or spec.kind in ("onnx", "artifact", "transformers", "cut")):
         raise ModelError(f"'{text}' needs no architecture", where=text, hint=f"leave out the architecture {arch}")
     if spec.kind == "artifact":
         assert spec.path is not None
         loaded = checkpoint.load(artifact.read(spec.path))
+    elif spec.kind == "transformers":
+        loaded = _of_transformers(spec, fit=fit, options=options or {})
+    elif spec.kind == "cut":
+        loaded = _cut(spec, fit=fit, options=options or {})
     elif spec.is_built:
         loaded = _built(spec, fit=fit, options=options or {})
     else:
@@ -66,6 +72,22 @@ def _built(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> Loaded:
     return Loaded(
         Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=trained, pretrained=_stated_by(module)
     )
+
+
+def _of_transformers(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> Loaded:
+    module, builder, trained, steps = pretrained.build(spec, fit=fit, options=options)
+    return Loaded(Network(module, _UNSET).eval(), spec.title, spec.text, builder, trained=trained, steps=steps)
+
+
+def _cut(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> Loaded:
+    assert spec.name is not None
+    if spec.name == specs.TEACHER:
+        hint = "name the network: cut:runs/NAME/teacher"
+        raise ModelError("there is no teacher here that could be cut", where=spec.text, hint=hint)
+    whole = load(spec.name, num_classes=fit.num_classes, sample_shape=fit.sample_shape, vocabulary=fit.vocabulary)
+    if not whole.trained:
+        raise ModelError("an architecture without weights has none to copy", where=spec.text, hint="name a trained one")
+    return layers_cut.cut(whole, options, where=spec.text)
 
 
 def _with_weights(spec: ModelSpec, *, arch: str | None, fit: Fit, options: Mapping[str, Any]) -> Loaded:

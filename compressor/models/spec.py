@@ -3,6 +3,8 @@
     s.py, s.py:build, package.module:attr     a callable that returns an nn.Module
     zoo:resnet20                              a reference network of this package (compress list models)
     timm:resnet18, torchvision:resnet18       a network of that library
+    transformers:FOLDER-or-name[:AutoClass]   a network of transformers: a folder of save_pretrained, or a name on the hub
+    cut:teacher, cut:SPEC                     some layers of the teacher (or of another network) with their weights
     t.pt, t.pth, t.th, t.ckpt, t.safetensors  weights (or a whole network); what it is, is read from the file
     t.pt2                                     a torch.export program
     net.onnx                                  an ONNX model
@@ -33,7 +35,18 @@ from compressor.plain_pickle import DamagedPickleError, Read
 from compressor.registry import PACKAGE, installed, nearest
 
 Kind = Literal[
-    "python", "module", "timm", "torchvision", "state_dict", "pickled", "torchscript", "exported", "onnx", "artifact"
+    "python",
+    "module",
+    "timm",
+    "torchvision",
+    "transformers",
+    "cut",
+    "state_dict",
+    "pickled",
+    "torchscript",
+    "exported",
+    "onnx",
+    "artifact",
 ]
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".tar", ".safetensors", ".ts", ".torchscript", ".pt2")
 _FORMS_HELP = "write file.py[:callable], zoo:NAME, timm:NAME, torchvision:NAME, t.pt, net.onnx or an artifact folder"
@@ -51,6 +64,9 @@ _PLAIN_GLOBALS = re.compile(
     r"|argparse\.Namespace"
 )
 
+
+TEACHER = "teacher"
+"""What `cut:` means the teacher of the run by."""
 
 PROGRAMS: Mapping[str, str] = {
     "torchscript": "a TorchScript program, which can read and write files",
@@ -83,8 +99,12 @@ class ModelSpec:
     def title(self) -> str:
         """A short name for folders and tables."""
         if self.path is not None:
-            stem = self.path.name if self.kind == "artifact" else self.path.stem
-            return self.attr if self.attr and self.attr != "build" else stem
+            stem = self.path.name if self.kind in ("artifact", "transformers") else self.path.stem
+            return stem if self.kind == "transformers" else self.attr if self.attr and self.attr != "build" else stem
+        if self.kind == "transformers":
+            return (self.name or self.text).rpartition("/")[2]
+        if self.kind == "cut":
+            return f"cut-{parse(self.name).title if self.name and self.name != TEACHER else TEACHER}"
         return self.attr or (self.name or self.text).partition(".")[0]  # timm's pretrained tags follow a dot
 
     @property
@@ -103,6 +123,10 @@ def parse(text: str) -> ModelSpec:
     scheme, separator, rest = text.partition(":")
     if separator and scheme in ("timm", "torchvision"):
         return _library(text, scheme, rest)
+    if separator and scheme == "transformers":
+        return _of_transformers(text, rest)
+    if separator and scheme == "cut":
+        return _cut(text, rest)
     if separator and scheme == "zoo":
         file, attr = zoo_function(rest)
         return ModelSpec(text, "python", path=file, attr=attr)
@@ -210,6 +234,12 @@ def identity(text: str, *, arch: str | None = None) -> dict[str, str]:
     """
     spec = parse(text)
     known = {"kind": spec.kind, "name": spec.name or "", "attr": spec.attr or ""}
+    if spec.kind == "cut" and spec.name != TEACHER:
+        assert spec.name is not None
+        return known | {"name": ""} | {f"whole.{key}": value for key, value in identity(spec.name).items()}
+    if spec.kind == "transformers" and spec.path is not None:
+        held = sorted([*spec.path.glob("*.safetensors"), *spec.path.glob("config.json")])
+        return known | {file.name: artifact.sha256(file) for file in held}
     if spec.kind == "artifact":
         assert spec.path is not None
         return known | {"key": artifact.content_key(artifact.read(spec.path))}
@@ -271,6 +301,39 @@ def _library(text: str, scheme: str, name: str) -> ModelSpec:
 
         raise MissingExtraError("timm is not installed", where=text, hint="pip install timm")
     return ModelSpec(text, "timm" if scheme == "timm" else "torchvision", name=name)
+
+
+def _of_transformers(text: str, rest: str) -> ModelSpec:
+    """A folder of `save_pretrained`, or a name on the hub, and the class that it is made as."""
+    named = re.fullmatch(r"(.+?)(?::(\w+))?", rest)
+    if named is None:
+        raise ModelError("transformers: needs a folder or a name", where=text, hint="write transformers:FOLDER")
+    if importlib.util.find_spec("transformers") is None:
+        from compressor.errors import MissingExtraError
+
+        hint = "pip install 'compressor[text]' (or: pip install transformers)"
+        raise MissingExtraError("transformers is not installed", where=text, hint=hint)
+    path = Path(named[1]).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            hint = "write the folder that model.save_pretrained(folder) left"
+            raise ModelError("the folder holds no config.json", where=str(path), hint=hint)
+        return ModelSpec(text, "transformers", path=path, attr=named[2])
+    if path.exists() or len(path.parts) > 2 or named[1].startswith((".", "/", "~")):
+        message = "is a file, where a folder should be" if path.exists() else "no such folder"
+        raise ModelError(message, where=named[1], hint=nearby(path))
+    return ModelSpec(text, "transformers", name=named[1], attr=named[2])
+
+
+def _cut(text: str, whole: str) -> ModelSpec:
+    if not whole:
+        raise ModelError("cut: needs a network", where=text, hint=f"write cut:{TEACHER}")
+    if whole == TEACHER:
+        return ModelSpec(text, "cut", name=whole)
+    spec = parse(whole)
+    if spec.kind in ("onnx", "cut"):
+        raise ModelError(f"'{whole}' has no layers that can be taken out", where=text, hint="cut a PyTorch network")
+    return ModelSpec(text, "cut", name=whole)
 
 
 def _existing(path: Path, text: str) -> Path:

@@ -1,7 +1,8 @@
 """Read any module's output by its dotted path, without touching the user's code.
 
 `torch.nn.MultiheadAttention` makes queries, keys and values in no module of its own. Where it attends to what it is given
-itself, they can be read at `<its path>.qkv`, side by side as timm's attention gives them; they are calculated for that.
+itself, they can be read at `<its path>.qkv`, side by side as timm's attention gives them; they are calculated for that. So
+can those of a module that makes them in three layers beside one another, as BERT's `attention.self` does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from compressor.tensors import Inputs
 
 _QKV = ".qkv"
+_APART = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"))
+"""What the layers are called that make queries, keys and values apart: BERT's, BART's, DistilBERT's."""
+_HEADS = ("num_heads", "num_attention_heads", "n_heads")
 
 
 @contextmanager
@@ -64,7 +68,11 @@ def feature_shapes(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, .
     """
     found: dict[str, tuple[int, ...]] = {}
     modules = _by_path(network)
-    inside = [path + _QKV for path, module in modules.items() if isinstance(module, nn.MultiheadAttention)]
+    inside = [
+        path + _QKV
+        for path, module in modules.items()
+        if isinstance(module, nn.MultiheadAttention) or _made_apart(module) is not None
+    ]
 
     def note(path: str, output: object) -> None:
         try:
@@ -92,7 +100,11 @@ def feature_shapes(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, .
 
 def attention_heads(network: nn.Module) -> dict[str, int]:
     """How many attention heads each module has that says so (`num_heads`, as in timm and torch), by dotted path."""
-    counts = {path: getattr(module, "num_heads", None) for path, module in _by_path(network).items() if path}
+    counts = {
+        path: next((getattr(module, name) for name in _HEADS if hasattr(module, name)), None)
+        for path, module in _by_path(network).items()
+        if path
+    }
     return {path: count for path, count in counts.items() if isinstance(count, int)}
 
 
@@ -111,11 +123,52 @@ def _by_path(network: nn.Module) -> dict[str, nn.Module]:
     return dict((network.module if isinstance(network, Network) else network).named_modules())
 
 
-def _listen(modules: Mapping[str, nn.Module], path: str, hear: Callable[[object], None]) -> RemovableHandle | None:
+class _Handles:
+    """Several hooks that are removed as one."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = handles
+
+    def remove(self) -> None:
+        for each in self.handles:
+            each.remove()
+
+
+def _made_apart(module: nn.Module) -> tuple[nn.Linear, nn.Linear, nn.Linear] | None:
+    """The three layers of a module that make queries, keys and values of one width; None where it has none."""
+    for names in _APART:
+        query, key, value = (getattr(module, name, None) for name in names)
+        if isinstance(query, nn.Linear) and isinstance(key, nn.Linear) and isinstance(value, nn.Linear):
+            return (query, key, value) if query.out_features == key.out_features == value.out_features else None
+    return None
+
+
+def _listen_apart(layers: Sequence[nn.Linear], hear: Callable[[object], None]) -> _Handles:
+    """Hear queries, keys and values side by side, once all of them are made of the same tokens."""
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def note(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        given.append((inputs[0], output))
+        if len(given) == len(layers):
+            made_of = {id(tokens) for tokens, _ in given}
+            outputs = [made for _, made in given]
+            given.clear()
+            if len(made_of) == 1:
+                hear(torch.cat(outputs, dim=-1))
+
+    return _Handles([layer.register_forward_hook(note) for layer in layers])
+
+
+def _listen(
+    modules: Mapping[str, nn.Module], path: str, hear: Callable[[object], None]
+) -> RemovableHandle | _Handles | None:
     """Hear what is given at `path`, until the handle is removed; None where there is nothing."""
     if path in modules:
         return modules[path].register_forward_hook(lambda _module, _inputs, output: hear(output))
     attention = modules.get(path.removesuffix(_QKV)) if path.endswith(_QKV) else None
+    apart = None if attention is None else _made_apart(attention)
+    if apart is not None:
+        return _listen_apart(apart, hear)
     if not isinstance(attention, nn.MultiheadAttention) or attention.in_proj_weight is None:
         return None
 

@@ -13,7 +13,7 @@ from compressor.artifact import Artifact, Target
 from compressor.errors import ArtifactError, InputError, ModelError
 from compressor.pipeline.current import ROLES, Role, Run, given
 from compressor.pipeline.keys import content_key, libraries, this_machine
-from compressor.pipeline.students import with_usual_loss
+from compressor.pipeline.students import learner, with_usual_loss
 
 if TYPE_CHECKING:
     from compressor.stages.bench import Candidate, TaughtElsewhere
@@ -100,7 +100,7 @@ def profile(current: Run, *, steps: int) -> list[Profile]:
         data, _ = current.counted_views()
         distill, _ = with_usual_loss(current.recipe.distillation, teacher.kind, current.task)
         return profile_distilling(
-            given(current.recipe.student, "student"),
+            learner(current, given(current.recipe.student, "student")),
             distill,
             teacher=teacher,
             material=current.material(distill, data),

@@ -8,6 +8,7 @@ from compressor import artifact, registry
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.errors import InputError
+from compressor.models import spec as specs
 from compressor.pipeline.current import Run, given, origins
 from compressor.pipeline.keys import model_key
 from compressor.pipeline.networks import trained
@@ -27,7 +28,7 @@ def make_control(current: Run) -> Artifact:
         raise InputError("a control made here would replace what the teacher comes from", where=str(place), hint=hint)
     distill = given(current.recipe.distillation, "distill")
     budget = recipes.TrainSettings(**distill.model_dump(exclude=set(recipes.DISTILLATION_ALONE)))
-    student = given(current.recipe.student, "student")
+    student = learner(current, given(current.recipe.student, "student"))
     data, why = current.counted_views()
     current.artifacts["control"] = trained(current, "control", "control", student, budget, data=data, why=why)
     return current.artifacts["control"]
@@ -43,14 +44,15 @@ def make_student(current: Run) -> Artifact:
     if pruned is not None:
         student = ModelSettings(model=str(pruned.path))
     else:
-        student = given(current.recipe.student, "student")
+        student = learner(current, given(current.recipe.student, "student"))
     source: Artifact | Path | None = current.artifacts.get("teacher") or current.teacher_file
     kind = teacher.kind
     if kind == "born_again":
         source = _generations(current, student, teacher)
         current.artifacts["teacher"] = source
     for number, assistant in enumerate(current.recipe.assistants, start=1):
-        source = _distilled(current, f"assistant-{number}", "assistant", assistant, kind=kind, source=source)
+        named = learner(current, assistant)
+        source = _distilled(current, f"assistant-{number}", "assistant", named, kind=kind, source=source)
         kind = "network"
     made = _distilled(current, "distill", "student", student, kind=kind, source=source, pruned=pruned)
     current.artifacts[current.role_of("distill")] = made
@@ -125,6 +127,21 @@ def _distilled(
     return current.link(
         name, "distill", role, settings, make, identity=student, parents=parents, also=also, why=why, seed=seed
     )
+
+
+def learner(current: Run, model: ModelSettings) -> ModelSettings:
+    """The network that learns: one that is cut from the teacher by the name of the teacher's artifact.
+
+    Raises:
+        InputError: The teacher is no single network that could be cut.
+    """
+    if model.model != f"cut:{specs.TEACHER}":
+        return model
+    teacher = current.artifacts.get("teacher")
+    if teacher is None:
+        hint = "give a teacher that is one network of PyTorch, or name another student"
+        raise InputError("the teacher has no layers that can be taken out", where="student.model", hint=hint)
+    return model.model_copy(update={"model": f"cut:{teacher.path}"})
 
 
 def with_usual_loss(

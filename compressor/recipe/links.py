@@ -98,6 +98,9 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0.0)] | Literal["auto"] = Field(
         "auto", description="auto: 0.05 (adamw), 5e-4 (sgd)"
     )
+    layer_decay: float | None = Field(
+        None, gt=0.0, le=1.0, description="the rate falls by this factor from block to block, from the head down"
+    )
     schedule: Literal["cosine", "step", "one_cycle", "constant"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0.0, description="linear warm-up (one_cycle: 30 % of the run when larger)")
     milestones: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(

@@ -58,7 +58,9 @@ class ViewSettings(Settings):
 class DataSettings(Settings):
     """`[data]`: where samples come from and how they are split."""
 
-    source: str = Field(description="digits | images:DIR | idx:DIR | cifar:DIR | npz:FILE | py:FILE:callable")
+    source: str = Field(
+        description="digits | images:DIR | idx:DIR | cifar:DIR | npz:FILE | csv:FILE | huggingface:NAME | py:FILE:callable"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the data format")
     unlabelled: str | None = Field(
         None, description="a second source, whose samples are shown in training without labels; images: any folder"
@@ -82,7 +84,9 @@ class TaskSettings(Settings):
 class ModelSettings(Settings):
     """`[teacher]` or `[student]`: which network."""
 
-    model: str = Field(description="file.py[:callable] | zoo:NAME | timm:NAME | torchvision:NAME | t.pt | artifact")
+    model: str = Field(
+        description="file.py[:callable] | zoo: | timm: | torchvision: | transformers:NAME | cut:teacher | t.pt | artifact"
+    )
     arch: str | None = Field(None, description="the architecture that a state dict belongs to, as a model spec")
     options: dict[str, Any] = Field(default_factory=dict, description="options passed to the builder")
     classes: tuple[str, ...] = Field(

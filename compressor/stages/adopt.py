@@ -180,6 +180,7 @@ def adopt_onnx(
             gives_probabilities=teacher.gives_probabilities,
             smallest=SMALLEST,
         )
+        dataset.put_files(folder)
         manifest = replace(
             target.manifest("onnx"),
             data=dataset.describe(),

@@ -53,6 +53,7 @@ def export(source: Artifact, settings: ExportSettings, *, dataset: Dataset, task
         )
         _describe(file, contract=contract, source=source, dataset=dataset, task=task)
         report = _gate(network, file, settings=settings, dataset=dataset, task=task, origin=source)
+        dataset.put_files(folder)
         manifest = replace(
             target.manifest("onnx"),
             data=dataset.describe(),

@@ -91,6 +91,13 @@ It takes about a minute, prints what it found and writes `device.json`. Take tha
 
     compress report runs/{run} --add device.json
 """
+_OF_TEXTS = """
+The samples are tokens already. tokenizer.json makes them of texts (python3 -m pip install tokenizers):
+
+    import tokenizers
+    found = tokenizers.Tokenizer.from_file("tokenizer.json").encode("a text")
+    inputs = {"input_ids": [found.ids], "attention_mask": [found.attention_mask]}
+"""
 
 
 def pack(
@@ -169,7 +176,11 @@ def pack(
             encoding="utf-8",
         )
         _carry_code(folder, (*CARRIED, task_file))
-        (folder / "README.md").write_text(_README.format(run=target.folder.parent.name), encoding="utf-8")
+        (folder / "README.md").write_text(
+            _README.format(run=target.folder.parent.name) + (_OF_TEXTS if "tokenizer.json" in dataset.files else ""),
+            encoding="utf-8",
+        )
+        dataset.put_files(folder)
         manifest = replace(
             target.manifest("pack"),
             data=dataset.describe(),

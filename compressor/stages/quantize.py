@@ -210,6 +210,7 @@ class _Quantizing(OnMaterial):
         self.decisions.append(Decision("result", self.settings.method if ships else "float", why))
         console.note(f"quantize  {self.settings.method if ships else 'float'}: {why}")
         budgets = self._budgets(ships=ships, drop=drop, p50_ms=p50_ms if ships else float_p50_ms)
+        self.material.dataset.put_files(folder)
         manifest = replace(
             self.target.manifest("onnx"),
             data=self.dataset.describe(),

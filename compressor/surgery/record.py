@@ -26,10 +26,12 @@ class Surgery:
     Attributes:
         numbers: Module path -> attribute -> its value in the pruned network.
         shapes: Parameter or buffer path -> its shape in the pruned network.
+        blocks: Path of a list of blocks -> positions of those that are left; numbers and shapes are of what is left.
     """
 
     numbers: Mapping[str, Mapping[str, Number]] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    blocks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def between(cls, whole: nn.Module, pruned: nn.Module) -> Surgery:
@@ -69,9 +71,10 @@ class Surgery:
                 for path, changed in raw["numbers"].items()
             }
             shapes = {path: tuple(int(size) for size in shape) for path, shape in raw["shapes"].items()}
+            blocks = {path: tuple(int(each) for each in kept) for path, kept in raw.get("blocks", {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as fault:
             raise ArtifactError(f"the record of surgery is damaged: {fault}") from fault
-        return cls(numbers, shapes)
+        return cls(numbers, shapes, blocks)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `surgery.json`."""
@@ -79,14 +82,26 @@ class Surgery:
             path: {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
             for path, changed in self.numbers.items()
         }
-        return {"numbers": numbers, "shapes": {path: list(shape) for path, shape in self.shapes.items()}}
+        blocks = {path: list(kept) for path, kept in self.blocks.items()}
+        shapes = {path: list(shape) for path, shape in self.shapes.items()}
+        return {"numbers": numbers, "shapes": shapes, **({"blocks": blocks} if blocks else {})}
 
     def then(self, later: Surgery) -> Surgery:
         """The record of this cut followed by another one."""
-        numbers = {path: dict(changed) for path, changed in self.numbers.items()}
+        numbers = {
+            left: dict(changed)
+            for path, changed in self.numbers.items()
+            if (left := _after(path, later.blocks)) is not None
+        }
         for path, changed in later.numbers.items():
             numbers[path] = {**numbers.get(path, {}), **changed}
-        return Surgery(numbers, {**self.shapes, **later.shapes})
+        shapes = {
+            left: shape for path, shape in self.shapes.items() if (left := _after(path, later.blocks)) is not None
+        }
+        blocks = dict(self.blocks)
+        for path, kept in later.blocks.items():
+            blocks[path] = tuple(blocks[path][each] for each in kept) if path in blocks else kept
+        return Surgery(numbers, {**shapes, **later.shapes}, blocks)
 
     def apply(self, network: nn.Module) -> None:
         """Give a freshly built network the shape of the pruned one, in place; its cut tensors hold zeros afterwards.
@@ -94,6 +109,8 @@ class Surgery:
         Raises:
             ArtifactError: The network has no such module or tensor: its builder builds another one now.
         """
+        for path, left in self.blocks.items():
+            _leave(network, path, left)
         modules = dict(network.named_modules())
         for path, changed in self.numbers.items():
             for name, value in changed.items():
@@ -109,6 +126,33 @@ class Surgery:
                 setattr(modules[owner], name, nn.Parameter(kept.new_zeros(shape), requires_grad=kept.requires_grad))
             else:
                 setattr(modules[owner], name, kept.new_zeros(shape))
+
+
+def _leave(network: nn.Module, path: str, kept: tuple[int, ...]) -> None:
+    """Take the other blocks out of a list, in place, and out of the number that a configuration keeps of them."""
+    whole = dict(network.named_modules()).get(path)
+    if not isinstance(whole, nn.ModuleList | nn.Sequential) or not all(0 <= each < len(whole) for each in kept):
+        raise ArtifactError(f"the network has no list of blocks '{path}' that the record of surgery shortens")
+    blocks = [whole[each] for each in kept]
+    number = len(whole)
+    for position in reversed(range(number)):
+        del whole[position]
+    for block in blocks:
+        whole.append(block)
+    config = getattr(network, "config", None)
+    if getattr(config, "num_hidden_layers", None) == number:
+        setattr(config, "num_hidden_layers", len(kept))  # noqa: B010 (of a library's object that is not typed)
+
+
+def _after(path: str, blocks: Mapping[str, tuple[int, ...]]) -> str | None:
+    """What a path is called once lists of blocks are shortened; None for one in a block that goes."""
+    for each, kept in blocks.items():
+        if path.startswith(f"{each}."):
+            number, _, rest = path[len(each) + 1 :].partition(".")
+            if not number.isdecimal() or int(number) not in kept:
+                return None
+            return f"{each}.{kept.index(int(number))}{'.' if rest else ''}{rest}"
+    return path
 
 
 def _number(value: object) -> Number:

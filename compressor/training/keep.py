@@ -46,6 +46,7 @@ def keep(
                 right[split] = majority.packed(findings[RIGHT])
     some = tried(dataset.example(_COMPARED))
     with artifact.folder_for(target.folder) as folder:
+        dataset.put_files(folder)
         network = checkpoint.write(folder, loaded, fit=fit_of(dataset))
         checkpoint.compare_read_back(folder, network, network=loaded.network, inputs=some)
         manifest = replace(

@@ -7,9 +7,10 @@ import torch
 
 from compressor import registry
 from compressor.artifact import Artifact, Decision
+from compressor.data import token_samples
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset
-from compressor.errors import InputError, MeasurementError, ModelError
+from compressor.errors import FOREIGN_FAULTS, InputError, MeasurementError, ModelError
 from compressor.measure import normalisation
 from compressor.measure.answer_form import settle_outputs
 from compressor.measure.steadiness import SAMPLES, answering, require_steady
@@ -41,7 +42,9 @@ _LABELS = {
 
 def fit_of(dataset: Dataset) -> Fit:
     """What a network must take and give to fit a data set."""
-    return Fit(num_classes=len(dataset.classes), sample_shape=dataset.fixed_shape or None)
+    return Fit(
+        num_classes=len(dataset.classes), sample_shape=dataset.fixed_shape or None, vocabulary=dataset.vocabulary
+    )
 
 
 def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
@@ -129,11 +132,46 @@ def network_for(
         num_classes=len(dataset.classes),
         sample_shape=dataset.fixed_shape or None,
         options=settings.options,
+        vocabulary=dataset.vocabulary,
     )
+    _require_texts_fit(loaded, dataset, where=settings.model)
     steps = tuple(Decision("checkpoint", loaded.title, step) for step in loaded.steps)
     why_outputs = _look_at(loaded, dataset=dataset, task=task, where=settings.model)
     decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)
     return loaded, (*steps, *why_outputs, *decisions)
+
+
+def _require_texts_fit(loaded: Loaded, dataset: Dataset, *, where: str) -> None:
+    """Refuse a network that does not take the last token of the tokenizer, or a text as long as the longest.
+
+    Raises:
+        ModelError: It does not.
+    """
+    lengths = token_samples.lengths_of(dataset.train)
+    if dataset.vocabulary is None or lengths is None:
+        return
+    longest = dataset.train.fetch(np.array([lengths.argmax()]))
+    last = {**longest, token_samples.IDS: np.full_like(longest[token_samples.IDS], dataset.vocabulary - 1)}
+    short = {name: array[:, :1] for name, array in last.items()}
+    attempts = (
+        (
+            short,
+            f"token {dataset.vocabulary - 1}, the last of its tokenizer",
+            "name the tokenizer that the network was made for (data.options.tokenizer), or let its builder take vocab_size",
+        ),
+        (
+            last,
+            f"a text of {lengths.max()} tokens",
+            f"cut texts: --set data.options.max_length=N (now up to {lengths.max()})",
+        ),
+    )
+    for inputs, what, hint in attempts:
+        try:
+            with torch.no_grad():
+                loaded.network(tried(inputs))
+        except FOREIGN_FAULTS as fault:
+            first = str(fault).strip().split("\n")[0]
+            raise ModelError(f"the network does not take {what}: {first}", where=where, hint=hint) from fault
 
 
 def _look_at(loaded: Loaded, *, dataset: Dataset, task: Task, where: str) -> tuple[Decision, ...]:

@@ -10,7 +10,16 @@ FORMATS = registry.members("formats")
 
 
 def test_there_are_formats():
-    assert {member.name for member in FORMATS} >= {"cifar", "digits", "idx", "images", "npz", "py"}
+    assert {member.name for member in FORMATS} >= {
+        "cifar",
+        "csv",
+        "digits",
+        "huggingface",
+        "idx",
+        "images",
+        "npz",
+        "py",
+    }
 
 
 @pytest.mark.parametrize("member", FORMATS, ids=lambda member: member.name)

@@ -100,7 +100,7 @@ def test_the_guide_of_losses_names_every_one_and_no_other():
     "block",
     [
         block
-        for guide in ("teachers", "losses", "specialists")
+        for guide in ("teachers", "losses", "specialists", "text")
         for block in blocks(ROOT / f"docs/guides/{guide}.md", "toml")
     ],
 )

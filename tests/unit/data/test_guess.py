@@ -36,6 +36,7 @@ def test_what_has_a_format_or_cannot_be_told_stays_as_it_is(source: str) -> None
         (["cats/a.jpg", "dogs/b.JPG"], "images"),
         (["train/cats/a.png"], "images"),
         (["meta/a.png", "other/b.png"], "images"),
+        (["train.csv", "test.csv"], "csv"),
     ],
 )
 def test_a_folder_is_known_by_what_it_holds(tmp_path: Path, names: list[str], expected: str) -> None:
