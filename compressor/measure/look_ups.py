@@ -78,6 +78,18 @@ class _LookUps(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func.overloadpacket.__name__ in ("embedding", "_embedding_bag", "_embedding_bag_forward_only"):
+        name = func.overloadpacket.__name__
+        if name == "embedding":
             self.asked.append(args[1].detach().clone())
+        if name in ("_embedding_bag", "_embedding_bag_forward_only"):
+            self.asked.append(_by_bag(args[1], args[2]).detach().clone())
         return func(*args, **(kwargs or {}))
+
+
+def _by_bag(indices: Tensor, begins: Tensor) -> Tensor:
+    """What each bag of `nn.EmbeddingBag` looks up, `[B, L]` where all have as many; flattened, as it is handed on, else."""
+    bags = len(begins)
+    alike = bags > 0 and indices.numel() % bags == 0
+    if alike and torch.equal(begins, torch.arange(bags, dtype=begins.dtype) * (indices.numel() // bags)):
+        return indices.reshape(bags, -1)
+    return indices

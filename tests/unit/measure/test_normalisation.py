@@ -91,6 +91,15 @@ class Table(nn.Module):
         return self.last(torch.cat([self.numbers(rows[:, :2]), kinds], dim=1).relu())
 
 
+class Bag(Table):
+    """The same in `nn.EmbeddingBag`, which hands on what is looked up without its shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds = nn.EmbeddingBag(7, 4, mode="sum")
+        self.last = nn.Linear(8, 2)
+
+
 class OneHot(nn.Linear):
     """Categories without an embedding: a fault for any number below 0, and a look-up for none."""
 
@@ -119,7 +128,9 @@ def loaded(module: nn.Module, *, trained: bool) -> Loaded:
 
 
 @pytest.mark.parametrize(
-    ("module", "columns"), [(Table(), "2, 3"), (OneHot(10, 2), "2, 3")], ids=["embedding", "one-hot"]
+    ("module", "columns"),
+    [(Table(), "2, 3"), (Bag(), "2, 3"), (OneHot(10, 2), "2, 3")],
+    ids=["embedding", "bag", "one-hot"],
 )
 def test_columns_of_categories_are_left_alone_where_a_network_is_trained_here(module, columns):
     net = loaded(module, trained=False)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -399,15 +400,18 @@ def test_two_processes_may_write_one_view_at_once_while_a_third_reads_it(tmp_pat
     assert right_and_there(tmp_path).all()
 
 
-@pytest.fixture
+@contextmanager
 def disk_that_takes_nothing():
-    """From now on no file grows, as on a full disk."""
+    """For so long no file grows, as on a full disk; not beyond, since pytest's own output may go to a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys, disk_that_takes_nothing):
+def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_path, capsys):
     (tmp_path / "kept").mkdir()
     batches = [batch_of([0, 1, 2]), batch_of([3, 4]), batch_of([0, 1, 2])]
     usual = cached(tmp_path / "kept")
@@ -415,9 +419,9 @@ def test_on_a_full_disk_the_run_goes_on_with_the_same_numbers_and_one_note(tmp_p
     (tmp_path / "full").mkdir()
     network = Network()
     teacher = cached(tmp_path / "full", network)
-    disk_that_takes_nothing()
 
-    answers = [teacher.answer(batch).logits for batch in batches]
+    with disk_that_takes_nothing():
+        answers = [teacher.answer(batch).logits for batch in batches]
 
     assert all(torch.equal(one, other) for one, other in zip(answers, right, strict=True))
     assert network.batch_sizes == [3, 2, 3]
