@@ -70,7 +70,7 @@ def main() -> None:
     runtimes = {role: _opened(file) for role, file in files.items()}
     parity = {role: _parity(made[role], runtimes[role]) for role in ("teacher", "student")}
     latency = {str(length): _latency(runtimes, length) for length in LENGTHS}
-    accuracy = {role: 100 * each.manifest.metrics["test"]["accuracy"] for role, each in made.items()}
+    accuracy = {role: 100 * each.manifest.metrics["test"]["metrics"]["accuracy"] for role, each in made.items()}
     samples = {
         "training_texts": given.texts,
         "accuracy": accuracy,
