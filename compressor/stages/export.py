@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from compressor import artifact
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.errors import MeasurementError, ParityError
-from compressor.measure import machine, parity
+from compressor.measure import machine, parity, sizes
 from compressor.measure.accuracy import evaluate, judge
 from compressor.measure.steadiness import differs_alone
 from compressor.models import checkpoint, onnx_file
@@ -117,8 +118,8 @@ def _two_of(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """Two real samples; of an axis that varies more than one, which an exporter would take for a constant."""
     found = dataset.example(2)
     for spec in dataset.inputs:
-        sizes = zip(spec.shape, found[spec.name].shape[1:], strict=True)
-        beyond = [(0, max(0, 2 - size) if isinstance(axis, str) else 0) for axis, size in sizes]
+        axes = zip(spec.shape, found[spec.name].shape[1:], strict=True)
+        beyond = [(0, max(0, 2 - size) if isinstance(axis, str) else 0) for axis, size in axes]
         found[spec.name] = np.pad(found[spec.name], [(0, 0), *beyond])
     return found
 
@@ -159,8 +160,8 @@ def _gate(
         few = samples.fetch(np.arange(min(_AMONG, len(samples)), dtype=np.int64))
         first = {name: array[:1] for name, array in few.items()}
         single = runtime(first)
-        singles = [samples.fetch(np.array([position])) for position in _of_each_size(samples)]
-        sizes = [_furthest(reference(each), runtime(each), spread=report.spread) for each in singles]
+        singles = [samples.fetch(np.array([each] * count)) for each in _of_each_size(samples) for count in (1, 2)]
+        apart = [_furthest(reference(each), runtime(each), spread=report.spread) for each in singles]
         alone = {"the network": (reference(first), reference(few)), "the exported model": (single, runtime(few))}
     except MeasurementError as fault:
         raise ParityError(f"the exported model does not run: {fault.message}", where=str(origin.path)) from fault
@@ -179,10 +180,10 @@ def _gate(
                 f"{what} answers a sample otherwise when it is alone in its batch (by {changed:.3g} of the spread), so "
                 "that its answers depend on the other samples"
             )
-    if sizes and max(sizes) > settings.tolerance:
-        number = int(np.argmax(sizes))
+    if apart and max(apart) > settings.tolerance:
+        number = int(np.argmax(apart))
         shape = ", ".join(str(list(array.shape)) for array in singles[number].values())
-        failures.append(f"outputs differ by {max(sizes):.3g} of their spread for one sample of {shape}")
+        failures.append(f"outputs differ by {max(apart):.3g} of their spread for {shape}")
     if failures:
         worst = ", ".join(f"{position} ({difference:.3g})" for position, difference in report.worst)
         raise ParityError(
@@ -195,13 +196,11 @@ def _gate(
 
 
 def _of_each_size(samples: Samples) -> list[int]:
-    """Positions of the shortest, a usual and the longest sample, where an axis varies; each is run by itself."""
+    """Positions of the shortest, a usual and the longest sample, where an axis varies; each is run alone and twice."""
     if not samples.inputs.varying:
         return []
-    sizes = [
-        sum(array.size for array in samples.fetch(np.array([position])).values()) for position in range(len(samples))
-    ]
-    order = np.argsort(sizes, kind="stable")
+    each = [math.prod(found.values()) for found in sizes.of_each(samples, range(len(samples)))]
+    order = np.argsort(each, kind="stable")
     return [int(order[0]), int(order[len(order) // 2]), int(order[-1])]
 
 
