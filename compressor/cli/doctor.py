@@ -28,8 +28,10 @@ _NEEDED = (
 )
 # Extra of the package -> the module it brings and what installs it; equal to [project.optional-dependencies] by test.
 _EXTRAS: Mapping[str, tuple[str, str]] = {
+    "huggingface": ("datasets", "datasets tokenizers"),
     "gpu": ("pynvml", "nvidia-ml-py"),
     "tensorboard": ("tensorboard", "tensorboard"),
+    "text": ("transformers", "transformers tokenizers"),
     "timm": ("timm", "timm"),
 }
 
