@@ -77,17 +77,17 @@ class CWD(FeatureLoss):
                 hint='leave out pairs = "logits": features are compared',
             )
         theirs = teacher.logits.float().detach()
-        return self.scale * channel_divergence(student.logits.float(), theirs, temperature=self.temperature)
+        return self.scale * _channel_divergence(student.logits.float(), theirs, temperature=self.temperature)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
         projected = self.projectors[index](student)
         if projected.dim() == 4 and projected.shape[2] < teacher.shape[2]:
             teacher = to_size_of(teacher, projected)
-        return channel_divergence(to_size_of(projected, teacher), teacher, temperature=self.temperature)
+        return _channel_divergence(to_size_of(projected, teacher), teacher, temperature=self.temperature)
 
 
-def channel_divergence(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+def _channel_divergence(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
     """T² · KL(teacher ‖ student) of softmaxes over places, mean over samples and channels.
 
     Args:

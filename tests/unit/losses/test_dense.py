@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compressor.errors import InputError, ModelError
-from compressor.losses.cwd import CWD, channel_divergence
+from compressor.losses.cwd import CWD, _channel_divergence
 from compressor.losses.pkd import PKD
 from compressor.tensors import Outputs
 
@@ -24,13 +24,13 @@ def test_cwd_is_the_mean_divergence_of_channels_over_their_places():
             q = (mine[image, channel].flatten() / 4).softmax(0)
             by_hand += float((p * (p / q).log()).sum()) * 16 / 6
 
-    assert float(channel_divergence(mine, theirs, temperature=4.0)) == pytest.approx(by_hand, rel=1e-4)
+    assert float(_channel_divergence(mine, theirs, temperature=4.0)) == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_cwd_does_not_see_what_is_added_to_a_whole_channel():
     mine = maps(2, 3, 4, 4)
 
-    assert float(channel_divergence(mine, mine + 5.0, temperature=1.0)) == pytest.approx(0.0, abs=1e-5)
+    assert float(_channel_divergence(mine, mine + 5.0, temperature=1.0)) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_cwd_of_logits_reads_no_modules_and_needs_places():
@@ -40,7 +40,7 @@ def test_cwd_of_logits_reads_no_modules_and_needs_places():
     assert loss.settle({}, {}) == "the logits of each pixel"
     assert loss.reads == ()
     torch.testing.assert_close(
-        loss(Outputs.of(mine), Outputs.of(theirs), None), 3.0 * channel_divergence(mine, theirs, temperature=4.0)
+        loss(Outputs.of(mine), Outputs.of(theirs), None), 3.0 * _channel_divergence(mine, theirs, temperature=4.0)
     )
     with pytest.raises(ModelError, match="have no places"):
         loss(Outputs.of(maps(2, 3)), Outputs.of(maps(2, 3)), None)
