@@ -101,6 +101,7 @@ class OnnxRuntime:
         self.inputs, self.outputs = Schema(()), Schema(())
         self._takes: tuple[_Input, ...] = ()
         self._gives: tuple[str, ...] = ()
+        self._widens = False
         self._batch: int | None = None
         self._normalisation: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._metadata: Mapping[str, str] = {}
@@ -142,6 +143,7 @@ class OnnxRuntime:
         self._session, self._file = session, file
         self._takes = tuple(_Input(each.name, _INPUT_TYPES[each.type], tuple(each.shape[1:])) for each in inputs)
         self._gives = tuple(each.name for each in outputs) if len(outputs) > 1 else (LOGITS,)
+        self._widens = any(each.type in _WIDENED for each in outputs)
         self.inputs, self.outputs = _schema(inputs), _schema(outputs, names=self._gives)
         sizes = [each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], int)]
         self._batch = sizes[0] if sizes else None
@@ -288,8 +290,10 @@ class OnnxRuntime:
         except _FOREIGN_ERRORS as fault:
             sentence = f"ONNX Runtime cannot run a batch of {_in_words(prepared)}"
             raise _translated(fault, MeasurementError, sentence) from fault
+        if not self._widens:
+            return dict(zip(self._gives, outputs))
         return {
-            name: output.astype(np.float32) if output.dtype in _WIDENED else output
+            name: output.astype(np.float32, copy=False) if output.dtype.kind == "f" else output
             for name, output in zip(self._gives, outputs)
         }
 
@@ -343,7 +347,7 @@ class _Input:
     shape: tuple[int | str | None, ...]
 
 
-_WIDENED = (np.dtype(np.float16), np.dtype(np.float64))
+_WIDENED = ("tensor(float16)", "tensor(double)")
 
 
 def _schema(tensors: Sequence[Any], *, names: Sequence[str] | None = None) -> Schema:
