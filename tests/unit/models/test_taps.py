@@ -47,7 +47,7 @@ def test_what_is_kept_in_inference_mode_can_be_learned_from() -> None:
 def test_modules_that_give_something_else_than_a_tensor_have_no_features() -> None:
     class Body(nn.Module):
         def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {"out": inputs}
+            return {"found": inputs}
 
     class Whole(nn.Module):
         def __init__(self) -> None:
@@ -55,7 +55,7 @@ def test_modules_that_give_something_else_than_a_tensor_have_no_features() -> No
             self.body, self.head = Body(), nn.Linear(2, 3)
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            return self.head(self.body(inputs)["out"])
+            return self.head(self.body(inputs)["found"])
 
     assert feature_shapes(Whole(), torch.ones(4, 2)) == {"head": (4, 3)}
 
