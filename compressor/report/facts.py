@@ -101,12 +101,12 @@ class Paired:
     """
 
     against: str
-    difference: float
-    low: float
-    high: float
-    p_value: float
     base_only: int = 0
     other_only: int = 0
+    difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    p_value: float = 1.0
     resamples: int = 0
 
     @property
