@@ -9,6 +9,7 @@ import pytest
 from compressor.measure.statistics import Interval
 from compressor.recipe import QuantizeSettings
 from compressor.report import lineage
+from compressor.scores import Metric
 from compressor.stages.quantize import _Quantizing, worth
 
 
@@ -39,6 +40,8 @@ def verdict(*, drop: float, **settings) -> tuple[bool, str]:
         is_for_here=True,
         cpu=SimpleNamespace(name="x86-avx2"),
         task=SimpleNamespace(primary="accuracy"),
+        _metric=Metric("accuracy"),
+        _half_a_sample=0.05,
         _times_smaller=4.0,
     )
     return _Quantizing._verdict(job, drop=drop, speedup=Interval(2.0, 1.9, 2.1))
