@@ -204,6 +204,7 @@ def test_each_size_is_timed_and_told(trained):
     assert ("edge at 16 tokens" in page) is (kind == "tokens")
 
 
+@pytest.mark.slow  # four files are timed against float
 @pytest.mark.parametrize("method", ["static", "dynamic"])
 def test_it_is_quantized_and_keeps_what_it_knows(trained, method):
     _, made, kind = trained
