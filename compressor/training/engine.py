@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ from compressor.training.faults import foreign_code
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests
 from compressor.training.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from compressor.scores import Findings
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces choices that our manifest records
 
@@ -518,12 +521,13 @@ class _Run:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )
-        task, found = self.job.task, _Findings()
+        task = self.job.task
+        found: list[Findings] = []
         with torch.no_grad(), self.fabric.autocast(), as_written(network):
             for loaded in loader.batches(0):
                 batch = self._shown(loaded, view=-1)
-                if not len(batch):  # the last batch may have fewer rows than there are processes
-                    found.append_nothing()
+                if not len(batch):
+                    found.append({})
                     continue
                 outputs = Outputs.of(network(batch.call)).changed(lambda tensor: tensor.float().cpu())
                 found.append(
@@ -532,7 +536,7 @@ class _Run:
                         {name: tensor.numpy() for name, tensor in loaded.targets.items()},
                     )
                 )
-        return task.metrics({name: together.in_order(self.fabric, column) for name, column in found.columns.items()})
+        return task.metrics(together.in_order(self.fabric, found))
 
     def _training_loader(self) -> Loader:
         job, plan = self.job, self.job.plan
@@ -617,21 +621,6 @@ class _Run:
         if why_not is not None:
             console.note(f"{job.title}: {why_not}")
         return resume.Position(job.key)
-
-
-class _Findings:
-    """What this process's rows of each batch come to, column by column."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {}
-
-    def append(self, findings: Mapping[str, Any]) -> None:
-        for name, rows in findings.items():
-            self.columns.setdefault(name, []).append(rows)
-
-    def append_nothing(self) -> None:
-        for rows in self.columns.values():
-            rows.append(rows[0][:0])
 
 
 def _finite(tensors: Mapping[str, Tensor]) -> bool:

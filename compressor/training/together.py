@@ -7,9 +7,9 @@ result is that of one process up to the order of floating-point sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from compressor import processes
 from compressor.errors import ArtifactError, InputError, ModelError, ProcessLostError
 from compressor.models.network import Network
+from compressor.scores import joined
 from compressor.training.precision import RunConditions
 from compressor.training.resume import Position
+
+if TYPE_CHECKING:
+    from compressor.scores import Findings
 
 _LOST = ("gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe", "socket timeout")
 
@@ -139,20 +143,27 @@ def any_of(fabric: Fabric, flag: bool) -> bool:
     return bool(said.item() > 0)
 
 
-def in_order(fabric: Fabric, batches: list[NDArray[Any]]) -> NDArray[Any]:
-    """What all processes have for their rows of each batch, as one array in the order of the samples."""
+def in_order(fabric: Fabric, batches: list[Findings]) -> dict[str, NDArray[Any]]:
+    """What all processes have found of their rows of each batch, column by column in the order of the samples.
+
+    A process that has no row of a batch has nothing of it: the last may have fewer rows than there are processes.
+    """
     if fabric.world_size == 1:
-        return np.concatenate(batches)
+        return joined(batches)
     gathered: list[Any] = [None] * fabric.world_size
-    torch.distributed.all_gather_object(gathered, batches)
-    whole = []
-    for shares in zip(*gathered, strict=True):
-        rows = np.empty((sum(len(share) for share in shares), *shares[0].shape[1:]), shares[0].dtype)
-        for rank, share in enumerate(shares):
-            if len(share):  # the last batch may have fewer rows than there are processes
-                rows[rank :: fabric.world_size] = share
-        whole.append(rows)
-    return np.concatenate(whole)
+    torch.distributed.all_gather_object(gathered, batches)  # once, so that each takes part whatever it has
+    return joined([_interleaved(shares) for shares in zip(*gathered, strict=True)])
+
+
+def _interleaved(shares: Sequence[Findings]) -> dict[str, NDArray[Any]]:
+    """One batch, of which each process has every n-th row; the first has some of any."""
+    whole = {}
+    for name, first in shares[0].items():
+        columns = [share[name] if share else first[:0] for share in shares]
+        whole[name] = np.empty((sum(map(len, columns)), *first.shape[1:]), first.dtype)
+        for rank, column in enumerate(columns):
+            whole[name][rank :: len(shares)] = column
+    return whole
 
 
 def alike(fabric: Fabric, look: Callable[[], Position], folder: Path) -> Position:

@@ -81,8 +81,11 @@ def in_each_process(rank: int, port: int, folder: Path) -> None:
     found["mean"] = together.mean_of(fabric, {"a": float(rank), "b": 3.0})
     found["any"] = [together.any_of(fabric, rank == 1), together.any_of(fabric, False)]
     rows = [np.arange(size * 2.0).reshape(size, 2)[rank::WORLD] for size in RAGGED]
-    rows = [share if len(share) else np.empty(0) for share in rows]
-    found["in order"] = together.in_order(fabric, rows)
+    found["in order"] = together.in_order(fabric, [{"answers": share} if len(share) else {} for share in rows])[
+        "answers"
+    ]
+    alone = [{"answers": np.ones((1, 2))}] if rank == 0 else [{}]
+    found["in order, one sample"] = together.in_order(fabric, alone)["answers"]
     parameter, without = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([rank, 1.0])
     together.average_gradients(fabric, [parameter, without])
@@ -153,6 +156,10 @@ def test_what_one_process_says_all_hear(found):
 def test_answers_come_back_in_the_order_of_the_samples_even_when_a_process_has_none_of_a_batch(found):
     expected = np.concatenate([np.arange(size * 2.0).reshape(size, 2) for size in RAGGED])
     assert [each["in order"].tolist() for each in found] == [expected.tolist()] * 2
+
+
+def test_a_process_without_any_sample_hears_of_the_one_that_there_is(found):
+    assert [each["in order, one sample"].tolist() for each in found] == [[[1.0, 1.0]]] * 2
 
 
 def test_the_main_process_looks_first(found):
