@@ -29,6 +29,15 @@ _LEFT_BY_OTHERS = frozenset(
 )
 """Folders, in small letters, that a file server, an archive or a notebook puts beside pictures: thumbnails and copies."""
 _OF_THE_DESKTOP = frozenset({"thumbs.db", "desktop.ini"})
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 class FileTable:
@@ -153,6 +162,11 @@ def list_all_files(folder: Path, *, without: Collection[str] = ()) -> FileTable:
         raise DataError("no images here", where=str(folder), hint=hint)
     table.labels = np.full(len(table), -1, np.int64)
     return table
+
+
+def split_of(folder: Path) -> str:
+    """Which split a folder's name means; empty for none."""
+    return _SPLIT_NAMES.get(folder.name.lower(), "")
 
 
 def holds_images(folder: Path) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from compressor.data.formats._file_table import is_left_by_others
 from compressor.data.formats._image_files import (
     IMAGE_FORMATS,
     SUFFIXES,
@@ -58,12 +59,12 @@ class Colors:
 
 
 def images_in(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
-    """Image files below a folder at any depth, in order, hidden ones left aside."""
+    """Image files below a folder at any depth, in order; hidden ones and what file servers left are left aside."""
     return sorted(
         file
         for file in folder.rglob("*")
         if file.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not any(part.startswith(".") or is_left_by_others(part) for part in file.relative_to(folder).parts)
         and file.is_file()
     )
 

@@ -24,6 +24,7 @@ from compressor.data.formats._file_table import (
     is_left_by_others,
     list_all_files,
     list_files,
+    split_of,
     told_of,
 )
 from compressor.data.formats._image_files import (
@@ -43,15 +44,6 @@ MAX_AUTO_SIDE = 224
 _MEASURED_FILES = 100
 _SAMPLED_FILES = 1000
 _NAMED = 5
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def images(path: Path, *, image_size: int = 0, decode: str = "auto", labels: bool = True) -> Splits:
@@ -210,13 +202,13 @@ def _split_folders(path: Path) -> dict[str, Path]:
     """Split -> folder; only `train` when the classes lie directly in `path`."""
     found = _subfolders(path)
     # A class may itself be called "train": it holds images, a split holds folders.
-    if not any(_split_of(folder) == "train" and _subfolders(folder) for folder in found):
-        if found and all(_split_of(folder) for folder in found):
+    if not any(split_of(folder) == "train" and _subfolders(folder) for folder in found):
+        if found and all(split_of(folder) for folder in found):
             names = ", ".join(folder.name for folder in found)
             raise DataError(f"holds {names} but no train/ with a folder for each class", where=str(path))
         return {"train": path}
     for folder in found:
-        if not _split_of(folder):
+        if not split_of(folder):
             raise DataError(
                 f"holds '{folder.name}' beside train/", where=str(path), hint="keep only train/, val/ and test/ here"
             )
@@ -226,7 +218,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
 def _unlabelled_tables(root: Path) -> dict[str, FileTable]:
     """Split -> its files, whatever its folders hold: what lies neither in val/ nor in test/ is for training."""
     found = _subfolders(root)
-    splits = _named_splits([folder for folder in found if _split_of(folder)], where=root)
+    splits = _named_splits([folder for folder in found if split_of(folder)], where=root)
     judging = {split: folder for split, folder in splits.items() if split != "train"}
     if "train" in splits and len(splits) == len(found):
         train = list_all_files(splits["train"])
@@ -238,7 +230,7 @@ def _unlabelled_tables(root: Path) -> dict[str, FileTable]:
 def _unwrapped(path: Path) -> Path:
     """The folder inside which splits are looked for: a folder alone in another, as archives make them, is gone into."""
     found = _subfolders(path)
-    while len(found) == 1 and not _split_of(found[0]) and not holds_images(path):
+    while len(found) == 1 and not split_of(found[0]) and not holds_images(path):
         path, found = found[0], _subfolders(found[0])
     return path
 
@@ -251,16 +243,11 @@ def _named_splits(folders: Sequence[Path], *, where: Path) -> dict[str, Path]:
     """
     splits: dict[str, Path] = {}
     for folder in folders:
-        split = _split_of(folder)
+        split = split_of(folder)
         if split in splits:
             raise DataError(f"holds both '{splits[split].name}' and '{folder.name}'", where=str(where))
         splits[split] = folder
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
-
-
-def _split_of(folder: Path) -> str:
-    """Which split a folder's name means; empty for none."""
-    return _SPLIT_NAMES.get(folder.name.lower(), "")
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from compressor import console
 from compressor.artifact import Decision
+from compressor.data.formats._file_table import split_of
 from compressor.data.formats._mask_files import (
     BESIDE,
     Colors,
@@ -30,8 +31,6 @@ from compressor.errors import DataError
 from compressor.files import read_bytes
 from compressor.tensors import IGNORED
 
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-_SPLITS |= {"test": "test", "testing": "test"}
 _PICTURES, _MASKS = ("images", "imgs", "image"), ("masks", "labels", "annotations", "mask", "label")
 _LOOKED_AT_ALL, _LOOKED_AT = 5000, 1000
 _STEP = 32
@@ -116,7 +115,7 @@ def _pairs(path: Path) -> dict[str, list[Pair]]:
         for folder, of_split in splits.items():
             if not of_split.is_dir():
                 raise DataError("is missing", where=str(of_split), hint=f"put the masks of {folder} there")
-        return _not_empty({_SPLITS[p.name.lower()]: pairs_across(p, m) for p, m in splits.items()}, path)
+        return _not_empty({split_of(p): pairs_across(p, m) for p, m in splits.items()}, path)
     folders = _split_folders(path)
     if not folders:
         return _not_empty({"train": pairs_beside(path)}, path)
@@ -127,11 +126,9 @@ def _pairs(path: Path) -> dict[str, list[Pair]]:
             (path / f"{folder.name}{each}" for each in BESIDE if (path / f"{folder.name}{each}").is_dir()), None
         )
         if pictures is not None and of_masks is not None:
-            found[_SPLITS[folder.name.lower()]] = pairs_across(pictures, of_masks)
+            found[split_of(folder)] = pairs_across(pictures, of_masks)
         else:
-            found[_SPLITS[folder.name.lower()]] = (
-                pairs_beside(folder) if beside is None else pairs_across(folder, beside)
-            )
+            found[split_of(folder)] = pairs_beside(folder) if beside is None else pairs_across(folder, beside)
     if "train" not in found:
         raise DataError(f"holds {', '.join(found)} but no train/", where=str(path))
     return _not_empty(found, path)
@@ -146,7 +143,7 @@ def _not_empty(found: Mapping[str, list[Pair]], path: Path) -> dict[str, list[Pa
 
 
 def _split_folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and each.name.lower() in _SPLITS)
+    return sorted(each for each in folder.iterdir() if each.is_dir() and split_of(each))
 
 
 def _named(folder: Path, names: Sequence[str]) -> Path | None:

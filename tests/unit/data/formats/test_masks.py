@@ -167,3 +167,11 @@ def test_a_bad_set_is_told_in_one_sentence_with_the_file(tmp_path, how, told):
 
     with pytest.raises(DataError, match=told):
         masks(folder)
+
+
+def test_thumbnails_that_a_file_server_left_are_no_pictures_without_a_mask(tmp_path):
+    camvid(tmp_path)
+    picture(tmp_path / "train" / "@eaDir" / "a.jpg" / "SYNOPHOTO_THUMB_M.jpg")
+    mask(tmp_path / "train_mask" / "__MACOSX" / "z.png", numbers())
+
+    assert len(masks(tmp_path).train) == 2
