@@ -44,10 +44,10 @@ class Metric:
         """Whether it is a share in 0–1."""
         return self.unit == "%"
 
-    def shown(self, value: float, *, digits: int = 2) -> str:
+    def shown(self, value: float) -> str:
         """A value in words: `91.25 %`, `0.1234 m`."""
         if self.is_share:
-            return f"{100 * value:.{digits}f} %"
+            return f"{100 * value:.2f} %"
         return f"{value:.4g} {self.unit}".rstrip()
 
     def shown_range(self, low: float, high: float) -> str:
@@ -55,12 +55,9 @@ class Metric:
         return f"{100 * low:.1f}–{100 * high:.1f}" if self.is_share else f"{low:.4g}–{high:.4g}"
 
     def drop(self, before: float, after: float) -> float:
-        """How much worse `after` is than `before`, in points for a share and else in the metric's unit; below 0: better.
-
-        A fall of exactly one point is 1, which 100 · (0.95 − 0.94) is not.
-        """
+        """How much worse `after` is than `before`, in points for a share and else in the metric's unit; below 0: better."""
         worse = before - after if self.larger_is_better else after - before
-        return round(100 * worse, 9) if self.is_share else worse
+        return points(worse) if self.is_share else worse
 
     def shown_drop(self, drop: float) -> str:
         """A difference in words: `1.25 points`, `0.02 m`."""
@@ -76,8 +73,13 @@ class Metric:
         return cls(str(kept["name"]), str(kept["unit"]), bool(kept["larger_is_better"]))
 
 
+def points(share: float) -> float:
+    """A difference of shares in points; one of exactly a point is 1, which 100 · (0.95 − 0.94) is not."""
+    return round(100 * share, 9)
+
+
 def joined(parts: Sequence[Findings]) -> dict[str, NDArray[Any]]:
-    """The findings of several batches as those of all their samples, in order."""
+    """Columns of several batches as those of all their samples, in order."""
     import numpy as np  # a command that only tells a metric in words does without
 
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -223,6 +223,20 @@ def to_size_of(feature: Tensor, other: Tensor) -> Tensor:
     return F.interpolate(feature, other.shape[2:], mode="nearest")
 
 
+def aligned(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the size of the smaller map; anything but maps as it is."""
+    if student.dim() == 4 and student.shape[2] < teacher.shape[2]:
+        teacher = to_size_of(teacher, student)
+    return to_size_of(student, teacher), teacher
+
+
+def projectors_where_widths_differ(shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> nn.ModuleList:
+    """For each pair a projector to the teacher's width; nothing where it is the student's own."""
+    return nn.ModuleList(
+        nn.Identity() if width_of(mine) == width_of(theirs) else projector(mine, theirs) for mine, theirs in shapes
+    )
+
+
 def width_of(shape: tuple[int, ...]) -> int:
     """Channels of a map, or the width of a token or vector."""
     return shape[1] if len(shape) == 4 else shape[-1]

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from compressor.errors import InputError, ModelError
-from compressor.losses._features import FeatureLoss, Shapes, projector, require_same_places, to_size_of, width_of
+from compressor.losses._features import (
+    FeatureLoss,
+    Shapes,
+    aligned,
+    projectors_where_widths_differ,
+    require_same_places,
+)
 from compressor.tensors import Batch, Outputs
 
 
@@ -58,9 +64,7 @@ class CWD(FeatureLoss):
             ModelError: A pair has no places in common.
         """
         require_same_places(self.pairs, shapes)
-        self.projectors = nn.ModuleList(
-            nn.Identity() if width_of(mine) == width_of(theirs) else projector(mine, theirs) for mine, theirs in shapes
-        )
+        self.projectors = projectors_where_widths_differ(shapes)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The loss above, a scalar.
@@ -81,10 +85,7 @@ class CWD(FeatureLoss):
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
-        projected = self.projectors[index](student)
-        if projected.dim() == 4 and projected.shape[2] < teacher.shape[2]:
-            teacher = to_size_of(teacher, projected)
-        return _channel_divergence(to_size_of(projected, teacher), teacher, temperature=self.temperature)
+        return _channel_divergence(*aligned(self.projectors[index](student), teacher), temperature=self.temperature)
 
 
 def _channel_divergence(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:

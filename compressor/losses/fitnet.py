@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor.errors import ModelError
-from compressor.losses._features import FeatureLoss, projector, require_same_places, to_size_of, width_of
+from compressor.losses._features import FeatureLoss, aligned, projector, require_same_places, width_of
 
 
 class FitNet(FeatureLoss):
@@ -53,7 +53,4 @@ class FitNet(FeatureLoss):
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
-        projected = self.projectors[index](student)
-        if projected.dim() == 4 and projected.shape[2] < teacher.shape[2]:
-            teacher = to_size_of(teacher, projected)
-        return 0.5 * F.mse_loss(to_size_of(projected, teacher), teacher)
+        return 0.5 * F.mse_loss(*aligned(self.projectors[index](student), teacher))

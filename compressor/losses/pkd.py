@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from compressor.losses._features import FeatureLoss, projector, require_same_places, to_size_of, width_of
+from compressor.losses._features import FeatureLoss, aligned, projectors_where_widths_differ, require_same_places
 
 
 class PKD(FeatureLoss):
@@ -36,16 +36,11 @@ class PKD(FeatureLoss):
             ModelError: A pair has no places in common.
         """
         require_same_places(self.pairs, shapes)
-        self.projectors = nn.ModuleList(
-            nn.Identity() if width_of(mine) == width_of(theirs) else projector(mine, theirs) for mine, theirs in shapes
-        )
+        self.projectors = projectors_where_widths_differ(shapes)
 
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
-        projected = self.projectors[index](student)
-        if projected.dim() == 4 and projected.shape[2] < teacher.shape[2]:
-            teacher = to_size_of(teacher, projected)
-        mine, theirs = _normalized(to_size_of(projected, teacher)), _normalized(teacher)
+        mine, theirs = (_normalized(each) for each in aligned(self.projectors[index](student), teacher))
         return 0.5 * (mine - theirs).square().mean()
 
 

@@ -108,8 +108,7 @@ def predict(model: Predict, samples: Samples, *, batch_size: int = 256) -> dict[
     Raises:
         MeasurementError: There are no samples, the model cannot take them, or it does not give a row for each.
     """
-    parts = [outputs_of(model, inputs) for _, inputs in batches_of(samples, batch_size=batch_size)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return joined([outputs_of(model, inputs) for _, inputs in batches_of(samples, batch_size=batch_size)])
 
 
 def judge(task: Task, model: Predict, samples: Labelled, *, batch_size: int = 256) -> dict[str, NDArray[Any]]:
@@ -190,7 +189,7 @@ def evaluate(task: Task, findings: Findings, *, classes: Sequence[str]) -> dict[
     """
     metrics = task.metrics(findings)
     per_class = task.per_class(findings, num_classes=len(classes))
-    of_decisions = is_share_of_right(task, findings, metrics)
+    of_decisions = _is_share_of_right(task, findings, metrics)
     return {
         "samples": len(next(iter(findings.values()))),
         "metrics": metrics,
@@ -204,7 +203,7 @@ def evaluate(task: Task, findings: Findings, *, classes: Sequence[str]) -> dict[
     }
 
 
-def is_share_of_right(task: Task, findings: Findings, metrics: Mapping[str, float]) -> bool:
+def _is_share_of_right(task: Task, findings: Findings, metrics: Mapping[str, float]) -> bool:
     """Whether the metric that counts is the share of samples that are told right."""
     right_N = findings.get(RIGHT)
     return right_N is not None and abs(metrics[task.primary] - float(right_N.mean())) < _SAME

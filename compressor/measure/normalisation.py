@@ -45,10 +45,8 @@ Targets = Mapping[str, NDArray[Any]]
 _NORMALISED = ("uint8", "float32")  # class numbers and token ids are no measurements
 _TRIED = ("imagenet", "half", "data", "none")
 _MOST_SAMPLES = 1000
-_MOST_NUMBERS, _FEWEST_MAPS = (
-    10**7,
-    8,
-)  # of a task that tells something of each pixel, outputs are held of a few samples alone
+_MOST_NUMBERS = 10**7  # that are held of the outputs of a task that tells something of each pixel,
+_FEWEST_MAPS = 8  # but of so many samples at least
 _SHUFFLES, _ROUNDING = 30, 1e-9
 _LOOKED_AT = 256  # rows in which the columns that a network looks up are found
 _SIGNIFICANT = 0.05  # two-sided

@@ -168,7 +168,7 @@ def _conditions(packed: Mapping[str, Any], named: Sequence[str]) -> list[str]:
     """
     found = []
     for each in named:
-        these = [name for name in packed if each in (name, sizes.profile_of(name))]
+        these = [name for name, held in packed.items() if name in (each, sizes.condition(each, held.get("sizes", {})))]
         if not these:
             raise InputError(f"no profile '{each}' here", where="--profiles", hint=", ".join(packed))
         found += these

@@ -152,7 +152,7 @@ class _Part:
     """What some of the samples come to.
 
     Attributes:
-        spread: Of each output: how many values, their mean and the sum of squares around it.
+        spread: Of each output: how many values, their mean and their standard deviation.
         mean_abs: Of each output, the mean difference of its values.
         worst: Of each output, the largest difference of each sample, `[N]`.
         alike: How much of each sample is decided alike.
@@ -160,7 +160,6 @@ class _Part:
     """
 
     spread: Mapping[str, tuple[int, float, float]]
-    std: Mapping[str, float]
     mean_abs: Mapping[str, float]
     worst: Mapping[str, NDArray[np.float64]]
     alike: NDArray[Any]
@@ -176,7 +175,7 @@ def _part(
 ) -> _Part:
     if reference.keys() != candidate.keys():
         raise ParityError(f"outputs {', '.join(candidate)} cannot be compared with {', '.join(reference)}")
-    spread, std, mean_abs, worst_N = {}, {}, {}, {}
+    spread, mean_abs, worst_N = {}, {}, {}
     for name, ours in reference.items():
         theirs = candidate[name]
         if ours.shape != theirs.shape or not ours.size:
@@ -184,12 +183,11 @@ def _part(
         wide, other = ours.astype(np.float64), theirs.astype(np.float64)
         with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN fails
             differences = np.abs(other - wide)
-            std[name] = float(wide.std())
-            spread[name] = (wide.size, float(wide.mean()), std[name] ** 2 * wide.size)
+            spread[name] = (wide.size, float(wide.mean()), float(wide.std()))
         mean_abs[name] = float(differences.mean())
         worst_N[name] = differences.reshape(len(differences), -1).max(axis=1)
     findings = None if targets is None else (task.findings(reference, targets), task.findings(candidate, targets))
-    return _Part(spread, std, mean_abs, worst_N, task.alike(reference, candidate), findings)
+    return _Part(spread, mean_abs, worst_N, task.alike(reference, candidate), findings)
 
 
 def _report(parts: Sequence[_Part], *, task: Task) -> ParityReport:
@@ -197,7 +195,7 @@ def _report(parts: Sequence[_Part], *, task: Task) -> ParityReport:
     found = []
     for name in parts[0].spread:
         worst_N = np.concatenate([part.worst[name] for part in parts])
-        spread = parts[0].std[name] if len(parts) == 1 else _spread([part.spread[name] for part in parts])
+        spread = _spread([part.spread[name] for part in parts])
         max_abs, sizes = float(worst_N.max()), [part.spread[name][0] for part in parts]
         means = [part.mean_abs[name] for part in parts]
         mean_abs = means[0] if len(parts) == 1 else float(np.average(means, weights=sizes))
@@ -225,13 +223,12 @@ def _report(parts: Sequence[_Part], *, task: Task) -> ParityReport:
 
 def _spread(parts: Sequence[tuple[int, float, float]]) -> float:
     """Standard deviation of several parts together (Chan, Golub and LeVeque 1983)."""
-    count, mean, squares = parts[0]
+    count, mean, deviation = parts[0]
     for more, theirs, beside in parts[1:]:
-        apart = theirs - mean
-        squares += beside + apart**2 * count * more / (count + more)
-        mean += apart * more / (count + more)
-        count += more
-    return math.sqrt(squares / count)
+        apart, both = theirs - mean, count + more
+        variance = (deviation**2 * count + beside**2 * more + apart**2 * count * more / both) / both
+        count, mean, deviation = both, mean + apart * more / both, math.sqrt(variance)
+    return deviation
 
 
 def _relative(difference: float, spread: float) -> float:

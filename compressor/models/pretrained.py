@@ -5,7 +5,6 @@ Weights are read from safetensors alone. What an artifact keeps is the configura
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import warnings
@@ -17,9 +16,9 @@ from typing import Any
 from torch import nn
 
 from compressor import registry
-from compressor.errors import FOREIGN_FAULTS, MissingExtraError, ModelError
+from compressor.errors import FOREIGN_FAULTS, ModelError
 from compressor.models.build import Builder, Fit
-from compressor.models.spec import ModelSpec
+from compressor.models.spec import ModelSpec, require_transformers
 
 SCHEME = "transformers"
 USUAL = "AutoModelForSequenceClassification"
@@ -69,7 +68,7 @@ def build(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> tuple[nn.
             steps = _told(told)
             for (
                 parameter
-            ) in module.parameters():  # from where they lie in the file, sums round otherwise in the last bit
+            ) in module.parameters():  # read where they lie in the file, sums round otherwise in the last bit
                 parameter.data = parameter.data.clone()
     _require_vocabulary(module, fit, where=spec.text)
     return module, _builder(spec.attr or USUAL, module, fit), reads and not steps, steps
@@ -91,17 +90,6 @@ def rebuild(builder: Builder) -> nn.Module:
         config = AutoConfig.for_model(str(kept.pop("model_type")), **kept)
         made: nn.Module = _class_named(name, where=builder.target).from_config(_plain(config))
         return made
-
-
-def require(text: str) -> None:
-    """Refuse to go on without `transformers`.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    if importlib.util.find_spec("transformers") is None:
-        hint = "pip install 'compressor[text]' (or: pip install transformers)"
-        raise MissingExtraError("transformers is not installed", where=text, hint=hint)
 
 
 def _has_weights(folder: Path) -> bool:
@@ -189,7 +177,7 @@ def _quiet(place: str) -> Iterator[None]:
     Raises:
         ModelError: It failed.
     """
-    require(place)
+    require_transformers(place)
     from transformers.utils import logging as told
 
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()

@@ -308,11 +308,7 @@ def _of_transformers(text: str, rest: str) -> ModelSpec:
     named = re.fullmatch(r"(.+?)(?::(\w+))?", rest)
     if named is None:
         raise ModelError("transformers: needs a folder or a name", where=text, hint="write transformers:FOLDER")
-    if importlib.util.find_spec("transformers") is None:
-        from compressor.errors import MissingExtraError
-
-        hint = "pip install 'compressor[text]' (or: pip install transformers)"
-        raise MissingExtraError("transformers is not installed", where=text, hint=hint)
+    require_transformers(text)
     path = Path(named[1]).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -323,6 +319,19 @@ def _of_transformers(text: str, rest: str) -> ModelSpec:
         message = "is a file, where a folder should be" if path.exists() else "no such folder"
         raise ModelError(message, where=named[1], hint=nearby(path))
     return ModelSpec(text, "transformers", name=named[1], attr=named[2])
+
+
+def require_transformers(where: str) -> None:
+    """Refuse to go on without `transformers`.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        from compressor.errors import MissingExtraError
+
+        hint = "pip install 'compressor[text]' (or: pip install transformers)"
+        raise MissingExtraError("transformers is not installed", where=where, hint=hint)
 
 
 def _cut(text: str, whole: str) -> ModelSpec:

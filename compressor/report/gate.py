@@ -16,7 +16,7 @@ from compressor import registry
 from compressor.errors import InputError
 from compressor.report import format as fmt
 from compressor.report.facts import ReportData, Timing, find_candidate
-from compressor.scores import Metric
+from compressor.scores import points
 
 _WHERE = "--fail-if"
 _AS_THEY_ARE = ("r2", "mae", "rmse")
@@ -108,7 +108,7 @@ def values(data: ReportData) -> dict[str, float]:
         "accuracy": _percent(head.student),
         "teacher_accuracy": _percent(head.teacher if head.base == "teacher" else None),
         "control_accuracy": _percent(head.control),
-        "accuracy_drop": None if head.change is None or _is_from_another(data) else Metric("").drop(0.0, head.change),
+        "accuracy_drop": None if head.change is None or _is_from_another(data) else points(0.0 - head.change),
         "gain_over_control": _percent(head.gain),
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),

@@ -338,14 +338,15 @@ def _worst(
     found = task.worst(theirs[base], theirs[role], most=most)
     told = {"role": role, "against": base, "runtime": runtime, "samples": found}
     positions = np.array([each["position"] for each in found], dtype=np.int64)
-    pixels = one_input(dataset.test.fetch(positions)) if found and dataset.is_image else None
+    inputs = dataset.test.fetch(positions) if found else {}
+    pixels = one_input(inputs) if found and dataset.is_image else None
     if pixels is None or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         return told, None
     if pixels.dtype != np.uint8:
         pixels = np.round(np.clip(pixels, 0.0, 1.0) * 255)
     pictures = pixels.astype(np.uint8)
     if isinstance(task, PicturedTask):
-        inputs, targets = dataset.test.fetch(positions), dataset.test.fetch_targets(positions)
+        targets = dataset.test.fetch_targets(positions)
         predicted = [_predicted(candidates[each], runtime, settings, inputs) for each in (base, role)]
         pictures = task.pictured(pictures, targets, *predicted)
     return told, pictures

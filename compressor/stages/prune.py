@@ -349,7 +349,8 @@ class _Pruning(OnMaterial):
     def _most_below(self, number: int) -> float | None:
         """How many points below the start a round may end; of one that was not trained back only what is stated counts."""
         trained = _share_of_epochs(self.settings.epochs, number, self.settings.rounds) > 0
-        return ruin.limit(self.settings.max_drop) if trained else self.settings.max_drop
+        in_points = self.task.metric(self.task.primary).is_share
+        return ruin.limit(self.settings.max_drop) if trained and in_points else self.settings.max_drop
 
     def _give_up(self, number: int, *, drop: float, limit: float) -> None:
         """Say why no further round is cut, and what is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from compressor.scores import RIGHT
 
 if TYPE_CHECKING:
     from compressor.scores import Findings
+
+
+WITHOUT_CLASS: Mapping[str, Any] = {"label": -1, "base": -1, "base_probability": 0.0, "answer": -1, "probability": 0.0}
+"""What is said of a sample that belongs to no class as a whole, in the place of what `surest_losses` says."""
 
 
 def surest_losses(base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
 from compressor.scores import RIGHT, Metric
+from compressor.tasks._lost import WITHOUT_CLASS
 from compressor.tensors import LOGITS, VALUES, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
@@ -181,11 +182,7 @@ class Regression:
         return [
             {
                 "position": position,
-                "label": -1,
-                "base": -1,
-                "base_probability": 0.0,
-                "answer": -1,
-                "probability": 0.0,
+                **WITHOUT_CLASS,
                 "numbers": [
                     [float(value) for value in np.nan_to_num(rows_NK[position])]
                     for rows_NK in (other[VALUES], base[LOGITS], other[LOGITS])

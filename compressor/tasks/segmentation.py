@@ -18,6 +18,7 @@ import numpy as np
 from compressor.errors import DataError, ModelError
 from compressor.scores import Metric
 from compressor.tasks import _smoothing
+from compressor.tasks._lost import WITHOUT_CLASS
 from compressor.tensors import IGNORED, LOGITS, MASK, Rows, Schema, TensorSpec
 
 if TYPE_CHECKING:
@@ -194,11 +195,7 @@ class Segmentation:
         return [
             {
                 "position": position,
-                "label": -1,
-                "base": -1,
-                "base_probability": 0.0,
-                "answer": -1,
-                "probability": 0.0,
+                **WITHOUT_CLASS,
                 "miou": [float(base_N[position]), float(other_N[position])],
             }
             for position in order[:most].tolist()
