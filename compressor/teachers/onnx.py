@@ -189,7 +189,7 @@ class OnnxFile(Teacher):
             metric="accuracy",
             what="model",
             where=str(self._file),
-            order=("none", "imagenet", "half", "data"),  # most files carry their own
+            carries_its_own=True,
         )
         self.normalisation = chosen
         return [Decision("teacher's normalisation", why.choice, why.reason)]
