@@ -18,7 +18,6 @@ from compressor.files import lock_file
 from compressor.pipeline.keys import model_key, outside_sources, own_code, unchanged
 from compressor.pipeline.recovery import unstated
 from compressor.recipe import DataSettings, ModelSettings, Recipe, StageName
-from compressor.tensors import MASK
 
 if TYPE_CHECKING:
     from compressor.data.samples import Dataset
@@ -170,23 +169,19 @@ class Run:
         What is recovered after distillation is shown the views that the teacher has answered there already.
         """
         from compressor.data.views import plan
-        from compressor.teachers import _cache
+        from compressor.teachers import _choice
 
         data, training = given(self.recipe.data, "data"), self.recipe.distillation or recovery
         assert training is not None
         distill, _ = self.settled(training)
         assert distill.epochs != "auto", "it is settled"
-        if data.views.count == "auto" and MASK in self.dataset.targets:
-            shown = data.model_copy(update={"views": data.views.model_copy(update={"count": 0})})
-            reason = "the teacher's outputs for each pixel are not kept, so views need not come round again"
-            return shown, (Decision("data.views.count", "0 (fresh views)", reason),)
         count, why = plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),
-            bytes_per_view=_cache.bytes_per_view(
+            bytes_per_view=_choice.bytes_per_view(
+                self.task.outputs(self.dataset.classes, self.dataset.inputs),
                 num_samples=len(self.dataset.train),
-                num_classes=len(self.dataset.classes),
-                of_numbers=self.dataset.of_numbers,
+                exact=self.dataset.of_numbers,
             ),
             budget_bytes=round(distill.cache_gb * 1e9),
         )

@@ -17,7 +17,7 @@ from compressor.training.produce import job_for
 from compressor.training.profile import Profile, profile
 from compressor.training.sources import losses_of
 from compressor.training.start import network_for
-from compressor.training.teaching import Teaching, folded, make
+from compressor.training.teaching import Teaching, folded, form_for, make
 
 
 def profile_training(
@@ -78,4 +78,5 @@ def profile_distilling(
         material=material,
         target=target,
     )
-    return profile(job, teacher=live, steps=steps)
+    form, _ = form_for(material, cache_gb=settings.cache_gb)
+    return profile(job, teacher=live, steps=steps, form=form)

@@ -1,32 +1,38 @@
 """A teacher's answers on disk: one record for each (view, sample), each with a tag that says whether it can be believed.
 
-A file holds one view: `view-00003.bin`, a fixed-size record for every sample, sparse until it is filled. A record is the
-answer and a 64-bit tag over it, mixed with the key of the cache, the view and the sample. A record whose tag does not
-fit is not there: never written, torn by a crash, damaged, or of another cache, view or sample. So nothing has to be
-written in any order, processes may write at once, and a view can be added without touching the others.
+A file holds one view: `view-00003.bin`, a fixed-size record for every sample, sparse until it is filled. A record is all
+outputs of the answer, one after the other, and a 64-bit tag over them, mixed with the key of the cache, the view and the
+sample. A record whose tag does not fit is not there: never written, torn by a crash, damaged, or of another cache, view or
+sample. So nothing has to be written in any order, processes may write at once, and a view can be added without touching
+the others.
 
 Records are read and written with `pread` and `pwrite`, not through a mapping: a mapped file that is cut short, or
 written to on a full disk, kills the process, where these raise; and for the scattered rows of a batch they are quicker
 as well (128 records of 1 000 classes out of 20 000, one thread: 0.16 ms against 0.82 ms).
 
-Shape letters: B batch, K classes, W 64-bit words of an answer.
+Shape letters: B batch, W 64-bit words of an answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.errors import ModelError
 from compressor.files import opened_here
+from compressor.teachers._codecs import Codec
+from compressor.tensors import Outputs
+
+Answer = Mapping[str, NDArray[np.float32]]
+"""The outputs of a batch by name, each `[B, ...]`."""
 
 _WORD = np.dtype(np.uint64)
-_LARGEST = 65504.0  # of float16
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _HALF_WORD = np.uint64(32)
@@ -37,69 +43,67 @@ class Form:
     """How an answer is written.
 
     Attributes:
-        num_classes: K.
-        top: How many of the largest logits are kept with their classes, beside what the others come to; 0 keeps all.
-            Less than K.
-        exact: Whether all are kept in 32 bits, as they are: numbers of any size, where logits are rounded to 16.
+        codecs: For each output that is kept, in the order of the record: its name, and how it is written.
     """
 
-    num_classes: int
-    top: int = 0
-    exact: bool = False
+    codecs: tuple[tuple[str, Codec], ...]
 
     @property
     def words(self) -> int:
         """64-bit words of an answer."""
-        whole = (4 if self.exact else 2) * self.num_classes
-        size = whole if self.top == 0 else (2 + self._index.itemsize) * self.top + 4
-        return -(-size // _WORD.itemsize)
+        return -(-sum(codec.size_bytes for _, codec in self.codecs) // _WORD.itemsize)
 
     @property
     def record_bytes(self) -> int:
         """Bytes of a record: the answer and its tag."""
         return (self.words + 1) * _WORD.itemsize
 
-    @property
-    def _index(self) -> np.dtype[Any]:
-        return np.dtype(np.uint16 if self.num_classes <= 1 << 16 else np.uint32)
-
     def __str__(self) -> str:
-        if self.exact:
-            return "float32"
-        return "float16" if self.top == 0 else f"float16, top {self.top} of {self.num_classes} and the rest as one"
+        if len(self.codecs) == 1:
+            return str(self.codecs[0][1])
+        return "; ".join(f"{name}: {codec}" for name, codec in self.codecs)
 
-    def pack(self, logits_BK: NDArray[np.float32]) -> NDArray[np.uint64]:
-        """Finite logits as words `[B, W]`: rounded to float16, those beyond its range (±65504) to its ends; or exact."""
-        if self.exact:
-            return _as_words([np.ascontiguousarray(logits_BK, np.float32)], num_words=self.words)
-        if self.top == 0:
-            return _as_words([_half(logits_BK)], num_words=self.words)
-        order = np.argpartition(logits_BK, self.num_classes - self.top, axis=1)[:, -self.top :]
-        kept = np.take_along_axis(logits_BK, order, axis=1)
-        others = logits_BK.copy()
-        np.put_along_axis(others, order, -np.inf, axis=1)
-        parts = [_half(kept), order.astype(self._index), _log_sum_exp(others)[:, None]]
-        return _as_words(parts, num_words=self.words)
+    def of(self, outputs: Outputs) -> dict[str, NDArray[np.float32]]:
+        """The outputs that are kept, in NumPy.
 
-    def unpack(self, words_BW: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """The logits `[B, K]` in words.
-
-        Where only the largest are kept, each of the others gets `rest − log(K − top)`: together they have the very
-        probability they had at temperature 1. At higher temperatures they have a little more of it than they had, since
-        they are taken to be alike (Jensen's inequality).
+        Raises:
+            ModelError: One is missing, or has another shape than the task says.
         """
-        octets = np.ascontiguousarray(words_BW).view(np.uint8)
-        if self.exact:
-            return np.ascontiguousarray(octets[:, : 4 * self.num_classes]).view(np.float32)
-        if self.top == 0:
-            return np.ascontiguousarray(octets[:, : 2 * self.num_classes]).view(np.float16).astype(np.float32)
-        first, second = 2 * self.top, (2 + self._index.itemsize) * self.top
-        kept = np.ascontiguousarray(octets[:, :first]).view(np.float16).astype(np.float32)
-        order = np.ascontiguousarray(octets[:, first:second]).view(self._index).astype(np.int64)
-        rest = np.ascontiguousarray(octets[:, second : second + 4]).view(np.float32)
-        logits_BK = np.repeat(rest - np.float32(np.log(self.num_classes - self.top)), self.num_classes, axis=1)
-        np.put_along_axis(logits_BK, order, kept, axis=1)
-        return logits_BK
+        found, given = {}, outputs.tensors
+        for name, codec in self.codecs:
+            tensor = outputs.logits if len(given) == 1 else given.get(name)
+            if tensor is None or tuple(tensor.shape[1:]) != codec.shape:
+                told = ", ".join(f"'{each}' {list(value.shape[1:])}" for each, value in given.items())
+                raise ModelError(
+                    f"the teacher gives {told}; the task wants '{name}' {list(codec.shape)} of each sample",
+                    where="teacher",
+                    hint="distill.cache_gb = 0 keeps nothing and asks it in every step",
+                )
+            found[name] = tensor.detach().float().cpu().numpy()
+        return found
+
+    def pack(self, answer: Answer) -> NDArray[np.uint64]:
+        """Finite outputs as words `[B, W]`, filled up with zeros."""
+        size = len(next(iter(answer.values())))
+        words_BW = np.zeros((size, self.words), _WORD)
+        octets, start = words_BW.view(np.uint8), 0
+        for name, codec in self.codecs:
+            octets[:, start : start + codec.size_bytes] = codec.encode(answer[name])
+            start += codec.size_bytes
+        return words_BW
+
+    def unpack(self, words_BW: NDArray[np.uint64]) -> dict[str, NDArray[np.float32]]:
+        """The outputs in words, by name."""
+        octets, start = np.ascontiguousarray(words_BW).view(np.uint8), 0
+        answer = {}
+        for name, codec in self.codecs:
+            answer[name] = codec.decode(octets[:, start : start + codec.size_bytes])
+            start += codec.size_bytes
+        return answer
+
+    def nothing(self, count: int) -> dict[str, NDArray[np.float32]]:
+        """Zeros in the place of the outputs of so many samples."""
+        return {name: np.zeros((count, *codec.shape), np.float32) for name, codec in self.codecs}
 
 
 class AnswerStore:
@@ -120,25 +124,28 @@ class AnswerStore:
         odd = np.random.default_rng(0x5EED).integers(0, 2**64, form.words, dtype=np.uint64)
         self._multipliers = odd | np.uint64(1)
 
-    def read(self, view: int, sample_ids_B: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The logits `[B, K]` that are kept, and for which rows they are there; other rows are zeros."""
+    def read(
+        self, view: int, sample_ids_B: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+        """The outputs that are kept, and for which rows they are there `[B]`; other rows are zeros."""
         records = self._records(view, sample_ids_B)
         there_B = records[:, -1] == self._tags(view, sample_ids_B, records[:, :-1])
         if there_B.all():
             return self.form.unpack(records[:, :-1]), there_B
-        logits_BK = np.zeros((len(sample_ids_B), self.form.num_classes), np.float32)
+        answer = self.form.nothing(len(sample_ids_B))
         if there_B.any():
-            logits_BK[there_B] = self.form.unpack(records[there_B, :-1])
-        return logits_BK, there_B
+            for name, values in self.form.unpack(records[there_B, :-1]).items():
+                answer[name][there_B] = values
+        return answer, there_B
 
-    def write(self, view: int, sample_ids_B: NDArray[np.int64], logits_BK: NDArray[np.float32]) -> NDArray[np.float32]:
+    def write(self, view: int, sample_ids_B: NDArray[np.int64], answer: Answer) -> dict[str, NDArray[np.float32]]:
         """Keep answers; returns them as `read` would give them.
 
         Raises:
             OSError: The disk is full, or not ours to write.
         """
         assert sample_ids_B.size == 0 or 0 <= sample_ids_B.min() <= sample_ids_B.max() < self._num_samples, sample_ids_B
-        words_BW = self.form.pack(logits_BK)
+        words_BW = self.form.pack(answer)
         tags_B = self._tags(view, sample_ids_B, words_BW)
         records = np.concatenate([words_BW, tags_B[:, None]], axis=1)
         size = self.form.record_bytes
@@ -176,26 +183,9 @@ class AnswerStore:
         return self.folder / f"view-{view:05d}.bin"
 
 
-def _as_words(parts: list[NDArray[Any]], *, num_words: int) -> NDArray[np.uint64]:
-    """Arrays `[B, …]` side by side, byte for byte, filled up with zeros to whole words."""
-    words_BW = np.zeros((len(parts[0]), num_words), _WORD)
-    octets, start = words_BW.view(np.uint8), 0
-    for part in parts:
-        end = start + part.shape[1] * part.itemsize
-        octets[:, start:end] = part.view(np.uint8)
-        start = end
-    return words_BW
-
-
-def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    return np.ascontiguousarray(np.clip(values, -_LARGEST, _LARGEST).astype(np.float16))
-
-
-def _log_sum_exp(values_BK: NDArray[np.float32]) -> NDArray[np.float32]:
-    largest_B1 = values_BK.max(axis=1, keepdims=True)
-    sums_B = np.exp(values_BK - largest_B1).sum(axis=1, dtype=np.float64)
-    logs_B: NDArray[np.float32] = (np.log(sums_B) + largest_B1[:, 0]).astype(np.float32)
-    return logs_B
+def is_finite(answer: Answer) -> bool:
+    """Whether no output of it holds a NaN or an infinity, so that it can be kept."""
+    return all(bool(np.isfinite(values).all()) for values in answer.values())
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

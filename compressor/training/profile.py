@@ -40,22 +40,22 @@ class Profile:
     decisions: tuple[Decision, ...]
 
 
-def profile(job: Job, *, teacher: Teacher | None, steps: int) -> list[Profile]:
+def profile(job: Job, *, teacher: Teacher | None, steps: int, form: Form | None = None) -> list[Profile]:
     """Time a job as it is, and, where a teacher's answers can be kept, with all of them kept.
 
     Args:
         job: With the teacher that it would ask.
         teacher: The same teacher without a cache; None when the job has none.
         steps: Timed in each case.
+        form: In which the teacher's answers would be kept; None where they would not.
     """
     if teacher is None:
         return [_timed(job, "training", steps)]
     asked = _timed(_with(job, teacher), "the teacher asked", steps)
-    if not may_be_kept(teacher) or job.plan.count == 0:
+    if form is None or not may_be_kept(teacher) or job.plan.count == 0:
         return [asked]
     with tempfile.TemporaryDirectory(prefix="compress-profile-") as folder:
-        num_samples, num_classes = len(job.dataset.train), len(job.dataset.classes)
-        store = AnswerStore(Path(folder), key="profile", num_samples=num_samples, form=Form(num_classes))
+        store = AnswerStore(Path(folder), key="profile", num_samples=len(job.dataset.train), form=form)
         # the same steps again: the first time fills the store with what the second reads
         engine.profile(_with(job, CachedTeacher(teacher, store)), steps=steps, warm_up=_WARM_UP)
         kept = _timed(_with(job, CachedTeacher(teacher, store)), "its answers kept", steps)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
-from compressor.data.loader import tried
+from compressor.data.loader import as_seen, in_torch, tried
 from compressor.data.samples import Dataset
 from compressor.data.views import views
 from compressor.models import checkpoint, combined, folding
 from compressor.models import spec as specs
 from compressor.models.network import Network
 from compressor.recipe import DistillSettings, ModelSettings, RecoverySettings
-from compressor.teachers._cache import CachedTeacher, choose_form
+from compressor.teachers._cache import CachedTeacher
+from compressor.teachers._choice import choose_form
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
-from compressor.teachers._records import AnswerStore
-from compressor.tensors import MASK
+from compressor.teachers._kept_error import kept_error
+from compressor.teachers._records import AnswerStore, Form
+from compressor.tensors import Batch
 from compressor.training import precision
 from compressor.training.material import Material
 from compressor.training.start import network_for, require_same_classes
 
 _COMPARED = 32
+_MEASURED_AT_ONCE = 4  # samples: a map of logits in float64 takes many times what is kept of it
+_MOST_VALUES_MEASURED = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,6 @@ def teacher_of(
     teacher = make(teaching, network=network, material=material, seed=seed)
     if reads_features:
         return teacher, (Decision("teacher cache", "none", "a loss reads features, which are too large to keep"),)
-    if MASK in material.dataset.targets:
-        why = Decision("teacher cache", "none", "outputs for each pixel are too large to keep as they are")
-        return teacher, (*decisions, why)
     if teaching.source is None or not may_be_kept(teacher):
         return teacher, decisions
     return _kept(teacher, teaching, settings, network=network, material=material, decisions=decisions)
@@ -139,6 +144,18 @@ def make(teaching: Teaching, *, network: Network | None, material: Material, see
     return made
 
 
+def form_for(material: Material, *, cache_gb: float) -> tuple[Form | None, Decision]:
+    """In which form answers to the counted views of this material are kept; None where they are not."""
+    count, dataset = material.data.views.count, material.dataset
+    return choose_form(
+        material.task.outputs(dataset.classes, dataset.inputs),
+        num_samples=len(dataset.train),
+        num_views=1 if count == "auto" else count,
+        budget_bytes=round(cache_gb * 1e9),
+        exact=dataset.of_numbers,
+    )
+
+
 def _kept(
     teacher: Teacher,
     teaching: Teaching,
@@ -149,38 +166,52 @@ def _kept(
     decisions: tuple[Decision, ...],
 ) -> tuple[Teacher, tuple[Decision, ...]]:
     """The teacher behind the answers it has given before, where the same views come round again."""
-    count = 0 if material.data.views.count == "auto" else material.data.views.count
-    if count == 0 or settings.cache_gb == 0:
+    if material.data.views.count in ("auto", 0) or settings.cache_gb == 0:
         return teacher, decisions
-    form, why_form = choose_form(
-        num_samples=len(material.dataset.train),
-        num_classes=len(material.dataset.classes),
-        num_views=count,
-        budget_bytes=round(settings.cache_gb * 1e9),
-        of_numbers=material.dataset.of_numbers,
-    )
+    dataset = material.dataset
+    form, why_form = form_for(material, cache_gb=settings.cache_gb)
+    if form is None:
+        return teacher, (*decisions, why_form)
     shown, _ = material.views()
-    identity, in_torch = _identity(teaching), network is not None or _is_outside(teaching.kind)
+    identity, computes_here = _identity(teaching), network is not None or _is_outside(teaching.kind)
     asked_of_run = settings.model_copy(update={"channels_last": False})  # the layout is not in question
 
     def find(student: Network) -> tuple[AnswerStore, Decision]:
         computed = "32-true"
-        if in_torch:  # it answers under the precision of the run, which is chosen for the network that is trained
-            shape, of_numbers = material.dataset.fixed_shape, material.dataset.of_numbers
+        if computes_here:  # it answers under the precision of the run, which is chosen for the network that is trained
+            shape, of_numbers = dataset.fixed_shape, dataset.of_numbers
             computed = precision.choose(asked_of_run, student, sample_shape=shape, of_numbers=of_numbers).precision
         key = artifact.key_of(
             teacher=identity,
             kind=teaching.kind,
-            data=material.dataset.fingerprint,
+            data=dataset.fingerprint,
             views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
             precision=computed,
             form=str(form),
         )
         about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
         folder = caches.open_cache("teacher", key, about)
-        return AnswerStore(folder, key=key, num_samples=len(material.dataset.train), form=form), why_form
+        loses = kept_error(teacher, form, _some_batches(material, form))
+        why = replace(why_form, reason=f"{why_form.reason}; {loses}")
+        return AnswerStore(folder, key=key, num_samples=len(dataset.train), form=form), why
 
     return CachedTeacher(teacher, find, form=form), decisions
+
+
+def _some_batches(material: Material, form: Form) -> Iterator[Batch]:
+    """A few plain training samples from all over the set, as a teacher sees them; the fewer the larger its answers are."""
+    samples, num_values = material.dataset.train, sum(prod(codec.shape) for _, codec in form.codecs)
+    count = min(_COMPARED, len(samples), max(_MEASURED_AT_ONCE, _MOST_VALUES_MEASURED // num_values))
+    chosen = np.linspace(0, len(samples) - 1, count).astype(np.int64)
+    for positions in np.array_split(chosen, -(-count // _MEASURED_AT_ONCE)):
+        yield Batch(
+            as_seen(in_torch(samples.fetch(positions))),
+            in_torch(samples.fetch_targets(positions)),
+            torch.from_numpy(samples.labelled[positions]),
+            torch.from_numpy(positions),
+            -1,
+            material.task,
+        )
 
 
 def _identity(teaching: Teaching) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from compressor.recipe import DataSettings
 from compressor.report import data as report_json
 from compressor.report.collect import collect, read_device
 from compressor.stages.adopt import onnx_as_fed
+from compressor.teachers._codecs import Half
 from compressor.teachers._records import AnswerStore, Form
 from compressor.training import resume, sweep
 from compressor.training.rounds import Rounds
@@ -345,7 +346,7 @@ def _key_in(file: Path) -> str:
 def _of_caches(folder: Path, home: Path) -> Iterator[Subject]:
     cache = next(place for place in sorted((home / "caches" / "teacher").iterdir()) if list(place.glob("view-*.bin")))
     views = _files(cache, "view-*.bin")
-    form = Form(_NUM_CLASSES)
+    form = Form((("logits", Half((_NUM_CLASSES,))),))
     num_samples = views[0].stat().st_size // form.record_bytes
     store = AnswerStore(cache, key=cache.name, num_samples=num_samples, form=form)
     every = np.arange(num_samples)
@@ -355,9 +356,9 @@ def _of_caches(folder: Path, home: Path) -> Iterator[Subject]:
     def predictions() -> str:
         """What is still there must be right; what is not is asked of the teacher again."""
         lost = False
-        for name, (logits, were_there) in right.items():
+        for name, (answers, were_there) in right.items():
             found, there = store.read(int(name.removesuffix(".bin").split("-")[1]), every)
-            if not np.array_equal(found[there], logits[there]) or (there & ~were_there).any():
+            if not np.array_equal(found["logits"][there], answers["logits"][there]) or (there & ~were_there).any():
                 return "another answer"
             lost |= not np.array_equal(there, were_there)
         if lost:

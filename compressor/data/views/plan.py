@@ -32,14 +32,14 @@ class ViewPlan:
 
 
 def choose_count(
-    wanted: int | Literal["auto"], *, epochs: int, bytes_per_view: int, budget_bytes: int
+    wanted: int | Literal["auto"], *, epochs: int, bytes_per_view: int | None, budget_bytes: int
 ) -> tuple[int, tuple[Decision, ...]]:
     """How many views of each sample a distillation shows.
 
     Args:
         wanted: As stated; 0 for fresh views.
         epochs: Of the run.
-        bytes_per_view: Disk that the teacher's answers to one view of every sample take.
+        bytes_per_view: Disk that the teacher's answers to one view of every sample take; None where they cannot be kept.
         budget_bytes: Disk for all of them.
 
     Returns:
@@ -47,6 +47,11 @@ def choose_count(
     """
     if wanted != "auto":
         return wanted, ()
+    if bytes_per_view is None:
+        reason = (
+            "the teacher's answers have no size of their own that could be kept, so views need not come round again"
+        )
+        return 0, (Decision("data.views.count", "0 (fresh views)", reason),)
     affordable = budget_bytes // max(1, bytes_per_view)
     if affordable < 1:
         reason = (

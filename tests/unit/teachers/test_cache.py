@@ -17,22 +17,45 @@ import pytest
 import torch
 from torch import nn
 
-from compressor import caches, registry
+from compressor import caches
 from compressor.artifact import Decision
+from compressor.errors import ModelError
 from compressor.tasks.classification import Classification
-from compressor.teachers._cache import CachedTeacher, bytes_per_view, choose_form
+from compressor.teachers._cache import CachedTeacher
+from compressor.teachers._codecs import Codec, Exact, Half, Largest, Levels, Strided
+from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
-from compressor.tensors import Batch
+from compressor.tensors import LOGITS, Batch, Outputs
 from tests.named import named_batch
 
 NUM_SAMPLES = 40
+MAPS = (3, 12, 20)
+
+
+def form_of(codec: Codec) -> Form:
+    """Of an answer with one output."""
+    return Form(((LOGITS, codec),))
+
+
+def rows(num_classes: int, top: int = 0) -> Form:
+    """Of logits of so many classes: all of them, or the largest."""
+    return form_of(Largest(num_classes, top) if top else Half((num_classes,)))
+
+
 EVERY_FORM = [
-    *(Form(num_classes) for num_classes in (1, 2, 3, 7, 10, 101, 1000)),
-    Form(300, 16),
-    Form(1000, 64),
-    Form(70_000, 32),
+    *(rows(num_classes) for num_classes in (1, 2, 3, 7, 10, 101, 1000)),
+    rows(300, 16),
+    rows(1000, 64),
+    rows(70_000, 32),
+    form_of(Exact((5,))),
+    form_of(Half(MAPS)),
+    form_of(Levels(MAPS)),
+    form_of(Strided.of(Half, MAPS, stride=4)),
+    form_of(Strided.of(Levels, MAPS, stride=2)),
 ]
+SEVERAL = Form((("scores", Half((7,))), ("maps", Strided.of(Levels, MAPS, stride=2)), ("boxes", Exact((3, 4)))))
+SMALL = Form((("scores", Half((3,))), ("maps", Levels((2, 2, 3))), ("boxes", Exact((2,)))))
 
 
 class Network(nn.Module):
@@ -50,7 +73,7 @@ class Network(nn.Module):
 
 
 def store_in(folder: Path, *, form: Form | None = None, key: str = "k") -> AnswerStore:
-    return AnswerStore(folder, key=key, num_samples=NUM_SAMPLES, form=form or Form(10))
+    return AnswerStore(folder, key=key, num_samples=NUM_SAMPLES, form=form or rows(10))
 
 
 def cached(folder: Path, network: nn.Module | None = None, **settings: str) -> CachedTeacher:
@@ -64,8 +87,10 @@ def batch_of(ids: list[int], *, view: int = 0) -> Batch:
     return named_batch(torch.stack(pictures), zeros, torch.tensor(ids), view, Classification())
 
 
-def logits_for(ids: np.ndarray, *, num_classes: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng([seed, *ids.tolist()]).normal(0, 3, (len(ids), num_classes)).astype(np.float32)
+def answer_for(ids: np.ndarray, form: Form, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Some values of each output."""
+    chance = np.random.default_rng([seed, *ids.tolist()])
+    return {name: chance.normal(0, 3, (len(ids), *codec.shape)).astype(np.float32) for name, codec in form.codecs}
 
 
 def rounded(logits: torch.Tensor) -> torch.Tensor:
@@ -80,77 +105,44 @@ def file_of(folder: Path) -> Path:
 # what comes back
 
 
-@pytest.mark.parametrize("form", EVERY_FORM, ids=str)
+@pytest.mark.parametrize("form", [*EVERY_FORM, SEVERAL], ids=str)
 def test_what_is_read_is_what_writing_returned_bit_for_bit(tmp_path, form):
     ids = np.array([5, 0, 39, 17])
-    written = store_in(tmp_path, form=form).write(2, ids, logits_for(ids, num_classes=form.num_classes))
+    written = store_in(tmp_path, form=form).write(2, ids, answer_for(ids, form))
 
     read, there = store_in(tmp_path, form=form).read(2, ids[::-1].copy())
 
     assert there.all()
-    assert read.shape == (4, form.num_classes)
-    assert read.dtype == np.float32
-    assert np.array_equal(read[::-1], written)
+    assert list(read) == [name for name, _ in form.codecs]
+    for name, codec in form.codecs:
+        assert read[name].shape == (4, *codec.shape)
+        assert read[name].dtype == np.float32
+        assert np.array_equal(read[name][::-1], written[name])
 
 
-@pytest.mark.parametrize("form", EVERY_FORM, ids=str)
+@pytest.mark.parametrize("form", [*EVERY_FORM, SEVERAL], ids=str)
+def test_an_answer_is_the_same_bit_for_bit_whatever_it_is_read_with(tmp_path, form):
+    store, ids = store_in(tmp_path, form=form), np.arange(11)
+    written = store.write(0, ids, answer_for(ids, form))
+
+    for chosen in (ids[3:4], ids[::2], np.array([10, 3, 3, 0])):
+        read, there = store.read(0, chosen)
+        assert there.all()
+        assert all(np.array_equal(read[name], written[name][chosen]) for name in written)
+
+
+@pytest.mark.parametrize("form", [*EVERY_FORM, SEVERAL], ids=str)
 def test_a_record_is_whole_words_and_no_more_than_one_longer_than_it_must_be(form):
-    index = 2 if form.num_classes <= 65_536 else 4
-    payload = 2 * form.num_classes if form.top == 0 else form.top * (2 + index) + 4
+    payload = sum(codec.size_bytes for _, codec in form.codecs)
     assert form.record_bytes % 8 == 0
     assert payload + 8 <= form.record_bytes < payload + 16
 
 
 def test_the_whole_answer_is_kept_as_float16(tmp_path):
     ids = np.arange(NUM_SAMPLES)
-    logits = logits_for(ids, num_classes=10)
-    assert np.array_equal(store_in(tmp_path).write(0, ids, logits), logits.astype(np.float16).astype(np.float32))
-
-
-def test_every_bfloat16_in_the_normal_range_of_float16_is_kept_exactly():
-    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.bfloat16).float()
-    normal = every[(every.abs() >= 2.0**-14) & (every.abs() <= 65504)]
-    assert len(normal) > 7000
-    form = Form(len(normal))
-    values = normal.numpy()[None]
-    assert np.array_equal(form.unpack(form.pack(values)), values)
-
-
-def test_logits_beyond_the_range_of_float16_go_to_its_ends():
-    form = Form(4)
-    given = np.array([[1e6, -1e6, 65504.0, 3.0]], np.float32)
-    assert form.unpack(form.pack(given)).tolist() == [[65504.0, -65504.0, 65504.0, 3.0]]
-
-
-@pytest.mark.parametrize("form", [Form(300, 16), Form(1000, 64), Form(70_000, 32)], ids=str)
-def test_the_largest_keep_their_places_and_the_rest_its_whole_probability(form):
-    logits = logits_for(np.arange(20), num_classes=form.num_classes)
-    largest = np.argsort(-logits, axis=1)[:, : form.top]
-    as_kept = np.take_along_axis(logits, largest, axis=1).astype(np.float16).astype(np.float32)
-
-    given = form.unpack(form.pack(logits))
-
-    assert np.array_equal(np.take_along_axis(given, largest, axis=1), as_kept)
-    np.put_along_axis(logits, largest, as_kept, axis=1)
-    rest = 1 - probability(logits, largest)
-    assert rest.min() > 0.01
-    assert np.allclose(1 - probability(given, largest), rest, rtol=1e-5)
-
-
-def probability(logits: np.ndarray, classes: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """What some classes of each row have together."""
-    soft = torch.from_numpy(logits).double().div(temperature).softmax(dim=1).numpy()
-    return np.take_along_axis(soft, classes, axis=1).sum(axis=1)
-
-
-def test_at_a_higher_temperature_the_rest_has_a_little_more_than_it_had():
-    form = Form(1000, 64)
-    logits = logits_for(np.arange(20), num_classes=1000)
-    largest = np.argsort(-logits, axis=1)[:, :64]
-    given = form.unpack(form.pack(logits))
-    more = (1 - probability(given, largest, temperature=4)) / (1 - probability(logits, largest, temperature=4))
-    assert (more > 1).all()
-    assert more.max() < 1.25
+    logits = answer_for(ids, rows(10))
+    expected = logits[LOGITS].astype(np.float16).astype(np.float32)
+    assert np.array_equal(store_in(tmp_path).write(0, ids, logits)[LOGITS], expected)
 
 
 # what is asked, and what is not
@@ -229,22 +221,50 @@ def test_views_are_files_of_their_own_so_that_another_number_of_views_shares_the
 
 
 def test_an_unfilled_file_takes_no_more_disk_than_what_is_in_it(tmp_path):
-    form = Form(1000)
+    form = rows(1000)
     store = AnswerStore(tmp_path, key="k", num_samples=1_000_000, form=form)
-    store.write(0, np.array([999_999]), logits_for(np.array([0]), num_classes=1000))
+    store.write(0, np.array([999_999]), answer_for(np.array([0]), form))
     status = file_of(tmp_path).stat()
     assert status.st_size == 1_000_000 * form.record_bytes
     assert status.st_blocks * 512 < 100_000
 
 
+class Two(Teacher):
+    """Tells two things of each sample, and has counted the samples that it told them of."""
+
+    def answer(self, batch: Batch) -> Outputs:
+        self.asked += len(batch)
+        scores = batch.call.flatten(1)
+        return Outputs({"scores": scores, "maps": batch.call.repeat(1, 1, 2, 2), "unheard": scores})
+
+
+def test_several_outputs_are_kept_under_their_names_and_no_others(tmp_path):
+    form = Form((("maps", Half((3, 4, 4))), ("scores", Exact((12,)))))
+    teacher, batch = Two(), batch_of([1, 2, 3])
+    first = CachedTeacher(teacher, store_in(tmp_path, form=form)).answer(batch)
+    later = CachedTeacher(teacher, store_in(tmp_path, form=form)).answer(batch.rows(slice(1, 3)))
+
+    assert teacher.asked == 3
+    assert list(later.tensors) == ["maps", "scores"]
+    assert torch.equal(later.tensors["scores"], batch.call.flatten(1)[1:])
+    assert torch.equal(later.tensors["maps"], rounded(batch.call.repeat(1, 1, 2, 2))[1:])
+    assert all(torch.equal(first.tensors[name][1:], later.tensors[name]) for name in later.tensors)
+
+
+def test_a_teacher_of_another_shape_than_the_task_says_is_named_with_what_it_gives(tmp_path):
+    teacher = CachedTeacher(FrozenNetwork(Network()), store_in(tmp_path, form=rows(11)))
+    with pytest.raises(ModelError, match=r"gives 'logits' \[10\]; the task wants 'logits' \[11\]"):
+        teacher.answer(batch_of([1, 2]))
+
+
 # what is not believed
 
 
-@pytest.mark.parametrize("form", [Form(10), Form(7), Form(300, 16)], ids=str)
+@pytest.mark.parametrize("form", [rows(10), rows(7), rows(300, 16), SMALL], ids=str)
 def test_a_record_with_any_bit_flipped_is_not_there(tmp_path, form):
     ids = np.array([0, 1])
     store = store_in(tmp_path, form=form)
-    store.write(0, ids, logits_for(ids, num_classes=form.num_classes))
+    store.write(0, ids, answer_for(ids, form))
     whole = file_of(tmp_path).read_bytes()
     for bit in range(8 * form.record_bytes):
         damaged = bytearray(whole)
@@ -254,9 +274,9 @@ def test_a_record_with_any_bit_flipped_is_not_there(tmp_path, form):
 
 
 def test_the_highest_bits_of_two_words_do_not_cancel_out(tmp_path):
-    form = Form(16)
+    form = rows(16)
     store = store_in(tmp_path, form=form)
-    store.write(0, np.array([0]), logits_for(np.array([0]), num_classes=16))
+    store.write(0, np.array([0]), answer_for(np.array([0]), form))
     damaged = bytearray(file_of(tmp_path).read_bytes())
     for word in range(form.words):
         damaged[8 * word + 7] ^= 0x80
@@ -269,7 +289,7 @@ def test_a_damaged_record_is_asked_for_again_and_mended(tmp_path):
     teacher = cached(tmp_path, network)
     right = teacher.answer(batch_of([0, 1, 2])).logits
     damaged = bytearray(file_of(tmp_path).read_bytes())
-    damaged[Form(10).record_bytes + 4] ^= 0xFF
+    damaged[rows(10).record_bytes + 4] ^= 0xFF
     file_of(tmp_path).write_bytes(damaged)
 
     assert torch.equal(teacher.answer(batch_of([0, 1, 2])).logits, right)
@@ -279,11 +299,11 @@ def test_a_damaged_record_is_asked_for_again_and_mended(tmp_path):
 
 
 def test_a_record_torn_at_any_byte_is_not_there(tmp_path):
-    form, ids = Form(10), np.array([0])
+    form, ids = rows(10), np.array([0])
     store = store_in(tmp_path)
-    store.write(0, ids, logits_for(ids, num_classes=10, seed=1))
+    store.write(0, ids, answer_for(ids, form, seed=1))
     old = file_of(tmp_path).read_bytes()
-    store.write(0, ids, logits_for(ids, num_classes=10, seed=2))
+    store.write(0, ids, answer_for(ids, form, seed=2))
     new = file_of(tmp_path).read_bytes()
     assert len(old) == len(new) == form.record_bytes
     torn = {new[:cut] + behind[cut:] for cut in range(1, len(new)) for behind in (bytes(len(old)), old)} - {old, new}
@@ -309,10 +329,10 @@ def test_records_of_another_cache_view_or_sample_are_not_believed(tmp_path):
     ids = np.arange(4)
     (tmp_path / "other").mkdir()
     store, other = store_in(tmp_path), store_in(tmp_path / "other", key="another")
-    store.write(0, ids, logits_for(ids, num_classes=10))
-    other.write(0, ids, logits_for(ids, num_classes=10))
+    store.write(0, ids, answer_for(ids, rows(10)))
+    other.write(0, ids, answer_for(ids, rows(10)))
     whole = file_of(tmp_path).read_bytes()
-    size = Form(10).record_bytes
+    size = rows(10).record_bytes
 
     (tmp_path / "view-00001.bin").write_bytes(whole)
     assert not store.read(1, ids)[1].any(), "of another view"
@@ -322,6 +342,28 @@ def test_records_of_another_cache_view_or_sample_are_not_believed(tmp_path):
     assert not store.read(0, ids)[1].any(), "of another cache"
     (tmp_path / "view-00000.bin").write_bytes(whole[size : 2 * size] + whole[size:])
     assert store.read(0, ids)[1].tolist() == [False, True, True, True], "of another sample"
+
+
+def test_a_record_of_several_outputs_torn_between_two_of_them_is_not_there(tmp_path):
+    ids, store = np.array([0]), store_in(tmp_path, form=SMALL)
+    store.write(0, ids, answer_for(ids, SMALL, seed=1))
+    old = file_of(tmp_path).read_bytes()
+    store.write(0, ids, answer_for(ids, SMALL, seed=2))
+    new = file_of(tmp_path).read_bytes()
+    torn = [new[:cut] + old[cut:] for cut in range(8, SMALL.record_bytes, 8)]
+    assert len(torn) > 5
+    for content in torn:
+        file_of(tmp_path).write_bytes(content)
+        assert not store.read(0, ids)[1].any()
+
+
+def test_outputs_that_changed_places_are_not_believed(tmp_path):
+    form = Form((("ours", Half((4,))), ("theirs", Half((4,)))))
+    ids, store = np.array([0]), store_in(tmp_path, form=form)
+    store.write(0, ids, answer_for(ids, form))
+    whole = file_of(tmp_path).read_bytes()
+    file_of(tmp_path).write_bytes(whole[8:16] + whole[:8] + whole[16:])
+    assert not store.read(0, ids)[1].any()
 
 
 def test_a_file_of_zeros_or_of_noise_holds_nothing(tmp_path):
@@ -349,14 +391,15 @@ FILLER = """
     import sys
     import numpy as np
     from pathlib import Path
+    from compressor.teachers._codecs import Half
     from compressor.teachers._records import AnswerStore, Form
     folder, seed, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    store = AnswerStore(folder, key="k", num_samples=4096, form=Form(1000))
+    store = AnswerStore(folder, key="k", num_samples=4096, form=Form((("logits", Half((1000,))),)))
     truth = np.random.default_rng(0).normal(0, 3, (4096, 1000)).astype(np.float32)
     print("ready", flush=True)
     for turn in range(rounds):
         for ids in np.random.default_rng(seed + turn).permutation(4096).reshape(-1, 64):
-            store.write(0, ids, truth[ids])
+            store.write(0, ids, {"logits": truth[ids]})
 """
 
 
@@ -368,10 +411,10 @@ def start_filling(folder: Path, *, seed: int, rounds: int) -> subprocess.Popen[s
 def right_and_there(folder: Path) -> np.ndarray:
     """Which of the filler's records are there; those that are must be right."""
     truth = np.random.default_rng(0).normal(0, 3, (4096, 1000)).astype(np.float32).astype(np.float16)
-    store = AnswerStore(folder, key="k", num_samples=4096, form=Form(1000))
+    store = AnswerStore(folder, key="k", num_samples=4096, form=rows(1000))
     read, there = store.read(0, np.arange(4096))
-    assert np.array_equal(read[there], truth[there].astype(np.float32))
-    assert not read[~there].any()
+    assert np.array_equal(read[LOGITS][there], truth[there].astype(np.float32))
+    assert not read[LOGITS][~there].any()
     return there
 
 
@@ -450,10 +493,10 @@ def test_where_the_cache_cannot_be_opened_the_same_numbers_are_given_and_it_is_s
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "a file"))
 
     def find(student):
-        return AnswerStore(caches.open_cache("teacher", "k", {}), key="k", num_samples=40, form=Form(10)), why
+        return AnswerStore(caches.open_cache("teacher", "k", {}), key="k", num_samples=40, form=rows(10)), why
 
     why = Decision("teacher cache", "float16", "it fits")
-    teacher = CachedTeacher(FrozenNetwork(Network()), find, form=Form(10))
+    teacher = CachedTeacher(FrozenNetwork(Network()), find, form=rows(10))
     (told,) = teacher.meet(Network(), batches[0].inputs)
 
     answers = [teacher.answer(batch).logits for batch in batches]
@@ -470,67 +513,20 @@ def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):
         import resource, sys
         import numpy as np
         from pathlib import Path
+        from compressor.teachers._codecs import Half
         from compressor.teachers._records import AnswerStore, Form
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50 * Form(10).record_bytes + 5, resource.RLIM_INFINITY))
-        store = AnswerStore(Path(sys.argv[1]), key="k", num_samples=100, form=Form(10))
+        form = Form((("logits", Half((10,))),))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50 * form.record_bytes + 5, resource.RLIM_INFINITY))
+        store = AnswerStore(Path(sys.argv[1]), key="k", num_samples=100, form=form)
         answers = np.arange(1000, dtype=np.float32).reshape(100, 10)
         try:
-            store.write(0, np.arange(100), answers)
+            store.write(0, np.arange(100), {"logits": answers})
         except OSError as fault:
             print(fault.strerror)
         read, there = store.read(0, np.arange(100))
         assert there.tolist() == [True] * 50 + [False] * 50
-        assert (read[:50] == answers[:50]).all()
+        assert (read["logits"][:50] == answers[:50]).all()
     """)
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "File too large\n"
-
-
-# which form
-
-
-def test_all_logits_are_kept_where_classes_are_few_whatever_the_budget():
-    form, why = choose_form(num_samples=1_000_000, num_classes=256, num_views=30, budget_bytes=1)
-    assert form == Form(256)
-    assert "is more than" in why.reason
-
-
-@pytest.mark.parametrize(
-    ("budget_gb", "top"), [(3000.0, 0), (70.0, 0), (60.0, 64), (9.0, 64), (8.0, 32), (4.5, 16), (0.001, 16)]
-)
-def test_of_many_classes_as_many_are_kept_as_fit_the_budget(budget_gb, top):
-    form, why = choose_form(num_samples=1_281_167, num_classes=1000, num_views=25, budget_bytes=round(budget_gb * 1e9))
-    assert form == Form(1000, top)
-    size = 1_281_167 * 25 * form.record_bytes
-    assert f"{size / 1e9:.2f} GB" in why.reason
-    assert ("fits" in why.reason) == (size <= budget_gb * 1e9)
-    assert why.choice == str(form)
-
-
-@pytest.mark.parametrize(("num_samples", "told"), [(230, "7.4 kB"), (50_000, "1.6 MB"), (10_000_000, "0.32 GB")])
-def test_the_reason_says_the_size_in_a_unit_that_shows_it(num_samples, told):
-    _, why = choose_form(num_samples=num_samples, num_classes=10, num_views=1, budget_bytes=10**9)
-    assert f" take {told}, which fits distill.cache_gb = 1" in why.reason
-
-
-def test_views_are_counted_by_whole_answers_or_the_largest_of_many_classes():
-    assert bytes_per_view(num_samples=1000, num_classes=10) == 1000 * Form(10).record_bytes
-    assert bytes_per_view(num_samples=1000, num_classes=1000) == 1000 * Form(1000, 64).record_bytes
-
-
-def test_the_cache_is_no_kind_of_teacher():
-    names = [member.name for member in registry.members("teachers")]
-    assert "network" in names
-    assert not [name for name in names if "cache" in name or "records" in name]
-
-
-def test_numbers_in_the_unit_of_the_data_are_kept_as_they_are(tmp_path):
-    form, why = choose_form(num_samples=4, num_classes=300, num_views=1, budget_bytes=1, of_numbers=True)
-    numbers = np.random.default_rng(0).normal(250_000, 60_000, (3, 300)).astype(np.float32)
-    store, ids = store_in(tmp_path, form=form), np.arange(3)
-
-    assert np.array_equal(store.write(0, ids, numbers), numbers)
-    assert np.array_equal(store.read(0, ids)[0], numbers)
-    assert why.choice == "float32"
-    assert bytes_per_view(num_samples=4, num_classes=300, of_numbers=True) == 4 * form.record_bytes

@@ -23,6 +23,7 @@ from compressor.losses.kd import KD
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings, ViewSettings
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher
+from compressor.teachers._codecs import Half
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.last_batch import LastBatch
 from compressor.teachers.network import FrozenNetwork
@@ -339,7 +340,7 @@ def cached(teacher_network, dataset, tmp_path):
     def make() -> CachedTeacher:
         folder = tmp_path / "answers"
         folder.mkdir(exist_ok=True)
-        store = AnswerStore(folder, key="k", num_samples=len(dataset.train), form=Form(4))
+        store = AnswerStore(folder, key="k", num_samples=len(dataset.train), form=Form((("logits", Half((4,))),)))
         return CachedTeacher(FrozenNetwork(teacher_network), store)
 
     return make
