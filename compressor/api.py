@@ -391,8 +391,8 @@ def bench_on(
     Raises:
         CompressError: With the sentence that the command would print.
     """
+    from compressor.measure import recorded
     from compressor.measure.remote import Host, program
-    from compressor.report import collect as reports
 
     current = _exported_run(source, {"bench": dict(options or {})}, data, Path(runs), assignments, command)
     with current.working():
@@ -407,7 +407,7 @@ def bench_on(
             for line in told.splitlines()[:-1]:
                 console.note(line)
             content = there.fetch("device.json")
-        reports.device_in(content, where=f"{host}: device.json")  # before it takes the place of a good one
+        recorded.device_in(content, where=f"{host}: device.json")  # before it takes the place of a good one
         return _keep_device(content, _place_for_device(called, run_folder=current.folder))
 
 
@@ -714,9 +714,9 @@ def evaluate(
 
 def measurements_of(made: Artifact) -> dict[str, Any]:
     """The numbers in a `bench` artifact as plain data."""
-    from compressor.report.collect import read_measurements
+    from compressor.measure import recorded
 
-    return dict(read_measurements(made))
+    return dict(recorded.content(made))
 
 
 def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str, str]]]:

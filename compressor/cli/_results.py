@@ -104,15 +104,12 @@ def show_measurements(made: Artifact, *, report: Path | None, as_json: bool) -> 
 
 def show_device(file: Path, *, as_json: bool) -> None:
     """What a pack measured on another machine, and how to see it beside this one."""
-    from compressor.report.collect import told_by
+    from compressor.measure import on_device, recorded
 
-    found = dict(told_by(file))
     if as_json:
-        console.as_json({"path": str(file), **found})
+        console.as_json({"path": str(file), **recorded.device_content(file)})
         return
-    from compressor.measure import on_device
-
-    console.show(on_device.summary(found))
+    console.show(on_device.summary(recorded.device(file)))
     console.show(f"\n{file}")
     console.note(f"next: compress report {file.parent.parent}")
 
@@ -124,12 +121,11 @@ def raise_too_slow_there(file: Path, max_latency_ms: float | None) -> None:
         BudgetMissedError: Its p50 there, under the first profile, lies above the budget.
     """
     from compressor.errors import BudgetMissedError, MeasurementError
-    from compressor.report.collect import told_by
+    from compressor.measure import recorded
 
     if max_latency_ms is None:
         return
-    timed = told_by(file)["timings"]
-    p50_ms = next((each["p50_ms"] for each in timed if each["role"] == "student"), None)
+    p50_ms = next((each.p50_ms for each in recorded.device(file).timings if each.role == "student"), None)
     if p50_ms is None:
         raise MeasurementError("timed no student, so its latency is not known", where=str(file))
     if p50_ms > max_latency_ms:

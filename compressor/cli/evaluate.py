@@ -32,7 +32,7 @@ def evaluate(
     """
     from compressor import api, console
     from compressor.report import chance
-    from compressor.report.collect import accuracy_from
+    from compressor.report.collect import as_judged
 
     options.trusted((source,), trust=trust)
     found = api.evaluate(
@@ -69,6 +69,6 @@ def evaluate(
         f"\n{found['model']} on {found['data']} ({split}): {metric.name} {value} "
         f"{bounds}{others}, {found['samples']} samples"
     )
-    judged = accuracy_from({"runtime": "", "split": split, **found})
+    judged = as_judged(found, runtime="", split=split)
     if unlearned := chance.sentence([("it", judged)], metric=found["primary"]):
         console.show(unlearned)

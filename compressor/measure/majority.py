@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from compressor.scores import Findings
     from compressor.tasks._contract import Task
 
-LEVEL = 0.05
-"""From this probability on, a model is not shown to be better than the constant."""
-
 
 def against_majority(task: Task, findings: Findings, *, classes: Sequence[str]) -> dict[str, Any] | None:
     """Hold right answers against those of the best constant answer: McNemar's exact test, one-sided.

@@ -21,7 +21,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ import numpy as np
 from compressor import array_files, artifact, places, plain_json, sealed_json
 from compressor.errors import ArtifactError, CompressError, InputError
 from compressor.files import replacing
-from compressor.measure import machine, majority, sizes, timings
+from compressor.measure import machine, record, sizes, timings
 from compressor.measure.accuracy import evaluate, judge_together, paired
 from compressor.measure.contest import Entry, hold
 from compressor.measure.parity import between
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from compressor.tasks._contract import Task
 
-SCHEMA = 1
 RUNTIME = "ort_cpu"
 _PACKED = {
     **dict.fromkeys(("run", "key", "task", "base"), str),
@@ -86,7 +85,9 @@ def main(pack: Path, arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(printable(summary(found)) + "\n")
     try:
         with replacing(given.out) as written:
-            written.write_text(sealed_json.text(plain_json.plain(found), indent=1), encoding="utf-8")
+            written.write_text(
+                sealed_json.text(plain_json.plain(record.device_json(found)), indent=1), encoding="utf-8"
+            )
     except OSError as full:
         sys.stderr.write(printable(f"error: {given.out}: cannot be written: {full.strerror}\n"))
         return 2
@@ -114,7 +115,7 @@ def is_result(file: Path) -> bool:
     return isinstance(found, dict) and {"schema", "pack", "models", "timings"} <= found.keys()
 
 
-def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> dict[str, Any]:
+def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: float = 2.0) -> record.Device:
     """Everything that a pack can find out here.
 
     Args:
@@ -122,9 +123,6 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
         name: Of this device.
         profiles: Names of those to measure under; all of the pack's when empty.
         seconds: About how long each model is timed under each.
-
-    Returns:
-        The content of `device.json`.
 
     Raises:
         InputError: The pack is not whole, or has no such profile.
@@ -140,24 +138,23 @@ def measure(pack: Path, *, name: str, profiles: Sequence[str] = (), seconds: flo
     samples = _samples(pack / "samples.npz")
     accuracy, parity = _judged(told, files, samples)
     timed, interference = _timed(told, files, samples, wanted, seconds)
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "run": told["run"],
-        "pack": told["key"],
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
-        "versions": {
+    return record.Device(
+        name=name,
+        run=told["run"],
+        pack=told["key"],
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=machine.describe(),
+        versions={
             "python": platform.python_version(),
             "numpy": np.__version__,
             "onnxruntime": str(OrtCpu().describe()["version"]),
         },
-        "models": {role: entry["sha256"] for role, entry in told["models"].items()},
-        "timings": timed,
-        "interference": interference,
-        "accuracy": accuracy,
-        "parity": parity,
-    }
+        models={role: entry["sha256"] for role, entry in told["models"].items()},
+        timings=tuple(timed),
+        interference=tuple(interference),
+        accuracy=accuracy,
+        parity=parity,
+    )
 
 
 def _conditions(packed: Mapping[str, Any], named: Sequence[str]) -> list[str]:
@@ -175,35 +172,32 @@ def _conditions(packed: Mapping[str, Any], named: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found)) or list(packed)
 
 
-def summary(found: Mapping[str, Any]) -> str:
+def summary(found: record.Device) -> str:
     """The result as a few lines of text."""
-    here = found["machine"]
-    lines = [
-        f"{found['name']}: {here['cpu']} ({here['architecture']}; {', '.join(here['isa']) or 'no known features'})"
-    ]
-    for each in found["timings"]:
-        faster = each["speedup"]
-        against = f"  {faster['ratio']:.2f}x ({_interval(faster)})" if faster else ""
-        judged, near = found["accuracy"][each["role"]], found["parity"][each["role"]]
-        metric = judged["primary"]
-        shown = Metric.from_json(judged["metric"]).shown(judged["metrics"][metric])
+    here = found.machine
+    lines = [f"{found.name}: {here['cpu']} ({here['architecture']}; {', '.join(here['isa']) or 'no known features'})"]
+    for each in found.timings:
+        faster = each.speedup
+        against = f"  {faster.ratio:.2f}x ({_interval(faster)})" if faster else ""
+        judged, near = found.accuracy[each.role], found.parity[each.role]
+        name = judged.primary
+        shown = (judged.metric or Metric(name)).shown(judged.metrics[name])
         lines.append(
-            f"  {each['profile']:<8} {each['role']:<10} p50 {each['p50_ms']:.3g} ms  p90 {each['p90_ms']:.3g} ms{against}"
-            f"  {metric} {shown} of {judged['samples']}"
+            f"  {each.profile:<8} {each.role:<10} p50 {each.p50_ms:.3g} ms  p90 {each.p90_ms:.3g} ms{against}"
+            f"  {name} {shown} of {judged.samples}"
             f"  same answers as where it was packed: {100 * near['agreement']:.2f} %"
         )
-    constant = {role: judged.get("majority") for role, judged in found["accuracy"].items()}
-    unlearned = [role for role, beside in constant.items() if beside and beside["p_value"] >= majority.LEVEL]
+    unlearned = [role for role, judged in found.accuracy.items() if judged.majority and not judged.majority.beaten]
     if unlearned:
         lines.append(f"  at chance on these samples: {', '.join(unlearned)} (no better than one answer to everything)")
-    restless = [each["profile"] for each in found["interference"] if not each["calm"]]
+    restless = [each.profile for each in found.interference if not each.calm]
     if restless:
         lines.append(f"  restless under {', '.join(restless)}: something else was at work, run it again")
     return "\n".join(lines)
 
 
-def _interval(faster: Mapping[str, Any]) -> str:
-    return "one start" if faster["low"] is None else f"{faster['low']:.2f}-{faster['high']:.2f}"
+def _interval(faster: record.Speedup) -> str:
+    return "one start" if faster.low is None else f"{faster.low:.2f}-{faster.high:.2f}"
 
 
 def _require_whole(pack: Path) -> None:
@@ -243,7 +237,7 @@ def _samples(file: Path) -> dict[str, NDArray[Any]]:
 
 def _judged(
     told: Mapping[str, Any], files: Mapping[str, Path], samples: Mapping[str, NDArray[Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, record.Accuracy], dict[str, dict[str, Any]]]:
     """How good each model's answers are here, and how they differ from those where the pack was made."""
     task = _task(told)
     packed = Carried(_named("inputs", samples), _named("targets", samples))
@@ -257,13 +251,11 @@ def _judged(
         for role, findings in together.findings.items():
             against = {base: together.findings[base]} if base in together.findings and role != base else {}
             tests = {other: paired(task, theirs, findings) for other, theirs in against.items()}
-            accuracy[role] = {
-                "runtime": RUNTIME,
-                "split": "test",
-                **evaluate(task, findings, classes=told["classes"]),
-                "agreement_with_teacher": float(together.alike[role].mean()) if role in together.alike else None,
-                "paired": [{"against": other, **test} for other, test in tests.items() if test is not None],
-            }
+            accuracy[role] = replace(
+                record.accuracy(evaluate(task, findings, classes=told["classes"]), runtime=RUNTIME),
+                agreement_with_teacher=float(together.alike[role].mean()) if role in together.alike else None,
+                paired=tuple(record.Paired(other, **test) for other, test in tests.items() if test is not None),
+            )
             stored = _Stored(_named(f"answers.{role}", samples))
             parity[role] = asdict(between(stored, models[role], packed, task=task, judged=True, batch_size=_BATCH))
     finally:
@@ -290,7 +282,7 @@ def _timed(
     samples: Mapping[str, NDArray[Any]],
     profiles: Sequence[str],
     seconds: float,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[record.Timing], list[record.Interference]]:
     timed, interference = [], []
     with tempfile.TemporaryDirectory(prefix="compress-device-") as folder:
         kept = Path(folder) / "inputs.npz"
@@ -310,14 +302,11 @@ def _timed(
                 starts=told.get("starts", 1),
             )
             seen = outcome.interference
-            interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
-            blocks = {(role, RUNTIME): found.timing.blocks for role, found in outcome.models.items()}
-            timed += [
-                {"role": role, "runtime": RUNTIME, "profile": name, **({"sizes": at} if at else {})}
-                | timings.timing(found, profile)
-                | timings.speedups(role, RUNTIME, blocks, base=told["base"], starts=found.starts)
-                for role, found in outcome.models.items()
-            ]
+            interference.append(record.Interference(name, **asdict(seen), calm=seen.calm))
+            taken = {(role, RUNTIME): found.timing.blocks for role, found in outcome.models.items()}
+            for role, found in outcome.models.items():
+                place = timings.Place(role, RUNTIME, name, at)
+                timed.append(timings.timing(place, found, profile, taken=taken, base=told["base"]))
     return timed, interference
 
 

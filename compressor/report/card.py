@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from compressor.measure.record import Accuracy
 from compressor.plain_text import printable
 from compressor.report import devices, links, quality, speed, tables
 from compressor.report import format as fmt
-from compressor.report.facts import Accuracy, ReportData
+from compressor.report.facts import ReportData
 from compressor.report.figures import Figure
 from compressor.report.markdown import grid, text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compressor.measure.record import Accuracy
 from compressor.report import format as fmt
-from compressor.report.facts import Accuracy
 
 LOOK_AT = (
     "Look at the learning rate, the number of epochs and the normalization; of a network from elsewhere also at the order "

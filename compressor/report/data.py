@@ -6,28 +6,18 @@ Not covered: the single latencies and the pictures, which stay in the bench arti
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from typing import Any
 
 from compressor import plain_json
+from compressor.plain_records import as_json as of_record
 from compressor.report.facts import ReportData
 
 SCHEMA = 3
 
-KEPT_IN_THE_BENCH = ("samples_ms", "blocks")
-
 
 def as_json(data: ReportData) -> dict[str, Any]:
     """Everything the report shows; shares in 0–1, milliseconds, bytes. NaN and infinities become null."""
-    without_pictures = replace(data, worst=None if data.worst is None else replace(data.worst, pictures=None))
-    content: dict[str, Any] = plain_json.plain(asdict(without_pictures))
-    timings = [*content["timings"], *(timing for device in content["devices"] for timing in device["timings"])]
-    for timing in timings:
-        for name in KEPT_IN_THE_BENCH:
-            del timing[name]
-    if content["worst"] is not None:
-        del content["worst"]["pictures"]
-    return {"schema": SCHEMA, **content}
+    return {"schema": SCHEMA, **plain_json.plain(of_record(data, whole=True))}
 
 
 def render(data: ReportData) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from compressor.measure.record import Accuracy, Interference, Timing
 from compressor.report import format as fmt
-from compressor.report.facts import Accuracy, Interference, ReportData, Timing, runtime_title
+from compressor.report.facts import ReportData, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, latency_axis, names_axis
 from compressor.report.tables import Table
 

@@ -1,6 +1,6 @@
-"""What a report knows: frozen facts, already checked and joined, with no wording or layout in them.
+"""What a report knows beside the measurements: where they come from and what they say, with no wording or layout in it.
 
-Accuracies, agreements and their intervals are shares in 0–1; latencies are milliseconds; sizes are bytes.
+The measurements themselves are `measure.record`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from compressor.measure.majority import LEVEL
+from compressor.measure.record import Candidate, Device, Measurements, Speedup, Timing
 
 _RUNTIME_TITLES = {
     "torch": "PyTorch",
@@ -32,352 +32,6 @@ def runtime_title(name: str) -> str:
 def payload_of(runtime: str) -> str:
     """Which stored form of a model a runtime runs: a key of `Candidate.size_bytes`."""
     return "torch" if runtime.split("_")[0] == "torch" else "onnx"
-
-
-@dataclass(frozen=True)
-class Speedup:
-    """How many times faster than `against` (a role), with the 95 % interval of the paired measurement.
-
-    An interval is about what the next start would give: `low` and `high` are None where there was one start.
-    """
-
-    ratio: float
-    low: float | None
-    high: float | None
-    against: str
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether there is an interval, and it leaves 1× out."""
-        return self.low is not None and self.high is not None and (self.low > 1 or self.high < 1)
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """Accuracy on the samples of one class; `None` when the split holds none.
-
-    Attributes:
-        samples: Of the class; pixels where there is a class for each pixel.
-        iou: Intersection over union of its pixels; None where there is no class for each pixel.
-    """
-
-    name: str
-    samples: int
-    accuracy: float | None
-    iou: float | None = None
-
-    @property
-    def score(self) -> float | None:
-        """What the class is judged by: IoU where there is a class for each pixel."""
-        return self.accuracy if self.iou is None else self.iou
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Samples whose answers have a confidence in (low, high]: their mean confidence, and the share that is right."""
-
-    low: float
-    high: float
-    samples: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two models on the same samples, beside the candidate in role `against`.
-
-    Where a metric follows from sums over samples and none is right or wrong as a whole, samples were drawn again.
-
-    Attributes:
-        against: The other candidate's role.
-        base_only: Samples that it alone answers rightly.
-        other_only: Samples that this one alone answers rightly.
-        difference: This one's share of right answers minus its.
-        low: Lower end of the 95 % interval of the difference.
-        high: Upper end.
-        p_value: McNemar's exact test, or the bootstrap's: how often chance alone would do this.
-        resamples: How often samples were drawn again; 0 where right answers were counted.
-    """
-
-    against: str
-    base_only: int = 0
-    other_only: int = 0
-    difference: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    p_value: float = 1.0
-    resamples: int = 0
-
-    @property
-    def real(self) -> bool:
-        """Whether the difference is more than chance would do, at 5 %."""
-        return self.p_value < 0.05
-
-
-@dataclass(frozen=True)
-class Majority:
-    """A model beside the constant answer that is right most often; see `measure.majority`.
-
-    Attributes:
-        metric: Share of samples for which the constant is right.
-        answer: The constant: a class, a set of classes, or `the mean of the targets`.
-        constant_only: Samples that it alone answers rightly.
-        model_only: Samples that the model alone answers rightly.
-        p_value: How often a model that is no better would do as well: McNemar's exact test, one-sided, and for
-            sets of classes and for numbers a finer look beside it.
-    """
-
-    metric: float
-    answer: str
-    constant_only: int
-    model_only: int
-    p_value: float
-
-    @property
-    def beaten(self) -> bool:
-        """Whether the model is shown to be better, at 5 %."""
-        return self.p_value < LEVEL
-
-
-@dataclass(frozen=True)
-class ToldOfClass:
-    """How many samples are told to have a class: by both, by the base alone, by this one alone."""
-
-    both: int
-    base_alone: int
-    this_alone: int
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """What one candidate answers on one runtime.
-
-    Attributes:
-        confusion: Counts `[true, answered]`; None for very many classes.
-        confusion_with_base: Counts `[the base answered, this one answered]`; None where answers are sets of classes.
-        sets_with_base: Where they are: for each class, how often both told it, and either alone.
-        tolerance: Where numbers are told: how near each must come to its target to be right, by name; empty otherwise.
-        majority: The best constant answer; None where older measurements hold none, or nothing could beat it.
-    """
-
-    runtime: str
-    split: str
-    samples: int
-    metrics: Mapping[str, float]
-    interval: tuple[float, float] | None
-    per_class: tuple[ClassScore, ...]
-    agreement_with_teacher: float | None
-    reliability: tuple[ReliabilityBin, ...] = ()
-    paired: tuple[Paired, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] | None = None
-    confusion_with_base: tuple[tuple[int, ...], ...] | None = None
-    sets_with_base: tuple[ToldOfClass, ...] = ()
-    tolerance: Mapping[str, float] = field(default_factory=dict)
-    majority: Majority | None = None
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the interval's width; None when there is no interval."""
-        return (self.interval[1] - self.interval[0]) / 2 if self.interval else None
-
-    def paired_with(self, role: str) -> Paired | None:
-        """The paired test against a role, if it was made."""
-        return next((entry for entry in self.paired if entry.against == role), None)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One measured network."""
-
-    role: str
-    title: str
-    params: int | None
-    macs: int | None
-    size_bytes: Mapping[str, int]
-    accuracy: tuple[Accuracy, ...]
-
-    def accuracy_on(self, runtime: str) -> Accuracy | None:
-        """The accuracy on `runtime`, if it was measured there."""
-        return next((entry for entry in self.accuracy if entry.runtime == runtime), None)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The latency of one candidate on one runtime under one profile.
-
-    Attributes:
-        p99_ms: `None` from fewer than 1 000 samples.
-        describe: What the runtime says about itself (provider, threads, version).
-        p50_interval: 95 % interval of the p50, between starts; None of a single one.
-        p90_interval: 95 % interval of the p90, likewise.
-        memory_mb: What the process occupies after the last inference.
-        library_memory_mb: What it occupied before the model was loaded.
-        millijoules: Energy of one inference, of the whole package, where the machine counts it.
-        steady: Whether the warm-up settled before the clock started.
-        spread: How far the medians of the blocks lie apart, as a share of their median.
-        starts: How often its process was started; the blocks are shared out among the starts.
-        speedup: Against the base on the same runtime.
-        speedup_against_teacher_torch: Against the teacher in PyTorch.
-        samples_ms: Every sample, in order; empty when the file holds none.
-        blocks: The alternating block of each sample.
-    """
-
-    role: str
-    runtime: str
-    profile: str
-    threads: int
-    batch: int
-    samples: int
-    mean_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-    throughput_per_s: float
-    load_ms: float | None
-    first_ms: float | None
-    peak_memory_mb: float | None
-    describe: Mapping[str, Any]
-    steady: bool
-    speedup: Speedup | None
-    speedup_against_teacher_torch: Speedup | None
-    samples_ms: tuple[float, ...] = field(default=(), repr=False)
-    blocks: tuple[int, ...] = field(default=(), repr=False)
-    p95_ms: float | None = None
-    p50_interval: tuple[float, float] | None = None
-    p90_interval: tuple[float, float] | None = None
-    memory_mb: float | None = None
-    library_memory_mb: float | None = None
-    millijoules: float | None = None
-    spread: float | None = None
-    starts: int = 1
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Throughput and latency of one candidate with so many threads and so large a batch."""
-
-    role: str
-    runtime: str
-    profile: str
-    threads: int
-    batch: int
-    p50_ms: float
-    p90_ms: float
-    throughput_per_s: float
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One operator of a model, what ran it, and its milliseconds within an inference."""
-
-    name: str
-    op: str
-    provider: str
-    ms: float
-
-
-@dataclass(frozen=True)
-class OperatorTimes:
-    """Where one candidate spends its time on one runtime."""
-
-    role: str
-    runtime: str
-    profile: str
-    operators: tuple[Operator, ...]
-
-    @property
-    def total_ms(self) -> float:
-        """All operators together."""
-        return sum(operator.ms for operator in self.operators)
-
-
-@dataclass(frozen=True)
-class Interference:
-    """What disturbed the timings of a profile; see `measure.interference.Interference`."""
-
-    profile: str
-    spread: float
-    other_load: float | None
-    stolen: float | None
-    frequency_mhz: tuple[float, float] | None
-    attempts: int
-    calm: bool
-
-
-@dataclass(frozen=True)
-class WorstSample:
-    """A sample that the base answers rightly and the candidate does not; class numbers and probabilities in 0–1.
-
-    Attributes:
-        numbers: Where numbers are told: the targets, the base's answer and the candidate's; empty otherwise.
-        miou: Where there is a class for each pixel: the base's mIoU in this image and the candidate's; empty otherwise.
-    """
-
-    position: int
-    label: int
-    base: int
-    base_probability: float
-    answer: int
-    probability: float
-    numbers: tuple[tuple[float, ...], ...] = ()
-    miou: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Worst:
-    """Where a candidate is worse than the base, the surest of its errors first.
-
-    Attributes:
-        pictures: `[C, H, W]` of bytes for each sample, when they are pictures; not part of the JSON.
-    """
-
-    role: str
-    against: str
-    runtime: str
-    samples: tuple[WorstSample, ...]
-    pictures: Any = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Device:
-    """What a pack measured on another machine.
-
-    Attributes:
-        name: What the user calls it.
-        machine: As `measure.machine.describe` gives it there.
-        timings: Roles, runtimes and profiles as in the run.
-        accuracy: By role, on the samples that were carried there.
-        parity: By role: how its answers there differ from those here.
-    """
-
-    name: str
-    created: str
-    machine: Mapping[str, Any]
-    versions: Mapping[str, str]
-    timings: tuple[Timing, ...]
-    accuracy: Mapping[str, Accuracy]
-    parity: Mapping[str, Mapping[str, Any]]
-    interference: tuple[Interference, ...]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """One limit that the user stated, and what was measured; what could not be measured is missed, with no value."""
-
-    budget: str
-    limit: float
-    value: float | None
-    unit: str
-    met: bool
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Something a reader would look for that is not here, and why."""
-
-    what: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -519,28 +173,17 @@ class Headline:
         return in_pytorch and self.runtime is not None and payload_of(self.runtime) == "onnx"
 
 
-@dataclass(frozen=True)
-class ReportData:
-    """Everything a report shows.
+@dataclass(frozen=True, kw_only=True)
+class ReportData(Measurements):
+    """Everything a report shows: the measurements, and everything recorded along the chain that led to them.
 
     Attributes:
         folder: The run's, as a command would name it from where the run was made.
         taught: Who taught the student; None where none was distilled.
-        label_sets: Whether a label is a set of classes, written as one number.
-        of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
         compared: Whether the candidates are models of any origin that were held against the first, rather than a chain.
         outdated: That models of the run have been made again since they were measured; empty where they have not.
     """
 
-    run: str
-    task: str
-    metric: str
-    classes: tuple[str, ...]
-    base: str
-    candidates: tuple[Candidate, ...]
-    timings: tuple[Timing, ...]
-    budgets: tuple[Budget, ...]
-    missing: tuple[Missing, ...]
     headline: Headline
     links: tuple[Link, ...]
     decisions: tuple[DecisionFact, ...]
@@ -551,16 +194,9 @@ class ReportData:
     created: str
     command: str | None
     recipe: str | None
-    curves: tuple[CurvePoint, ...] = ()
-    operators: tuple[OperatorTimes, ...] = ()
-    interference: tuple[Interference, ...] = ()
-    energy_source: str | None = None
-    worst: Worst | None = None
     devices: tuple[Device, ...] = ()
     folder: str = ""
     taught: Taught | None = None
-    label_sets: bool = False
-    of_numbers: bool = False
     compared: bool = False
     outdated: str = ""
 

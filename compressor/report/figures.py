@@ -15,18 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from compressor.measure.record import Accuracy, Candidate, Timing
 from compressor.measure.statistics import blocks_of_starts
 from compressor.plain_text import on_one_line
 from compressor.report import format as fmt
-from compressor.report.facts import (
-    Accuracy,
-    Candidate,
-    Link,
-    ReportData,
-    Timing,
-    payload_of,
-    runtime_title,
-)
+from compressor.report.facts import Link, ReportData, payload_of, runtime_title
 from compressor.report.headline import deployed_runtime
 
 MOST_ROWS = 1000

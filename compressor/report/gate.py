@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from compressor import registry
 from compressor.errors import InputError
+from compressor.measure.record import Timing
 from compressor.report import format as fmt
-from compressor.report.facts import ReportData, Timing, find_candidate
+from compressor.report.facts import ReportData, find_candidate
 from compressor.scores import points
 
 _WHERE = "--fail-if"

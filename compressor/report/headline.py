@@ -14,21 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from compressor.measure.record import Accuracy, Budget, Candidate, Speedup, Timing
 from compressor.report import chance
 from compressor.report import format as fmt
-from compressor.report.facts import (
-    Accuracy,
-    Budget,
-    Candidate,
-    Headline,
-    Speedup,
-    Taught,
-    Timing,
-    find_candidate,
-    find_timing,
-    payload_of,
-    runtime_title,
-)
+from compressor.report.facts import Headline, Taught, find_candidate, find_timing, payload_of, runtime_title
 
 _SAME_SIZE = 0.02
 _KEPT_FOR_SIZE = " Quantization is kept for its size: no gain in speed over float was shown."

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compressor.artifact import Artifact, in_order
-from compressor.report.facts import DecisionFact, Epoch, Link, Missing, Taught
+from compressor.measure.record import Missing
+from compressor.report.facts import DecisionFact, Epoch, Link, Taught
 
 
 def made_again(bench: Artifact) -> tuple[str, ...]:

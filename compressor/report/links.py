@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from compressor.measure import ruin
+from compressor.measure.record import Accuracy, Candidate, Speedup, Timing
 from compressor.measure.statistics import paired_speedup
 from compressor.report import format as fmt
-from compressor.report.facts import Accuracy, Candidate, Link, ReportData, Speedup, Timing, payload_of
+from compressor.report.facts import Link, ReportData, payload_of
 from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
 from compressor.report.headline import difference
 from compressor.report.tables import Table

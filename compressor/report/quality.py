@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor import label_sets
+from compressor.measure.record import Accuracy, Candidate, WorstSample
 from compressor.report import format as fmt
-from compressor.report.facts import Accuracy, Candidate, ReportData, WorstSample, find_candidate, runtime_title
+from compressor.report.facts import ReportData, find_candidate, runtime_title
 from compressor.report.figures import MOST_ROWS, Figure, colour, empty_layout, label, names_axis
 from compressor.report.headline import deployed_runtime
 from compressor.report.tables import NO_SHARES, Table

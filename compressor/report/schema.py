@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from compressor.plain_records import is_kept_apart
 from compressor.report import data as json_format
-from compressor.report.facts import ReportData, Timing, Worst
+from compressor.report.facts import ReportData
 
 FOLDER = Path(__file__).parent / "schema"
-_LEFT_OUT = {Timing: frozenset(json_format.KEPT_IN_THE_BENCH), Worst: frozenset({"pictures"})}
 _PLAIN: Mapping[Any, dict[str, Any]] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
@@ -57,7 +57,7 @@ def as_text() -> str:
 
 def _of_dataclass(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in _LEFT_OUT.get(kind, ())]
+    names = [field.name for field in dataclasses.fields(kind) if not is_kept_apart(field)]
     return {
         "type": "object",
         "properties": {name: _of(hints[name], definitions) for name in names},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from compressor.measure.record import OperatorTimes
 from compressor.report import commands
 from compressor.report import format as fmt
-from compressor.report.facts import OperatorTimes, ReportData, payload_of, runtime_title
+from compressor.report.facts import ReportData, payload_of, runtime_title
 from compressor.report.figures import Figure, colour, empty_layout, label, latency_axis, magnitude_axis, names_axis
 from compressor.report.tables import Table
 

@@ -6,18 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compressor.measure.record import Accuracy, Budget, Candidate, Speedup, Timing
 from compressor.report import format as fmt
-from compressor.report.facts import (
-    Accuracy,
-    Budget,
-    Candidate,
-    Link,
-    ReportData,
-    Speedup,
-    Timing,
-    payload_of,
-    runtime_title,
-)
+from compressor.report.facts import Link, ReportData, payload_of, runtime_title
 
 NO_SHARES = frozenset({"loss", "r2", "mae", "rmse"})
 """Metrics that are shown as they are; all others are shares, shown in percent."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from compressor import __version__, artifact, console, registry
 from compressor.artifact import Artifact, Manifest
 from compressor.errors import InputError, UnknownNameError
+from compressor.measure import recorded
 from compressor.report import card, html, markdown
 from compressor.report import data as json_format
-from compressor.report.collect import collect, other_models, read_device
+from compressor.report.collect import collect, other_models
 from compressor.report.facts import ReportData
 from compressor.report.tables import summary_rows
 
@@ -75,12 +76,13 @@ def device_name(file: Path, *, of: Artifact) -> str:
     Raises:
         InputError: It cannot be read, is not one of ours, or measured other models.
     """
-    others = other_models(of, file)
+    device = recorded.device(file)
+    others = other_models(of, device)
     if others:
         run = of.path.parent
         sentence = f"measured another {' and '.join(others)} than {run} has measurements of"
         raise InputError(sentence, where=str(file), hint=_what_brings_them_together(of, run))
-    return read_device(file).name
+    return device.name
 
 
 def _what_brings_them_together(bench: Artifact, run: Path) -> str:

@@ -22,7 +22,7 @@ from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
 from compressor.inputs._contract import kind_of
-from compressor.measure import machine, sizes, timings
+from compressor.measure import machine, record, sizes, timings
 from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, outputs_of, paired
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
 from compressor.models import checkpoint, inspection
@@ -33,7 +33,6 @@ from compressor.tasks._contract import PicturedTask, Task
 from compressor.tensors import MEMBERS, Inputs
 from compressor.training.start import require_same_classes
 
-SCHEMA = 2
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
 _MOST_PICTURED = 8  # of those with a mask, which take more of the report
@@ -122,9 +121,9 @@ def bench(
     measured = [
         _measure(candidate, judged, base=base, dataset=dataset, task=task, sample=sample) for candidate in candidates
     ]
-    shipped = _shipped(measured)["role"]
+    shipped = _shipped(measured).role
     forms = {candidate.role: candidate for candidate in candidates}
-    lost, pictures = _worst(judged, forms, settings, base=base, role=shipped, dataset=dataset, task=task)
+    lost = _worst(judged, forms, settings, base=base, role=shipped, dataset=dataset, task=task)
     with artifact.folder_for(target.folder) as folder:
         inputs, stored = folder / "inputs.npz", folder / "stored"
         timing = _Timing(candidates, runtimes, settings, _timed_base(candidates, base), inputs, stored)
@@ -141,38 +140,39 @@ def bench(
         budgets = _budgets(
             settings, measured, timing.timings, under=judged_at, before=before, metric=task.metric(task.primary)
         )
-        results = {
-            "schema": SCHEMA,
-            "run": target.folder.parent.name,
-            "task": type(task).__name__.lower(),
-            "metric": task.primary,
-            "classes": list(dataset.classes),
-            "label_sets": MEMBERS in dataset.targets,
-            "of_numbers": dataset.of_numbers,
-            "base": base,
-            "candidates": measured,
-            "timings": timing.timings,
-            "curves": timing.curves,
-            "operators": timing.operators,
-            "interference": timing.interference,
-            "energy_source": timing.energy_source,
-            "worst": lost,
-            "budgets": budgets,
-            "missing": [
+        results = record.Measurements(
+            run=target.folder.parent.name,
+            task=type(task).__name__.lower(),
+            metric=task.primary,
+            classes=dataset.classes,
+            label_sets=MEMBERS in dataset.targets,
+            of_numbers=dataset.of_numbers,
+            base=base,
+            candidates=tuple(measured),
+            timings=tuple(timing.timings),
+            curves=tuple(timing.curves),
+            operators=tuple(timing.operators),
+            interference=tuple(timing.interference),
+            energy_source=timing.energy_source,
+            worst=lost,
+            budgets=tuple(budgets),
+            missing=(
                 *_missing(candidates, runtimes),
                 *_unjudged(taught_by, task.primary),
                 *absent,
                 *_without_energy(timing),
-            ],
-        }
-        (folder / "measurements.json").write_text(plain_json.text(results, indent=1), encoding="utf-8")
+            ),
+        )
+        (folder / "measurements.json").write_text(
+            plain_json.text(record.measurements_json(results), indent=1), encoding="utf-8"
+        )
         np.savez_compressed(folder / "samples.npz", allow_pickle=False, **timing.samples)
-        if pictures is not None:
-            np.savez_compressed(folder / "pictures.npz", allow_pickle=False, worst=pictures)
+        if lost is not None and lost.pictures is not None:
+            np.savez_compressed(folder / "pictures.npz", allow_pickle=False, worst=lost.pictures)
         manifest = replace(
             target.manifest("measurements"),
             data=dataset.describe(),
-            metrics={"budgets_met": all(budget["met"] for budget in budgets)},
+            metrics={"budgets_met": all(budget.met for budget in budgets)},
             machine=machine.describe(),
             elapsed_s=time.perf_counter() - started,
         )
@@ -185,10 +185,10 @@ def _timed_base(candidates: Sequence[Candidate], base: str) -> str:
     return base if base in timed or not timed else timed[0]
 
 
-def _without_energy(timing: _Timing) -> list[dict[str, str]]:
+def _without_energy(timing: _Timing) -> list[record.Missing]:
     if timing.energy_source is not None or not timing.timings:
         return []
-    return [{"what": "energy", "reason": "this machine shows no counter of it (RAPL, or NVML with nvidia-ml-py)"}]
+    return [record.Missing("energy", "this machine shows no counter of it (RAPL, or NVML with nvidia-ml-py)")]
 
 
 def _runtime_names(settings: BenchSettings) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def _runtime_names(settings: BenchSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _split_by_presence(settings: BenchSettings) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+def _split_by_presence(settings: BenchSettings) -> tuple[tuple[str, ...], list[record.Missing]]:
     """The runtimes that are here, and for each of the others the line that installs it.
 
     Raises:
@@ -211,22 +211,22 @@ def _split_by_presence(settings: BenchSettings) -> tuple[tuple[str, ...], list[d
         if reason is None:
             here.append(name)
         else:
-            absent.append({"what": f"everything on {name}", "reason": reason})
+            absent.append(record.Missing(f"everything on {name}", reason))
     if not here:
-        raise MeasurementError(f"no runtime is here: {absent[0]['reason']}", where="bench.runtimes")
+        raise MeasurementError(f"no runtime is here: {absent[0].reason}", where="bench.runtimes")
     return tuple(here), absent
 
 
-def _missing(candidates: Sequence[Candidate], runtimes: Sequence[str]) -> list[dict[str, str]]:
+def _missing(candidates: Sequence[Candidate], runtimes: Sequence[str]) -> list[record.Missing]:
     found = []
     for candidate in candidates:
         for runtime in runtimes:
             if candidate.form_for(runtime) is None:
                 why = "it has no network in PyTorch" if runtime.startswith("torch") else candidate.why_no_onnx
-                found.append({"what": f"{candidate.title} on {runtime}", "reason": why})
+                found.append(record.Missing(f"{candidate.title} on {runtime}", why))
         if not candidate.timed:
             reason = "it has the student's architecture, so the student's latency is its own"
-            found.append({"what": f"latency of the {candidate.title.lower()}", "reason": reason})
+            found.append(record.Missing(f"latency of the {candidate.title.lower()}", reason))
     return found
 
 
@@ -274,27 +274,20 @@ def _measure(
     dataset: Dataset,
     task: Task,
     sample: Mapping[str, NDArray[Any]],
-) -> dict[str, Any]:
+) -> record.Candidate:
     """Everything about a candidate that is not time; `sample`: one of the size whose multiply-adds are counted."""
-    accuracy = [
+    accuracy = tuple(
         _accuracy(candidate.role, runtime, together, base=base, classes=dataset.classes, task=task)
         for runtime, together in judged.items()
         if candidate.role in together.findings
-    ]
+    )
     params, macs = _complexity(candidate, dataset.fixed_shape or tried(sample))
-    return {
-        "role": candidate.role,
-        "title": candidate.title,
-        "params": params,
-        "macs": macs,
-        "size_bytes": _sizes(candidate),
-        "accuracy": accuracy,
-    }
+    return record.Candidate(candidate.role, candidate.title, params, macs, _sizes(candidate), accuracy)
 
 
 def _accuracy(
     role: str, runtime: str, together: Together, *, base: str, classes: Sequence[str], task: Task
-) -> dict[str, Any]:
+) -> record.Accuracy:
     """How well a candidate answers on one runtime, by itself, against the base and against the control."""
     findings, reference = together.findings[role], together.findings.get(base)
     shown = len(classes) <= _MOST_CLASSES_IN_A_MATRIX
@@ -303,20 +296,18 @@ def _accuracy(
         against = task.against(reference, findings, num_classes=len(classes))
     others = [other for other in dict.fromkeys((base, "control")) if other != role and other in together.findings]
     tests = {other: paired(task, together.findings[other], findings) for other in others}
-    return {
-        "runtime": runtime,
-        "split": "test",
-        **evaluate(task, findings, classes=classes),
-        "agreement_with_teacher": float(together.alike[role].mean()) if role in together.alike else None,
-        "confusion": _rows(task.confusion(findings, len(classes))) if shown else None,
-        "confusion_with_base": _rows(against.get("confusion")),
-        "sets_with_base": against.get("sets", []),
-        "paired": [{"against": other, **test} for other, test in tests.items() if test is not None],
-    }
+    return replace(
+        record.accuracy(evaluate(task, findings, classes=classes), runtime=runtime),
+        agreement_with_teacher=float(together.alike[role].mean()) if role in together.alike else None,
+        confusion=_rows(task.confusion(findings, len(classes))) if shown else None,
+        confusion_with_base=_rows(against.get("confusion")),
+        sets_with_base=tuple(record.ToldOfClass(**each) for each in against.get("sets", ())),
+        paired=tuple(record.Paired(other, **test) for other, test in tests.items() if test is not None),
+    )
 
 
-def _rows(counts_KK: NDArray[np.int64] | None) -> list[list[int]] | None:
-    return None if counts_KK is None else counts_KK.tolist()
+def _rows(counts_KK: NDArray[np.int64] | None) -> record.Matrix | None:
+    return None if counts_KK is None else tuple(map(tuple, counts_KK.tolist()))
 
 
 def _worst(
@@ -328,27 +319,33 @@ def _worst(
     role: str,
     dataset: Dataset,
     task: Task,
-) -> tuple[dict[str, Any] | None, NDArray[np.uint8] | None]:
+) -> record.Worst | None:
     """The samples on which the deployed candidate is worse than the base, and their pictures if they are pictures."""
     shared = [name for name, each in judged.items() if {base, role} <= each.findings.keys() and role != base]
     if not shared:
-        return None, None
+        return None
     runtime = next((name for name in shared if not name.startswith("torch")), shared[0])
     theirs = judged[runtime].findings
     most = _MOST_PICTURED if isinstance(task, PicturedTask) else _MOST_SHOWN
     found = task.worst(theirs[base], theirs[role], most=most)
-    told = {"role": role, "against": base, "runtime": runtime, "samples": found}
-    positions = np.array([each["position"] for each in found], dtype=np.int64)
+    lost = record.Worst(role, base, runtime, tuple(_lost_sample(each) for each in found))
+    positions = np.array([each.position for each in lost.samples], dtype=np.int64)
     inputs = dataset.test.fetch(positions) if found else {}
     only = dataset.inputs.only
     pictures = kind_of(only).pictures(one_input(inputs)) if found and only is not None else None
     if pictures is None:
-        return told, None
+        return lost
     if isinstance(task, PicturedTask):
         targets = dataset.test.fetch_targets(positions)
         predicted = [_predicted(candidates[each], runtime, settings, inputs) for each in (base, role)]
         pictures = task.pictured(pictures, targets, *predicted)
-    return told, pictures
+    return replace(lost, pictures=pictures)
+
+
+def _lost_sample(told: Mapping[str, Any]) -> record.WorstSample:
+    """What a task says of a sample that was lost, as a record."""
+    rows = {name: tuple(map(tuple, told[name])) for name in ("numbers",) if name in told}
+    return record.WorstSample(**{**told, **rows, "miou": tuple(told.get("miou", ()))})
 
 
 def _predicted(
@@ -398,10 +395,10 @@ class _Timing:
     base: str
     inputs: Path
     stored: Path
-    timings: list[dict[str, Any]] = field(default_factory=list)
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    operators: list[dict[str, Any]] = field(default_factory=list)
-    interference: list[dict[str, Any]] = field(default_factory=list)
+    timings: list[record.Timing] = field(default_factory=list)
+    curves: list[record.CurvePoint] = field(default_factory=list)
+    operators: list[record.OperatorTimes] = field(default_factory=list)
+    interference: list[record.Interference] = field(default_factory=list)
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     energy_source: str | None = None
 
@@ -418,7 +415,7 @@ class _Timing:
         seen = outcome.interference
         if outcome.energy_source is not None and outcome.energy_source not in (self.energy_source or ""):
             self.energy_source = ", ".join(filter(None, (self.energy_source, outcome.energy_source)))
-        self.interference.append({"profile": name, **asdict(seen), "calm": seen.calm})
+        self.interference.append(record.Interference(name, **asdict(seen), calm=seen.calm))
         if not seen.calm:
             console.note(
                 f"bench  {name}: restless: the blocks differ by {seen.spread:.0%} after {seen.attempts} attempts"
@@ -430,10 +427,9 @@ class _Timing:
             blocks = found.timing.blocks
             self.samples[key] = found.timing.samples_ms
             self.samples[f"{key}.block"] = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-            told = {"role": role, "runtime": runtime, "profile": name, **_sizes_told(at)}
-            told |= timings.timing(found, profile)
-            self.timings.append(told | timings.speedups(role, runtime, taken, base=self.base, starts=found.starts))
-        self._curve(name, profile, entries)
+            place = timings.Place(role, runtime, name, at)
+            self.timings.append(timings.timing(place, found, profile, taken=taken, base=self.base))
+        self._curve(name, at, profile, entries)
 
     def by_operator(self, name: str, at: Mapping[str, int]) -> None:
         """Where each model spends its time under one profile, on inputs of these sizes."""
@@ -441,12 +437,16 @@ class _Timing:
         for (role, runtime), entry in self._entries(name).items():
             times = operator_times(entry, profile=profile, inputs=self.inputs)
             if times:
-                self.operators.append(
-                    {"role": role, "runtime": runtime, "profile": sizes.condition(name, at)}
-                    | {"operators": [asdict(each) for each in times]}
-                )
+                listed = tuple(record.Operator(**asdict(each)) for each in times)
+                self.operators.append(record.OperatorTimes(role, runtime, sizes.condition(name, at), listed))
 
-    def _curve(self, name: str, profile: ProfileSettings, entries: Mapping[tuple[str, str], Entry]) -> None:
+    def _curve(
+        self,
+        name: str,
+        sizes_there: Mapping[str, int],
+        profile: ProfileSettings,
+        entries: Mapping[tuple[str, str], Entry],
+    ) -> None:
         """Throughput and latency of what is deployed, for each number of threads and each batch."""
         deployed = {each: entry for each, entry in entries.items() if not each[1].startswith("torch")} or entries
         threads = dict.fromkeys(
@@ -457,11 +457,9 @@ class _Timing:
                 console.note(f"bench  {name}: {number} threads, batch {batch}")
                 at = profile.model_copy(update={"threads": number, "batch": batch})
                 outcome = self._hold(deployed, at, share=_CURVE_SHARE)
-                self.curves += [
-                    {"role": role, "runtime": runtime, "profile": name, "threads": number, "batch": batch}
-                    | timings.percentiles(outcome.models[_title((role, runtime))], at)
-                    for role, runtime in deployed
-                ]
+                for role, runtime in deployed:
+                    place = timings.Place(role, runtime, name, sizes_there)
+                    self.curves.append(timings.curve_point(place, outcome.models[_title((role, runtime))], at))
 
     def _entries(self, profile: str) -> dict[tuple[str, str], Entry]:
         found = {}
@@ -502,23 +500,19 @@ class _Timing:
         )
 
 
-def _sizes_told(at: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    return {"sizes": dict(at)} if at else {}
-
-
 def _title(each: tuple[str, str]) -> str:
     return f"{each[0]} on {each[1]}"
 
 
 def _budgets(
     settings: BenchSettings,
-    measured: Sequence[Mapping[str, Any]],
-    timed: Sequence[Mapping[str, Any]],
+    measured: Sequence[record.Candidate],
+    timed: Sequence[record.Timing],
     *,
     under: str,
     before: float | None,
     metric: Metric,
-) -> list[dict[str, Any]]:
+) -> list[record.Budget]:
     """What the user will accept, against what the deployed student gives.
 
     Args:
@@ -530,53 +524,51 @@ def _budgets(
         metric: What that number means.
     """
     student = _shipped(measured)
-    found = []
+    found: list[record.Budget] = []
 
     def judge(budget: str, limit: float | None, value: float | None, unit: str) -> None:
         if limit is not None:
             met = value is not None and value <= limit
-            found.append({"budget": budget, "limit": limit, "value": value, "unit": unit, "met": met})
+            found.append(record.Budget(budget, limit, value, unit, met))
 
     drop = None
-    if before is not None and student["accuracy"]:
-        drop = metric.drop(before, _deployed(student)["metrics"][metric.name])
+    if before is not None and student.accuracy:
+        drop = metric.drop(before, _deployed(student).metrics[metric.name])
     judge("max_drop", settings.max_drop, drop, "points" if metric.is_share else metric.unit)
-    deployed = [
-        t for t in timed if t["role"] == student["role"] and _runs_the_file(t["runtime"]) and t["profile"] == under
-    ]
-    judge("max_latency_ms", settings.max_latency_ms, deployed[0]["p50_ms"] if deployed else None, "ms")
-    size = student["size_bytes"].get("onnx")
+    deployed = [t for t in timed if t.role == student.role and _runs_the_file(t.runtime) and t.profile == under]
+    judge("max_latency_ms", settings.max_latency_ms, deployed[0].p50_ms if deployed else None, "ms")
+    size = student.size_bytes.get("onnx")
     judge("max_size_mb", settings.max_size_mb, None if size is None else size / 1e6, "MB")
     return found
 
 
 def _before(
-    measured: Sequence[Mapping[str, Any]], *, base: str, taught_by: TaughtElsewhere | None, metric: str
+    measured: Sequence[record.Candidate], *, base: str, taught_by: TaughtElsewhere | None, metric: str
 ) -> float | None:
     """The metric of what the student is to keep up with: its teacher, or the base where it had none."""
     if taught_by is not None:
         return taught_by.metrics.get(metric)
-    found = next((m for m in measured if m["role"] == base), None)
-    if found is None or found is _shipped(measured) or not found["accuracy"]:
+    found = next((m for m in measured if m.role == base), None)
+    if found is None or found is _shipped(measured) or not found.accuracy:
         return None
-    return float(_deployed(found)["metrics"][metric])
+    return float(_deployed(found).metrics[metric])
 
 
-def _shipped(measured: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return next((m for m in measured if m["role"] == "student"), measured[-1])
+def _shipped(measured: Sequence[record.Candidate]) -> record.Candidate:
+    return next((m for m in measured if m.role == "student"), measured[-1])
 
 
-def _unjudged(taught_by: TaughtElsewhere | None, metric: str) -> list[dict[str, str]]:
+def _unjudged(taught_by: TaughtElsewhere | None, metric: str) -> list[record.Missing]:
     if taught_by is None or metric in taught_by.metrics:
         return []
     reason = f"{taught_by.title} is not there to be measured, and its answers to the test split are not on record"
-    return [{"what": "accuracy of the teacher", "reason": reason}]
+    return [record.Missing("accuracy of the teacher", reason)]
 
 
-def _deployed(candidate: Mapping[str, Any]) -> Mapping[str, Any]:
+def _deployed(candidate: record.Candidate) -> record.Accuracy:
     """The accuracy entry of the form that will be deployed: the first of the exported file, if there is one."""
-    entries: list[Mapping[str, Any]] = candidate["accuracy"]
-    return next((entry for entry in entries if _runs_the_file(entry["runtime"])), entries[0])
+    entries = candidate.accuracy
+    return next((entry for entry in entries if _runs_the_file(entry.runtime)), entries[0])
 
 
 def _runs_the_file(runtime: str) -> bool:

@@ -34,12 +34,12 @@ from compressor import recipe as recipes
 from compressor.data.open import open_dataset
 from compressor.data.samples import Dataset, class_numbers
 from compressor.errors import CompressError
-from compressor.measure import on_device
+from compressor.measure import on_device, recorded
 from compressor.measure.accuracy import one_input
 from compressor.models import checkpoint, inspection, load
 from compressor.recipe import DataSettings
 from compressor.report import data as report_json
-from compressor.report.collect import collect, read_device
+from compressor.report.collect import collect
 from compressor.stages.adopt import onnx_as_fed
 from compressor.teachers._codecs import Half
 from compressor.teachers._records import AnswerStore, Form
@@ -266,7 +266,7 @@ def _of_the_run(run: Path, dataset: Dataset) -> Iterator[Subject]:
         return _digest(report_json.render(found), found)
 
     def device() -> str:
-        found = [read_device(file) for file in sorted((run / "devices").glob("*.json"))]
+        found = [recorded.device(file) for file in sorted((run / "devices").glob("*.json"))]
         return _told(found or None)
 
     yield Subject("measurements", run, _files(run, "bench/*"), report)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from compressor.measure.record import Interference
 from compressor.report import compare
-from compressor.report.facts import Interference, ReportData
+from compressor.report.facts import ReportData
 
 
 def test_each_run_is_a_row_with_its_student(data: ReportData) -> None:

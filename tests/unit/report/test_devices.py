@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from compressor.measure.record import Device, Interference, Timing
 from compressor.report.devices import device_latencies, devices
-from compressor.report.facts import Device, Interference, ReportData, Timing
+from compressor.report.facts import ReportData
 
 CALM = Interference("edge", 0.01, 0.0, 0.0, None, 1, calm=True)
 RESTLESS = Interference("server", 0.31, 0.5, 0.0, None, 3, calm=False)
@@ -23,7 +24,19 @@ def with_device(data: ReportData, measured: tuple[Timing, ...], **changed: Any) 
     entry = replace(student.accuracy[0], samples=500)
     machine = {"cpu": "Cortex-A76", "architecture": "aarch64", "isa": ["neon_dotprod"]}
     parity = {"student": {"agreement": 0.998}}
-    device = Device("pi", "2026-01-01", machine, {}, measured, {"student": entry}, parity, (CALM, RESTLESS))
+    device = Device(
+        name="pi",
+        run="digits",
+        pack="0",
+        created="2026-01-01",
+        machine=machine,
+        versions={},
+        models={},
+        timings=measured,
+        interference=(CALM, RESTLESS),
+        accuracy={"student": entry},
+        parity=parity,
+    )
     return replace(data, devices=(device,), **changed)
 
 

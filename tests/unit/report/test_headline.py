@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from compressor.measure.record import Speedup
 from compressor.report.collect import collect
-from compressor.report.facts import Headline, ReportData, Speedup
+from compressor.report.facts import Headline, ReportData
 from compressor.report.headline import judge
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from compressor.measure.record import Candidate
 from compressor.report import links
 from compressor.report.collect import collect
-from compressor.report.facts import Candidate, ReportData
+from compressor.report.facts import ReportData
 
 
 def with_a_link_between(data: ReportData, *, role: str, ms: float, size: int) -> ReportData:

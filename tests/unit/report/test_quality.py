@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compressor.measure.record import ClassScore, Paired, ReliabilityBin, ToldOfClass, Worst, WorstSample
 from compressor.report import html, quality
 from compressor.report.collect import collect
-from compressor.report.facts import (
-    ClassScore,
-    Paired,
-    ReliabilityBin,
-    ReportData,
-    ToldOfClass,
-    Worst,
-    WorstSample,
-)
+from compressor.report.facts import ReportData
 from tests.unit.report.conftest import MakeRun
 
 BINS = (ReliabilityBin(0.4, 0.47, 10, 0.45, 0.3), ReliabilityBin(0.93, 1.0, 260, 0.99, 0.98))

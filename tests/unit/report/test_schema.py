@@ -9,19 +9,19 @@ import jsonschema
 import numpy as np
 import pytest
 
-from compressor.report import data as json_format
-from compressor.report import schema
-from compressor.report.facts import (
-    CurvePoint,
+from compressor.measure.record import (
     Interference,
     Operator,
     OperatorTimes,
     Paired,
     ReliabilityBin,
-    ReportData,
     Worst,
     WorstSample,
 )
+from compressor.report import data as json_format
+from compressor.report import schema
+from compressor.report.facts import ReportData
+from tests import records
 
 
 def test_what_is_published_is_what_the_facts_say() -> None:
@@ -47,7 +47,7 @@ def test_a_report_with_everything_in_it_fits(data: ReportData) -> None:
     full = replace(
         data,
         candidates=(*data.candidates[:-1], replace(candidate, accuracy=(entry,))),
-        curves=(CurvePoint("student", "ort_cpu", "server", 1, 8, 1.0, 1.1, 800.0),),
+        curves=(records.curve_point("student", profile="server", batch=8),),
         operators=(OperatorTimes("student", "ort_cpu", "edge", (Operator("a", "Conv", "CPU", 0.1),)),),
         interference=(Interference("edge", 0.1, None, None, (2000.0, 1900.0), 1, True),),
         worst=Worst("student", "teacher", "ort_cpu", (WorstSample(1, 2, 2, 0.9, 3, 0.8),), np.zeros((1, 1, 8, 8))),

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from compressor.measure.record import Accuracy, Budget, Candidate, Majority, Paired, Speedup, Timing
 from compressor.measure.statistics import more_than_fair
 from compressor.report import chance
-from compressor.report.facts import Accuracy, Budget, Candidate, Headline, Majority, Paired, Speedup, Taught, Timing
+from compressor.report.facts import Headline, Taught
 from compressor.report.headline import gain_over_control, judge
+from tests import records
 
 LEARNED = Majority(0.5425, "cat", constant_only=10, model_only=60, p_value=1e-9)
 AT_MOST = Majority(0.5425, "cat", constant_only=0, model_only=0, p_value=1.0)
@@ -49,26 +51,8 @@ def candidate(role: str, judged: Accuracy, *, size: int = 1000, params: int = 10
 
 def timing(role: str, speedup: Speedup | None = None, **other: Any) -> Timing:
     """A latency of 2 ms on one thread."""
-    return Timing(
-        role=role,
-        runtime=other.get("runtime", "ort_cpu"),
-        profile="edge",
-        threads=1,
-        batch=1,
-        samples=100,
-        mean_ms=2.0,
-        p50_ms=2.0,
-        p90_ms=2.0,
-        p99_ms=None,
-        throughput_per_s=500.0,
-        load_ms=None,
-        first_ms=None,
-        peak_memory_mb=None,
-        describe={},
-        steady=True,
-        speedup=speedup,
-        speedup_against_teacher_torch=other.get("in_torch"),
-    )
+    ran = {"runtime": other.get("runtime", "ort_cpu"), "speedup_against_teacher_torch": other.get("in_torch")}
+    return records.timing(role, speedup=speedup, **ran)
 
 
 def head(*candidates: Candidate, timings: tuple[Timing, ...] = (), **other: Any) -> Headline:

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import pytest
 
+from compressor.measure.record import CurvePoint, Interference, Operator, OperatorTimes
 from compressor.report import commands, links, speed
-from compressor.report.facts import CurvePoint, Interference, Operator, OperatorTimes, ReportData
+from compressor.report.facts import ReportData
 from compressor.report.figures import accuracy_against_latency, pareto_front
+from tests import records
 
 CALM = Interference("edge", 0.02, 0.01, 0.0, None, 1, True)
 RESTLESS = Interference("server", 0.31, 0.5, 0.0, None, 3, False)
 
 
 def point(role: str, batch: int, *, threads: int = 1, ms: float = 1.0) -> CurvePoint:
-    return CurvePoint(role, "ort_cpu", "server", threads, batch, ms, ms * 1.1, 1000 * batch / ms)
+    latencies = {"p50_ms": ms, "p90_ms": ms * 1.1, "throughput_per_s": 1000 * batch / ms}
+    return records.curve_point(role, profile="server", threads=threads, batch=batch, **latencies)
 
 
 def times(role: str, **by_op: float) -> OperatorTimes:

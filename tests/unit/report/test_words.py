@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from compressor.measure.record import Interference
 from compressor.report import html, words
 from compressor.report.collect import collect
-from compressor.report.facts import Interference
 
 if TYPE_CHECKING:
     from compressor.report.facts import ReportData

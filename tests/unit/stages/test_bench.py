@@ -10,6 +10,7 @@ from compressor.scores import Metric
 from compressor.stages.bench import Candidate, TaughtElsewhere, _before, _budgets, _timed_base
 from compressor.tasks.multilabel import Multilabel
 from compressor.tensors import LOGITS
+from tests import records
 
 
 def test_speed_is_held_against_the_base() -> None:
@@ -24,19 +25,13 @@ def test_without_a_teacher_speed_is_held_against_the_first_that_is_timed() -> No
     assert _timed_base(candidates, "control") == "distilled"
 
 
-def judged(runtime: str, accuracy: float) -> dict:
-    return {"runtime": runtime, "metrics": {"accuracy": accuracy}}
-
-
 def test_budgets_are_those_of_the_exported_file_whatever_else_was_measured() -> None:
-    runtimes = ("torch", "torch_compile", "ort_cpu")
     measured = [
-        {"role": role, "accuracy": [judged(each, value) for each, value in zip(runtimes, values, strict=True)]}
-        | {"size_bytes": {"onnx": 2_000_000}}
-        for role, values in (("teacher", (0.9, 0.9, 0.95)), ("student", (0.9, 0.9, 0.94)))
+        records.candidate(role, size_bytes=2_000_000, torch=0.9, torch_compile=0.9, ort_cpu=value)
+        for role, value in (("teacher", 0.95), ("student", 0.94))
     ]
     timed = [
-        {"role": "student", "runtime": runtime, "profile": "edge", "p50_ms": ms}
+        records.timing("student", runtime=runtime, p50_ms=ms)
         for runtime, ms in (("torch", 9.0), ("torch_compile", 3.0), ("ort_cpu", 5.0))
     ]
     settings = BenchSettings(profiles=("edge",), max_drop=1.0, max_latency_ms=4.0, max_size_mb=2.0)
@@ -44,13 +39,9 @@ def test_budgets_are_those_of_the_exported_file_whatever_else_was_measured() -> 
     before = _before(measured, base="teacher", taught_by=None, metric="accuracy")
     drop, latency, size = _budgets(settings, measured, timed, under="edge", before=before, metric=Metric("accuracy"))
 
-    assert drop["met"], "a drop of exactly what is accepted"
-    assert (latency["value"], latency["met"]) == (5.0, False)
-    assert size["met"]
-
-
-def measured_as(**accuracy: float) -> list[dict]:
-    return [{"role": role, "accuracy": [judged("ort_cpu", value)]} for role, value in accuracy.items()]
+    assert drop.met, "a drop of exactly what is accepted"
+    assert (latency.value, latency.met) == (5.0, False)
+    assert size.met
 
 
 @pytest.mark.parametrize(
@@ -62,7 +53,7 @@ def measured_as(**accuracy: float) -> list[dict]:
     ],
 )
 def test_a_drop_is_from_the_teacher_wherever_that_is(taught_by: TaughtElsewhere | None, before: float | None) -> None:
-    measured = measured_as(control=0.2, student=0.21)
+    measured = [records.candidate("control", ort_cpu=0.2), records.candidate("student", ort_cpu=0.21)]
 
     assert _before(measured, base="control", taught_by=taught_by, metric="accuracy") == before
 
