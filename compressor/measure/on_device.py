@@ -315,7 +315,8 @@ def _task(told: Mapping[str, Any]) -> Task:
 
     scale = told.get("scale")
     made = registry.find("tasks", told["task"]).load()
-    task: Task = made() if scale is None else made(tolerance=scale["tolerance"])
+    options = told.get("task_options", {})
+    task: Task = made(**options) if scale is None else made(tolerance=scale["tolerance"])
     if scale is None or not isinstance(task, NumberTask):
         return task
     return task.for_spread(np.asarray(scale["spread"]))

@@ -53,6 +53,7 @@ def pack(current: Run, roles: Sequence[Role], *, samples: int) -> Artifact:
             dataset=current.dataset,
             task=current.task,
             task_name=current.recipe.task.name,
+            task_options=current.recipe.task.options,
             target=target,
         )
 

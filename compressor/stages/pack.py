@@ -5,9 +5,11 @@ What goes along of the package is listed in `CARRIED`; it runs on Python 3.9 wit
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import shutil
+import sys
 import time
 import zipfile
 import zlib
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor import artifact, places
+from compressor import artifact, places, registry
 from compressor.artifact import MANIFEST, Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import ArtifactError, InputError
@@ -81,6 +83,8 @@ CARRIED = (
 )
 """What of the package runs on a device, beside the file of the task."""
 
+_OWN_TASK = Path("own_task.py")  # what the file of a task of one's own is called there
+_ON_A_DEVICE = frozenset({*sys.stdlib_module_names, "numpy"})
 _TIMED = 64  # samples of each size
 _PACKAGE = Path(__file__).parents[1]
 _README = """# {run}, packed
@@ -105,6 +109,7 @@ def pack(
     dataset: Dataset,
     task: Task,
     task_name: str,
+    task_options: Mapping[str, Any],
     target: Target,
 ) -> Artifact:
     """Write the pack.
@@ -116,18 +121,18 @@ def pack(
         samples: How many test samples go along, spread over the whole set.
         dataset: Where they come from.
         task: What outputs mean.
-        task_name: Its name in its family.
+        task_name: Its name in its family, or where one's own lies.
+        task_options: What it was made with.
         target: What to leave behind.
 
     Raises:
-        InputError: The task is not one of the package's: its file may need what is not on the device.
+        InputError: A task of one's own imports what is not on the device.
     """
     started = time.perf_counter()
-    task_file = f"tasks/{task_name.replace('-', '_')}.py"
-    if not (_PACKAGE / task_file).is_file():
-        raise InputError(
-            f"the task '{task_name}' cannot be carried", where="task.name", hint="use one of compress list tasks"
-        )
+    member = registry.find("tasks", task_name)
+    is_ours = member.file.is_relative_to(_PACKAGE)
+    if not is_ours:
+        _require_carried_imports(member.file)
     positions = _spread(len(dataset.test), samples)
     inputs, targets = dataset.test.fetch(positions), dataset.test.fetch_targets(positions)
     carried_samples = Carried(inputs, targets)
@@ -156,7 +161,8 @@ def pack(
                     "schema": SCHEMA,
                     "run": target.folder.parent.name,
                     "key": target.key,
-                    "task": task_name,
+                    "task": member.name if is_ours else f"compressor.{_OWN_TASK.stem}:{member.attr}",
+                    **({"task_options": dict(task_options)} if task_options and not is_ours else {}),
                     "scale": _scale(task),
                     "classes": list(dataset.classes),
                     "base": base,
@@ -171,7 +177,8 @@ def pack(
             ),
             encoding="utf-8",
         )
-        _carry_code(folder, (*CARRIED, task_file))
+        _carry_code(folder, CARRIED)
+        _carry(member.file, folder, member.file.relative_to(_PACKAGE) if is_ours else _OWN_TASK)
         (folder / "README.md").write_text(
             _README.format(run=target.folder.parent.name) + "".join(_guides(dataset)), encoding="utf-8"
         )
@@ -294,10 +301,34 @@ def _require_alone(model: Artifact) -> None:
 
 def _carry_code(folder: Path, files: Sequence[str]) -> None:
     for name in files:
-        place = folder / "lib" / "compressor" / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_PACKAGE / name, place)
+        _carry(_PACKAGE / name, folder, Path(name))
     shutil.copyfile(_PACKAGE / "measure" / "run_pack.py", folder / "run.py")
+
+
+def _carry(file: Path, folder: Path, name: Path) -> None:
+    place = folder / "lib" / "compressor" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, place)
+
+
+def _require_carried_imports(file: Path) -> None:
+    """Refuse the file of a task that imports, as it is loaded, what is neither Python's own, NumPy nor carried.
+
+    Raises:
+        InputError: Names the module.
+    """
+    carried = {"compressor"} | {f"compressor.{name[:-3].replace('/', '.')}" for name in CARRIED}
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        names: list[str] = []
+        if isinstance(statement, ast.Import):
+            names = [each.name for each in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            names = ["." if statement.level else statement.module or ""]
+        for name in names:
+            known = name in carried if name.startswith("compressor") else name.partition(".")[0] in _ON_A_DEVICE
+            if not known:
+                hint = f"import '{name}' in the methods that need it for training, or under TYPE_CHECKING"
+                raise InputError(f"imports '{name}', which is not on a device", where=str(file), hint=hint)
 
 
 def _size(folder: Path) -> int:

@@ -199,7 +199,7 @@ class _Quantizing(OnMaterial):
         file = folder / MODEL
         judged = self._judged(self.candidate, self.checked)
         drop = self._drop(judged["metrics"][self.task.primary])
-        judged_on = self._what_judged_the_drop(is_share=judged["interval"] is not None)
+        judged_on = self._what_judged_the_drop(of_decisions=judged["majority"] is not None)
         speedup, p50_ms, float_p50_ms = self._timed()
         ships, why = self._verdict(drop=drop, speedup=speedup)
         if ships:
@@ -371,15 +371,17 @@ class _Quantizing(OnMaterial):
         np.savez(file, allow_pickle=False, **sizes.for_timing(self.dataset.train, most=_INPUTS_KEPT))
         return file
 
-    def _what_judged_the_drop(self, *, is_share: bool) -> Decision:
-        """How many samples, and what that number can tell of a metric that is the share of right answers."""
+    def _what_judged_the_drop(self, *, of_decisions: bool) -> Decision:
+        """How many samples, and what that number can tell of a metric that is the share of samples told right."""
         number, limit = len(self.checked), self.settings.max_drop
         what = "validation samples" if self.dataset.val is not None else "training samples that calibrated nothing"
-        reason = detectable.told(number, points=limit) if is_share else f"{self.task.primary} is no share of answers"
+        reason = f"{self.task.primary} is no share of samples told right, of which their number says what can be told"
+        if of_decisions:
+            reason = detectable.told(number, points=limit)
         decision = Decision("drop judged on", f"{number:,} {what}", reason)
         self.decisions.append(decision)
         least = detectable.smallest_drop(number)
-        if is_share and limit is not None and (least is None or least > limit):
+        if of_decisions and limit is not None and (least is None or least > limit):
             console.note(f"quantize  {decision}")
         return decision
 

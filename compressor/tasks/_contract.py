@@ -110,6 +110,48 @@ class Task(Protocol):
         ...
 
 
+class TaskBase:
+    """What a task of one's own may leave as it is: no classes, no table of them, nothing shown beside the metric.
+
+    What is left to write: `primary`, `targets`, `outputs`, `hard_losses`, `rows`, `metric`, `findings`, `alike`, `metrics`,
+    `applied` and `check_outputs`; and `statistics` with `of_sums` (`SummedTask`), which give the metric its interval.
+    """
+
+    if TYPE_CHECKING:
+
+        def hard_losses(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+            """Written by the task."""
+            ...
+
+    def hard_loss(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """The mean over the batch, a scalar."""
+        return self.hard_losses(outputs, targets).mean()
+
+    def per_class(self, findings: Findings, *, num_classes: int) -> list[dict[str, int | float | None]]:
+        """Nothing."""
+        return []
+
+    def confusion(self, findings: Findings, num_classes: int) -> NDArray[np.int64] | None:
+        """None."""
+        return None
+
+    def against(self, base: Findings, other: Findings, *, num_classes: int) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def worst(self, base: Findings, other: Findings, *, most: int) -> list[dict[str, Any]]:
+        """Nothing."""
+        return []
+
+    def constants(self, findings: Findings, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Nothing: no sample is right or wrong as a whole."""
+        return iter(())
+
+    def reliability(self, findings: Findings) -> list[dict[str, float]]:
+        """Nothing."""
+        return []
+
+
 @runtime_checkable
 class NumberTask(Task, Protocol):
     """A task of which the outputs are K numbers and no classes.
