@@ -14,12 +14,13 @@ import torch
 from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.loader import as_seen, in_torch, tried
-from compressor.data.samples import Dataset
+from compressor.data.samples import Dataset, Samples
 from compressor.data.views import views
 from compressor.models import checkpoint, combined, folding
 from compressor.models import spec as specs
 from compressor.models.network import Network
 from compressor.recipe import DistillSettings, ModelSettings, RecoverySettings
+from compressor.tasks._contract import Task
 from compressor.teachers._cache import CachedTeacher
 from compressor.teachers._choice import choose_form
 from compressor.teachers._contract import Teacher
@@ -173,6 +174,8 @@ def _kept(
     if form is None:
         return teacher, (*decisions, why_form)
     shown, _ = material.views()
+    num_values = sum(prod(codec.shape) for _, codec in form.codecs)
+    measured = min(_COMPARED, max(_MEASURED_AT_ONCE, _MOST_VALUES_MEASURED // num_values))
     identity, computes_here = _identity(teaching), network is not None or _is_outside(teaching.kind)
     asked_of_run = settings.model_copy(update={"channels_last": False})  # the layout is not in question
 
@@ -191,26 +194,24 @@ def _kept(
         )
         about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
         folder = caches.open_cache("teacher", key, about)
-        loses = kept_error(teacher, form, _some_batches(material, form))
+        loses = kept_error(teacher, form, some_batches(dataset.train, material.task, count=measured))
         why = replace(why_form, reason=f"{why_form.reason}; {loses}")
         return AnswerStore(folder, key=key, num_samples=len(dataset.train), form=form), why
 
     return CachedTeacher(teacher, find, form=form), decisions
 
 
-def _some_batches(material: Material, form: Form) -> Iterator[Batch]:
-    """A few plain training samples from all over the set, as a teacher sees them; the fewer the larger its answers are."""
-    samples, num_values = material.dataset.train, sum(prod(codec.shape) for _, codec in form.codecs)
-    count = min(_COMPARED, len(samples), max(_MEASURED_AT_ONCE, _MOST_VALUES_MEASURED // num_values))
-    chosen = np.linspace(0, len(samples) - 1, count).astype(np.int64)
-    for positions in np.array_split(chosen, -(-count // _MEASURED_AT_ONCE)):
+def some_batches(samples: Samples, task: Task, *, count: int) -> Iterator[Batch]:
+    """Plain samples from all over a set, a few at a time, as a teacher sees them."""
+    chosen = np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(np.int64)
+    for positions in np.array_split(chosen, -(-len(chosen) // _MEASURED_AT_ONCE)):
         yield Batch(
             as_seen(in_torch(samples.fetch(positions))),
             in_torch(samples.fetch_targets(positions)),
             torch.from_numpy(samples.labelled[positions]),
             torch.from_numpy(positions),
             -1,
-            material.task,
+            task,
         )
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from compressor import api
+from compressor import api, caches
+from compressor.artifact import Artifact, read
 
 COLORS = np.array([(90, 90, 90), (200, 60, 60), (60, 60, 220)], np.uint8)
 
@@ -121,3 +127,134 @@ def test_a_network_without_places_is_refused_before_it_is_trained(streets, tmp_p
             options={"epochs": 1},
             assignments=["task.name=segmentation"],
         )
+
+
+# the teacher's maps, kept
+
+NUM_IMAGES, EPOCHS = 16, 6
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is kept yet; the chain has kept some of what its pruned student was recovered with."""
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "kept"))
+
+
+def lesson(finished, streets: Path, runs: Path, name: str, *, count: int | str = "auto", **distill: object) -> dict:
+    """A recipe that distills a small student from the teacher of the whole chain."""
+    return {
+        "name": name,
+        "runs": str(runs),
+        "stages": ["distill"],
+        "data": {"source": f"masks:{streets}", "views": {"count": count}},
+        "task": {"name": "segmentation"},
+        "teacher": {"model": str(finished.artifacts["teacher"].path)},
+        "student": {"model": "zoo:espnet", "options": {"width": 0.6, "level2": 1, "level3": 1, "decoder": False}},
+        "distill": {
+            "epochs": EPOCHS,
+            "batch_size": 4,
+            "lr": 0.01,
+            "compile": False,
+            "losses": [{"name": "kd"}],
+            "control": False,
+            **distill,
+        },
+    }
+
+
+def learned(raw: dict) -> Artifact:
+    return api.run(raw).artifacts["student"]
+
+
+def asked(made: Artifact) -> int:
+    """Samples that the teacher answered by computing."""
+    return made.manifest.details["teacher"]["asked"]
+
+
+def weights(made: Artifact) -> str:
+    return made.manifest.files["weights.safetensors"]
+
+
+def chosen(made: Artifact, what: str) -> tuple[str, str]:
+    """What was decided, and why."""
+    (found,) = [each for each in made.manifest.decisions if each.what == what]
+    return found.choice, found.reason
+
+
+@pytest.mark.parametrize(
+    ("cache_gb", "kept", "views"), [(4.0, "float16", 2), (0.00014, "uint8", 2), (5e-5, "uint8", 1)]
+)
+def test_a_second_distillation_asks_the_teacher_nothing_and_ends_with_the_same_weights(
+    finished, streets, tmp_path, cache_gb, kept, views
+):
+    first, second = (
+        learned(lesson(finished, streets, tmp_path, name, cache_gb=cache_gb)) for name in ("first", "second")
+    )
+
+    assert (asked(first), asked(second)) == (views * NUM_IMAGES, 0)
+    assert weights(first) == weights(second)
+    assert chosen(first, "data.views.count")[0] == str(views)
+    assert chosen(first, "teacher cache") == chosen(second, "teacher cache")
+    choice, reason = chosen(second, "teacher cache")
+    assert choice == kept
+    assert "on 16 samples predictions come back within " in reason
+    assert f"of {16 * 22 * 32} rows name another class, mean KL " in reason  # two of 24 lines are void
+
+
+def test_maps_that_do_not_fit_are_shown_in_fresh_views_and_asked_for_in_every_step(finished, streets, tmp_path):
+    made = learned(lesson(finished, streets, tmp_path, "fresh", cache_gb=3e-5, epochs=2))
+
+    assert chosen(made, "data.views.count")[0] == "0 (fresh views)"
+    assert asked(made) == 2 * NUM_IMAGES
+
+
+def test_stated_views_are_kept_at_a_stride_where_the_budget_is_small_and_serve_another_loss(
+    finished, streets, tmp_path
+):
+    stated = {"count": 2, "cache_gb": 2e-5, "epochs": 2}
+    first = learned(lesson(finished, streets, tmp_path, "first", **stated))
+    losses = [{"name": "hard"}, {"name": "cwd", "pairs": "logits"}]
+    second = learned(lesson(finished, streets, tmp_path, "second", **stated, losses=losses))
+
+    assert (asked(first), asked(second)) == (2 * NUM_IMAGES, 0)
+    choice, reason = chosen(first, "teacher cache")
+    assert choice == "uint8 at a stride of 2"
+    assert "; float16 would take 0.1 MB; " in reason
+
+
+def test_a_map_that_was_tampered_with_is_asked_for_again(finished, streets, tmp_path):
+    learned(lesson(finished, streets, tmp_path, "first"))
+    (cache,) = [each for each in caches.all_caches() if each.kind == "teacher"]
+    file = cache.path / "view-00001.bin"
+    tampered = bytearray(file.read_bytes())
+    tampered[5 * 4616 + 1000] ^= 1
+    file.write_bytes(tampered)
+
+    assert asked(learned(lesson(finished, streets, tmp_path, "second"))) == 1
+    assert asked(learned(lesson(finished, streets, tmp_path, "third"))) == 0
+
+
+def test_a_distillation_killed_while_it_fills_the_cache_ends_with_the_same_weights(finished, streets, tmp_path):
+    def command(name: str) -> tuple[list[str], dict[str, str]]:
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(lesson(finished, streets, tmp_path, name)), encoding="utf-8")
+        environment = {**os.environ, "COMPRESS_CACHE": str(tmp_path / f"cache of {name}")}
+        return [sys.executable, "-m", "compressor", "run", str(file)], environment
+
+    line, environment = command("whole")
+    subprocess.run(line, check=True, capture_output=True, env=environment, cwd=tmp_path)
+    line, environment = command("killed")
+    killed = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=tmp_path)
+    kept = Path(environment["COMPRESS_CACHE"], "teacher")
+    while not list(kept.glob("*/view-00001.bin")) and killed.poll() is None:  # the second of two views is being filled
+        time.sleep(0.001)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -9
+
+    subprocess.run(line, check=True, capture_output=True, env=environment, cwd=tmp_path)
+
+    whole, again = (read(tmp_path / name / "distill") for name in ("whole", "killed"))
+    assert again.manifest.details["interruptions"] == 1
+    assert weights(whole) == weights(again)
+    assert chosen(whole, "teacher cache") == chosen(again, "teacher cache")
