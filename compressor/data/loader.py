@@ -21,6 +21,7 @@ from compressor.data.samples import Samples
 from compressor.tensors import Inputs, call_of
 
 _AHEAD = 2
+_GROUPED = 50  # batches whose samples are sorted by length together: far fewer than a set, so that epochs still differ
 Partners = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
 """(positions `[B]`, epoch) -> positions `[B]` of the samples that each is mixed with in that epoch."""
 
@@ -73,6 +74,8 @@ class Loader:
         rank: Which of `world_size` processes this one is; it reads every `world_size`-th row of each batch.
         world_size: Processes that share each batch.
         pin: Put batches where a GPU can fetch them by itself.
+        lengths: Of each sample `[N]`; a shuffled order then puts samples of like length into the same batch, so that
+            little is padding.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         pin: bool = False,
+        lengths: NDArray[np.int64] | None = None,
     ) -> None:
         assert len(samples) > 0, "a loader needs at least one sample"
         assert batch_size > 0, "a batch needs at least one sample"
@@ -97,6 +101,7 @@ class Loader:
         self._partners = partners
         self._rows = slice(rank, None, world_size)
         self._pin = pin
+        self._lengths = lengths
         full, left_over = divmod(len(samples), batch_size)
         keeps_last = left_over > 0 and not drop_last and not (shuffle and left_over == 1)
         self._num_batches = max(1, full + keeps_last)
@@ -109,7 +114,25 @@ class Loader:
         """Positions `[N]` in the order of an epoch: a pure function of `(seed, epoch)`."""
         if not self._shuffle:
             return np.arange(len(self._samples), dtype=np.int64)
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._samples)).astype(np.int64)
+        random = np.random.default_rng([self._seed, epoch])
+        order = random.permutation(len(self._samples)).astype(np.int64)
+        return order if self._lengths is None else self._grouped(order, self._lengths, random)
+
+    def _grouped(
+        self, order: NDArray[np.int64], lengths_N: NDArray[np.int64], random: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """The order with samples of like length side by side: sorted within every 50 batches, and the batches shuffled.
+
+        What does not fill a batch stays at the end.
+        """
+        whole = len(order) // self._batch_size * self._batch_size
+        stretch = _GROUPED * self._batch_size
+        found = [order[:0]]
+        for start in range(0, whole, stretch):
+            some = order[start : min(start + stretch, whole)]
+            found.append(some[np.argsort(lengths_N[some], kind="stable")])
+        batches = np.concatenate(found).reshape(-1, self._batch_size)
+        return np.concatenate([batches[random.permutation(len(batches))].ravel(), order[whole:]])
 
     def batches(self, epoch: int, *, first: int = 0) -> Generator[LoadedBatch, None, None]:
         """The batches of an epoch from number `first` on; those before it are not read.

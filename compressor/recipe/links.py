@@ -90,6 +90,14 @@ class TrainingSettings(Settings):
     batch_size: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
         "auto", description="auto: 128, or less (16 at least) where an epoch would have fewer than 10 steps"
     )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="compute a batch in so many parts, one after another, and make one step of them",
+    )
+    group_by_length: bool | Literal["auto"] = Field(
+        "auto", description="batches of samples of like length; auto: where samples differ in length"
+    )
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0.0)] | Literal["auto"] = Field(
         "auto", description="peak learning rate; auto: 1e-3 (adamw), 0.1 (sgd)"
@@ -114,6 +122,14 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: when the steps left repay it")
+
+    @model_validator(mode="after")
+    def _parts_of_two(self) -> TrainingSettings:
+        if self.batch_size != "auto" and self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"cannot be taken in {self.accumulate} parts of at least two samples (batch_size = {self.batch_size})"
+            )
+        return self
 
 
 class TrainSettings(TrainingSettings):

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,9 @@ from compressor import console, processes
 from compressor.artifact import Decision
 from compressor.data.loader import LoadedBatch, Loader, as_seen
 from compressor.data.samples import Dataset, Samples
+from compressor.data.token_samples import lengths_of
 from compressor.data.views.plan import ViewPlan
-from compressor.errors import FOREIGN_FAULTS, CompressError, InterruptedRunError, ModelError
+from compressor.errors import FOREIGN_FAULTS, CompressError, InputError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
 from compressor.losses._features import FeatureLoss
 from compressor.models.averaged import AveragedWeights
@@ -166,6 +168,7 @@ class _Run:
         self.epochs, self.batch_size = settings.epochs, settings.batch_size
         self.job = job = replace(job, settings=settings)
         together.require_shares(self.batch_size, num_samples=len(job.dataset.train))
+        _require_parts(job, batch_size=self.batch_size)
         self.conditions = precision.choose(
             settings,
             job.network,
@@ -324,22 +327,32 @@ class _Run:
     def _step(self, batch: Batch, lr: float) -> dict[str, float]:
         job, watch = self.job, self.watch
         optimizers.set_lr(self.optimizer, lr)
-        with foreign_code(self.batch_size, lost=self._lost):
-            with watch.phase("student"):
-                student = self._student(batch)
-            with watch.phase("teacher"), self.fabric.autocast():
-                lessons = job.teacher.lessons(batch, student)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        shown: dict[str, float] = {}
+        parts = self._parts(batch)
+        for number, (part, share) in enumerate(parts, start=1):
+            is_last = number == len(parts)
+            with foreign_code(self.batch_size, lost=self._lost):
+                with watch.phase("student"):
+                    student = self._student(part)
+                with watch.phase("teacher"), self.fabric.autocast():
+                    lessons = job.teacher.lessons(part, student)
+                with watch.phase("losses"):
+                    weighted = {name: share * value for name, value in self._compared(lessons).items()}
+                    total = torch.stack(list(weighted.values())).sum()
             with watch.phase("losses"):
-                weighted = self._compared(lessons)
-                total = torch.stack(list(weighted.values())).sum()
-        with watch.phase("losses"):
-            for name, value in weighted.items():
-                self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
-            parts = self._checked(weighted, lessons, batch, lr)
-        with watch.phase("backward"), foreign_code(self.batch_size, lost=self._lost):
-            self.optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(total)
-            together.average_gradients(self.fabric, self.beside)
+                for name, value in weighted.items():
+                    sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+                if is_last:
+                    for name, value in sums.items():
+                        self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+                    shown = self._checked(sums, lessons, part, lr)
+            with watch.phase("backward"), foreign_code(self.batch_size, lost=self._lost):
+                with nullcontext() if is_last else together.gradients_stay(self.fabric, self.model):
+                    self.fabric.backward(total)
+                if is_last:
+                    together.average_gradients(self.fabric, self.beside)
         with watch.phase("optimiser"):
             if job.settings.clip_norm is not None:
                 # an infinite gradient is left to the scaler of 16-bit training, else to the check at the end of the epoch
@@ -351,7 +364,18 @@ class _Run:
                 self.average.update(job.network, step=self.position.step)
         with watch.phase("teacher"):
             job.teacher.after_step(step=self.position.step)
-        return parts
+        return shown
+
+    def _parts(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """What a step is computed in, one after another: rows of the batch, and which share of it they are."""
+        count = min(self.job.settings.accumulate, len(batch) // 2)
+        if count < 2:
+            return [(batch, 1.0)]
+        bounds = [number * len(batch) // count for number in range(count + 1)]
+        return [
+            (batch.rows(slice(start, stop), shared=batch.shared), (stop - start) / len(batch))
+            for start, stop in pairwise(bounds)
+        ]
 
     def _compared(self, lessons: Sequence[Lesson]) -> dict[str, Tensor]:
         """The parts of the loss by name, weighted; where no teacher speaks, the labels do.
@@ -555,6 +579,7 @@ class _Run:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
             pin=self.fabric.device.type == "cuda",
+            lengths=lengths_of(job.dataset.train) if job.settings.group_by_length else None,
         )
 
     def _lr(self, step: int) -> float:
@@ -621,6 +646,23 @@ class _Run:
         if why_not is not None:
             console.note(f"{job.title}: {why_not}")
         return resume.Position(job.key)
+
+
+def _require_parts(job: Job, *, batch_size: int) -> None:
+    """Refuse a step in parts where a part would be one sample, or where the teacher ties the rows of a batch together.
+
+    Raises:
+        InputError: One of both.
+    """
+    count = job.settings.accumulate
+    if count == 1:
+        return
+    if batch_size < 2 * count:
+        message = f"a batch of {batch_size} has no {count} parts of at least two samples"
+        raise InputError(message, where="accumulate", hint=f"write at most {batch_size // 2}, or a larger batch_size")
+    if type(job.teacher).shown is not Teacher.shown:
+        message = "this kind of teacher shows samples beside others of the same step, which parts would separate"
+        raise InputError(message, where="accumulate", hint="leave accumulate out, or take another teacher.kind")
 
 
 def _finite(tensors: Mapping[str, Tensor]) -> bool:

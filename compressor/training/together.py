@@ -8,6 +8,7 @@ result is that of one process up to the order of floating-point sums.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.wrappers import _FabricModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -122,6 +124,11 @@ def average_gradients(fabric: Fabric, parameters: Iterable[nn.Parameter]) -> Non
                 mean = fabric.all_reduce(parameter.grad, reduce_op="mean")
                 assert isinstance(mean, Tensor)
                 parameter.grad.copy_(mean)
+
+
+def gradients_stay(fabric: Fabric, model: _FabricModule) -> AbstractContextManager[Any]:
+    """Within it DDP sends no gradients: they are summed up here until the last part of a step sends them all."""
+    return nullcontext() if fabric.world_size == 1 else fabric.no_backward_sync(model)
 
 
 def mean_of(fabric: Fabric, values: Mapping[str, float]) -> dict[str, float]:

@@ -134,3 +134,26 @@ def test_pixels_become_float_from_zero_to_one_and_floats_stay():
     assert to_float(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == pytest.approx([0.0, 0.2, 1.0])
     features = torch.tensor([7.5])
     assert to_float(features) is features
+
+
+def test_samples_of_like_length_share_a_batch_and_every_epoch_is_another():
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 200, 410)
+    loader = Loader(_samples(410), batch_size=4, seed=0, shuffle=True, drop_last=False, lengths=lengths)
+
+    def padding(order):
+        batches = [lengths[order[start : start + 4]] for start in range(0, 408, 4)]
+        return sum(int((each.max() - each).sum()) for each in batches)
+
+    epochs = [loader.order(epoch) for epoch in (0, 1)]
+    assert all(sorted(order.tolist()) == list(range(410)) for order in epochs)
+    assert not np.array_equal(*epochs)
+    assert padding(epochs[0]) < 0.1 * padding(_loader(_samples(410)).order(0))
+    assert np.corrcoef(np.arange(408), lengths[epochs[0][:408]])[0, 1] < 0.3, "batches come in no order of length"
+
+
+def test_an_epoch_of_grouped_samples_resumed_at_a_batch_is_the_tail_of_the_whole():
+    lengths = np.arange(30)[::-1].copy()
+    loader = Loader(_samples(30), batch_size=4, seed=0, shuffle=True, drop_last=False, lengths=lengths)
+
+    assert _ids(loader, 2, first=3) == _ids(loader, 2)[3:]

@@ -17,13 +17,14 @@ from compressor.data.open import open_dataset
 from compressor.data.samples import class_groups
 from compressor.data.views import views
 from compressor.data.views.plan import ViewPlan
-from compressor.errors import DivergenceError, InterruptedRunError, ModelError
+from compressor.errors import DivergenceError, InputError, InterruptedRunError, ModelError
 from compressor.losses.hard import Hard
 from compressor.losses.kd import KD
 from compressor.recipe import DataSettings, ModelSettings, TrainingSettings, ViewSettings
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher
 from compressor.teachers._records import AnswerStore, Form
+from compressor.teachers.last_batch import LastBatch
 from compressor.teachers.network import FrozenNetwork
 from compressor.teachers.none import NoTeacher
 from compressor.training import compiling, engine, resume, teaching
@@ -429,6 +430,40 @@ def test_dropout_does_not_depend_on_what_was_drawn_before(job):
     torch.rand(1000)
     again = engine.fit(job(file="teacher.py", epochs=2))
     assert_equal(weights(first.network), weights(again.network))
+
+
+STEADY = """
+from torch import nn
+
+def build(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(num_classes))
+"""
+
+
+def test_a_step_in_parts_learns_what_a_whole_step_learns(job, project, teacher_network):
+    (project / "steady.py").write_text(STEADY, encoding="utf-8")
+    given = {"losses": KD_ALONE, "file": "steady.py", "epochs": 1, "lr": 0.1, "optimizer": "sgd"}
+
+    whole = engine.fit(job(teacher=FrozenNetwork(teacher_network), **given))
+    in_parts = job(teacher=FrozenNetwork(teacher_network), accumulate=3, **given)
+    parts = engine.fit(dataclasses.replace(in_parts, key="k2"))
+
+    one, other = weights(whole.network), weights(parts.network)
+    assert not all(torch.equal(other[name], each) for name, each in one.items()), "not computed in parts"
+    for name, each in one.items():
+        torch.testing.assert_close(other[name], each, rtol=1e-4, atol=1e-5)
+    assert parts.curve[0]["train_loss"] == pytest.approx(whole.curve[0]["train_loss"], rel=1e-4)
+
+
+def test_a_step_in_parts_needs_two_samples_in_each(job):
+    with pytest.raises(InputError, match="a batch of 16 has no 9 parts of at least two samples") as refused:
+        engine.fit(job(batch_size="auto", accumulate=9))
+    assert refused.value.hint == "write at most 8, or a larger batch_size"
+
+
+def test_a_teacher_that_shows_samples_side_by_side_takes_no_parts(job):
+    with pytest.raises(InputError, match="which parts would separate"):
+        engine.fit(job(teacher=LastBatch(), accumulate=2))
 
 
 def test_timing_steps_keeps_nothing(job):
