@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, str] = {
     "losses": "losses",
     "teachers": "teachers",
     "tasks": "tasks",
+    "inputs": "inputs",
     "formats": "data/formats",
     "runtimes": "runtimes",
     "criteria": "surgery/criteria",

@@ -45,11 +45,15 @@ class TensorSpec:
         dtype: As NumPy and torch call it: `uint8`, `float32`, `int64`, `bool`. uint8 is bytes of 0–255 that a network sees
             in 0–1.
         shape: Sizes of its axes; a string names an axis that varies.
+        padding: What stands behind the end of a sample that is shorter than others of its batch.
+        kind: The member of `inputs` that knows what it is, where that cannot be told from type and shape.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    padding: int = 0
+    kind: str = ""
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -72,7 +76,13 @@ class TensorSpec:
 
     def as_json(self) -> dict[str, Any]:
         """What a manifest keeps."""
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        stated = {"padding": self.padding, "kind": self.kind}
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            **{name: value for name, value in stated.items() if value},
+        }
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} [{', '.join(map(str, self.shape))}]"
@@ -97,7 +107,18 @@ class Schema:
     @classmethod
     def from_json(cls, kept: Sequence[Mapping[str, Any]]) -> Schema:
         """What `as_json` wrote."""
-        return cls(tuple(TensorSpec(str(each["name"]), str(each["dtype"]), tuple(each["shape"])) for each in kept))
+        return cls(
+            tuple(
+                TensorSpec(
+                    str(each["name"]),
+                    str(each["dtype"]),
+                    tuple(each["shape"]),
+                    int(each.get("padding", 0)),
+                    str(each.get("kind", "")),
+                )
+                for each in kept
+            )
+        )
 
     def as_json(self) -> list[dict[str, Any]]:
         """What a manifest keeps."""

@@ -13,6 +13,7 @@ from compressor.data import source as sources
 from compressor.data import unlabelled
 from compressor.data.samples import Dataset, Samples, Splits, SubsetSamples, class_numbers, content_hashes, is_one_class
 from compressor.errors import DataError
+from compressor.inputs._contract import only_kind
 from compressor.recipe import DataSettings
 from compressor.tensors import MEMBERS
 
@@ -234,7 +235,7 @@ def _seen_in_training(train: Samples, val: Samples | None, test: Samples) -> lis
 
     Rows of a table are not compared: few categories make equal rows of different things.
     """
-    known = content_hashes(train) if train.inputs.only is not None and len(train.inputs.only.shape) == 3 else None
+    known = content_hashes(train) if only_kind(train.inputs).same_means_same else None
     if known is None:
         return []
     counts = []

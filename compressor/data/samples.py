@@ -243,7 +243,7 @@ class JoinedSamples:
 def _interleaved(spec: TensorSpec, parts: Sequence[tuple[NDArray[np.bool_], NDArray[Any]]]) -> NDArray[Any]:
     """Rows of several parts where each belongs; bytes are brought to 0–1 where the others are floats."""
     sizes = [max(each.shape[axis] for _, each in parts) for axis in range(1, parts[0][1].ndim)]
-    whole = np.zeros((len(parts[0][0]), *sizes), np.dtype(spec.dtype))
+    whole = np.full((len(parts[0][0]), *sizes), spec.padding, np.dtype(spec.dtype))
     for rows, part in parts:
         scaled = part / np.float32(255) if part.dtype == np.uint8 and whole.dtype == np.float32 else part
         places: tuple[Any, ...] = (np.flatnonzero(rows), *(slice(0, size) for size in part.shape[1:]))
@@ -410,11 +410,6 @@ class Dataset:
                 return seen_MK.mean(axis=0), seen_MK.std(axis=0)
         hint = "give some training samples a target, or a validation set"
         raise DataError("no sample for training or validation has a target", where=self.source, hint=hint)
-
-    @property
-    def is_image(self) -> bool:
-        """Whether a sample is one image `(C, H, W)`."""
-        return self.inputs.only is not None and len(self.inputs.only.shape) == 3
 
     def describe(self) -> dict[str, Any]:
         """What a manifest keeps under `data`; a split that is absent has size 0; `unlabelled` counts among `train`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compressor.data.samples import Samples
+from compressor.inputs._contract import kind_of
 
 _CONSTANT = 1e-7  # of the mean: a smaller deviation is rounding
 _CHUNK = 250
@@ -28,10 +29,11 @@ def channel_statistics(samples: Samples, *, max_samples: int = 5000) -> tuple[tu
     spec = samples.inputs.only
     assert spec is not None, "statistics of several inputs"
     channels = spec.at({})[0]
-    number = len(samples) if len(spec.shape) == 1 else min(max_samples, len(samples))
+    of_columns = kind_of(spec).of_columns
+    number = len(samples) if of_columns else min(max_samples, len(samples))
     positions = np.unique(np.linspace(0, len(samples) - 1, number).round().astype(np.int64))
     count, mean, squares = 0, np.zeros(channels), np.zeros(channels)
-    chunk = _CHUNK_OF_VECTORS if len(spec.shape) == 1 else _CHUNK
+    chunk = _CHUNK_OF_VECTORS if of_columns else _CHUNK
     for start in range(0, len(positions), chunk):
         inputs = samples.fetch(positions[start : start + chunk])[spec.name]
         values = inputs.astype(np.float64) / (255.0 if inputs.dtype == np.uint8 else 1.0)

@@ -46,7 +46,8 @@ class TokenSamples(InTable):
         if types is not None:
             self._flat[TYPES] = _joined(types)
         names = (IDS, MASK, *([TYPES] if types is not None else []))
-        self.inputs = Schema(tuple(TensorSpec(name, "int64", (TOKENS,)) for name in names))
+        padded = {IDS: padding}
+        self.inputs = Schema(tuple(TensorSpec(name, "int64", (TOKENS,), padded.get(name, 0)) for name in names))
 
     def fetch(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The texts at `positions` `[B]`, each input `[B, T]`; T tokens are those of the longest."""

@@ -25,6 +25,7 @@ from compressor.data.samples import Dataset, JoinedSamples, Samples, SubsetSampl
 from compressor.data.statistics import channel_statistics
 from compressor.data.unlabelled import labelled
 from compressor.errors import MeasurementError, ModelError
+from compressor.inputs._contract import kind_of, only_kind
 from compressor.measure import first_norm, look_ups
 from compressor.measure.accuracy import one_input, predict
 from compressor.measure.look_ups import Statistics
@@ -42,8 +43,6 @@ from compressor.tensors import LABEL, LOGITS
 Targets = Mapping[str, NDArray[Any]]
 """What is known of samples, by name, each `[N, ...]`."""
 
-_NORMALISED = ("uint8", "float32")  # class numbers and token ids are no measurements
-_TRIED = ("imagenet", "half", "data", "none")
 _MOST_SAMPLES = 1000
 _MOST_NUMBERS = 10**7  # that are held of the outputs of a task that tells something of each pixel,
 _FEWEST_MAPS = 8  # but of so many samples at least
@@ -115,7 +114,7 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
 def _settle_inputs(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: Task) -> tuple[Decision, ...]:
     wanted = settings.normalise
     only = dataset.inputs.only
-    if only is None or not dataset.fixed_shape or only.dtype not in _NORMALISED:
+    if only is None or not dataset.fixed_shape or not kind_of(only).normalizations(only):
         return _settle_none(loaded, wanted, dataset)
     channels = dataset.fixed_shape[0]
     statistics, why_columns = _statistics(loaded, dataset)
@@ -157,7 +156,7 @@ def _give(loaded: Loaded, chosen: Normalisation) -> None:
 def _statistics(loaded: Loaded, dataset: Dataset) -> tuple[Statistics, tuple[Decision, ...]]:
     """Mean and deviation of the training data, without those columns of a table whose numbers the network looks up."""
     statistics = channel_statistics(dataset.train)
-    if len(dataset.fixed_shape) != 1 or loaded.network.normalisation.mean:
+    if not only_kind(dataset.inputs).of_columns or loaded.network.normalisation.mean:
         return statistics, ()
     spaced = np.unique(np.linspace(0, len(dataset.train) - 1, min(_LOOKED_AT, len(dataset.train))).astype(np.int64))
     inputs_NF = one_input(dataset.train.fetch(spaced)).astype(np.float32)
@@ -284,7 +283,7 @@ def most_accurate(
     metric: Metric,
     what: str,
     where: str,
-    order: Sequence[str] = _TRIED,
+    carries_its_own: bool = False,
     far: Callable[[Normalisation], float | None] = lambda _: None,
 ) -> tuple[Normalisation, Decision]:
     """Of the common normalisations the one under which a trained model knows most.
@@ -306,7 +305,7 @@ def most_accurate(
         metric: What `judge_` measures.
         what: What the model is, for the error text.
         where: Where it is from.
-        order: What is tried.
+        carries_its_own: Whether models of this form mostly normalize their inputs themselves, so that this is tried first.
         far: How far inputs so normalised are from those of training, 0 for none; None where that is not known.
 
     Raises:
@@ -314,9 +313,10 @@ def most_accurate(
     """
     only = samples.inputs.only
     assert only is not None, "one input"
-    shape = only.at({})
-    names = [name for name in order if name != "imagenet" or shape[0] == 3] if len(shape) == 3 else ["none", "data"]
-    tried = {name: normalisation.named(name, channels=shape[0], statistics=statistics) for name in names}
+    names = kind_of(only).normalizations(only)
+    if carries_its_own:
+        names = tuple(sorted(names, key=lambda name: name != "none"))
+    tried = {name: normalisation.named(name, channels=only.at({})[0], statistics=statistics) for name in names}
     given, faults = _answers(tried, answers, samples)
     if not given:
         raise ModelError(
@@ -385,7 +385,7 @@ def _answers(
         except MeasurementError as fault:
             faults[name] = fault.message
     only = samples.inputs.only
-    if "data" in faults and "none" in given and only is not None and len(only.shape) == 1:
+    if "data" in faults and "none" in given and only is not None and kind_of(only).of_columns:
         spaced = np.arange(min(_LOOKED_AT, len(samples)), dtype=np.int64)
         columns = look_ups.whole_columns(one_input(samples.fetch(spaced)).astype(np.float32))
         if columns:

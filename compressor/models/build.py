@@ -15,6 +15,7 @@ from torch import nn
 
 from compressor import registry
 from compressor.errors import FOREIGN_FAULTS, ModelError
+from compressor.inputs._contract import arguments_of
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.models.spec import ModelSpec, local_sources
@@ -29,11 +30,13 @@ class Fit:
         num_classes: Length of the output.
         sample_shape: `(C, H, W)` of one sample, `(C, L)`, or `(F,)`.
         vocabulary: How many tokens there are, of texts.
+        kind: Of the input, where the data names it (`inputs`).
     """
 
     num_classes: int | None = None
     sample_shape: tuple[int, ...] | None = None
     vocabulary: int | None = None
+    kind: str = ""
 
     def offered(self) -> dict[str, int]:
         """Arguments a builder may take, under the names that the field uses."""
@@ -42,16 +45,8 @@ class Fit:
             given["num_classes"] = self.num_classes
         if self.vocabulary is not None:
             given |= dict.fromkeys(("vocab_size", "vocabulary_size", "num_embeddings"), self.vocabulary)
-        if self.sample_shape is not None and len(self.sample_shape) == 3:
-            channels, height, _width = self.sample_shape
-            given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
-            given |= dict.fromkeys(("image_size", "img_size", "input_size"), height)
-        elif self.sample_shape is not None and len(self.sample_shape) == 2:
-            channels, length = self.sample_shape
-            given |= dict.fromkeys(("in_channels", "in_chans", "input_channels"), channels)
-            given |= dict.fromkeys(("length", "seq_len"), length)
-        elif self.sample_shape:
-            given |= dict.fromkeys(("in_features", "input_size"), self.sample_shape[0])
+        if self.sample_shape:
+            given |= arguments_of(self.sample_shape, kind=self.kind)
         return given
 
 

@@ -30,6 +30,7 @@ def load(
     sample_shape: tuple[int, ...] | None = None,
     options: Mapping[str, Any] | None = None,
     vocabulary: int | None = None,
+    kind: str = "",
 ) -> Loaded:
     """The network that a spec means, in evaluation mode and without input normalisation unless it brings one.
 
@@ -40,13 +41,14 @@ def load(
         sample_shape: `(C, H, W)` or `(F,)` of the data; passed likewise, and tried.
         options: The builder's own options.
         vocabulary: How many tokens there are, of texts; passed likewise.
+        kind: Of the input, where the data names it (`inputs`).
 
     Raises:
         ModelError: The spec gives no network that fits; says why and what to type.
         TrustError: Reading it would run code that has not been trusted.
     """
     spec = specs.parse(text)
-    fit = Fit(num_classes, sample_shape, vocabulary)
+    fit = Fit(num_classes, sample_shape, vocabulary, kind)
     if arch is not None and (spec.is_built or spec.kind in ("onnx", "artifact", "transformers", "cut")):
         raise ModelError(f"'{text}' needs no architecture", where=text, hint=f"leave out the architecture {arch}")
     if spec.kind == "artifact":

@@ -21,6 +21,7 @@ from compressor.artifact import Artifact, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset
 from compressor.errors import MeasurementError
+from compressor.inputs._contract import kind_of
 from compressor.measure import machine, record, sizes, timings
 from compressor.measure.accuracy import Together, evaluate, judge_together, one_input, outputs_of, paired
 from compressor.measure.contest import Entry, Outcome, hold, operator_times, threads_of
@@ -337,12 +338,10 @@ def _worst(
     lost = record.Worst(role, base, runtime, tuple(_lost_sample(each) for each in found))
     positions = np.array([each.position for each in lost.samples], dtype=np.int64)
     inputs = dataset.test.fetch(positions) if found else {}
-    pixels = one_input(inputs) if found and dataset.is_image else None
-    if pixels is None or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+    only = dataset.inputs.only
+    pictures = kind_of(only).pictures(one_input(inputs)) if found and only is not None else None
+    if pictures is None:
         return lost
-    if pixels.dtype != np.uint8:
-        pixels = np.round(np.clip(pixels, 0.0, 1.0) * 255)
-    pictures = pixels.astype(np.uint8)
     if isinstance(task, PicturedTask):
         targets = dataset.test.fetch_targets(positions)
         predicted = [_predicted(candidates[each], runtime, settings, inputs) for each in (base, role)]

@@ -18,6 +18,7 @@ from compressor import artifact
 from compressor.artifact import Artifact, Target
 from compressor.data.samples import Dataset, Samples, SubsetSamples
 from compressor.errors import MeasurementError, ParityError
+from compressor.inputs._contract import kind_of
 from compressor.measure import machine, parity, sizes
 from compressor.measure.accuracy import evaluate, judge
 from compressor.measure.steadiness import differs_alone
@@ -92,26 +93,11 @@ def input_contract(settings: ExportSettings, *, network: Network, dataset: Datas
             "normalisation": normalisation,
             "inputs": dataset.inputs.as_json(),
         }
-    if not dataset.is_image:
-        shape: list[int | str] = ["batch", *dataset.fixed_shape]
-        return {
-            "layout": "NF",
-            "dtype": "float32",
-            "range": f"as in the data{scaled}",
-            "shape": shape,
-            "normalisation": normalisation,
-        }
-    channels, height, width = dataset.fixed_shape
+    told = kind_of(dataset.inputs.only).contract(dataset.inputs.only, scaled=scaled)
     if settings.input == "uint8-nhwc":
-        shape = ["batch", height, width, channels]
-        return {"layout": "NHWC", "dtype": "uint8", "range": "0-255", "shape": shape, "normalisation": normalisation}
-    return {
-        "layout": "NCHW",
-        "dtype": "float32",
-        "range": f"0-1{scaled}",
-        "shape": ["batch", channels, height, width],
-        "normalisation": normalisation,
-    }
+        channels, height, width = dataset.fixed_shape
+        told |= {"layout": "NHWC", "dtype": "uint8", "range": "0-255", "shape": ["batch", height, width, channels]}
+    return {**told, "normalisation": normalisation}
 
 
 def _two_of(dataset: Dataset) -> dict[str, NDArray[Any]]:

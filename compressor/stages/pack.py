@@ -11,7 +11,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from compressor.artifact import MANIFEST, Artifact, Target
 from compressor.data.samples import Dataset
 from compressor.errors import ArtifactError, InputError
 from compressor.files import replacing
+from compressor.inputs._contract import kind_of
 from compressor.measure import machine, sizes
 from compressor.measure.accuracy import predict
 from compressor.measure.on_device import Carried
@@ -92,13 +93,6 @@ On the device (Linux or macOS), with Python 3.9 or later:
 It takes about a minute, prints what it found and writes `device.json`. Take that back, and then:
 
     compress report runs/{run} --add device.json
-"""
-_OF_TEXTS = """
-The samples are tokens already. tokenizer.json makes them of texts (python3 -m pip install tokenizers):
-
-    import tokenizers
-    found = tokenizers.Tokenizer.from_file("tokenizer.json").encode("a text")
-    inputs = {"input_ids": [found.ids], "attention_mask": [found.attention_mask]}
 """
 
 
@@ -179,8 +173,7 @@ def pack(
         )
         _carry_code(folder, (*CARRIED, task_file))
         (folder / "README.md").write_text(
-            _README.format(run=target.folder.parent.name) + (_OF_TEXTS if "tokenizer.json" in dataset.files else ""),
-            encoding="utf-8",
+            _README.format(run=target.folder.parent.name) + "".join(_guides(dataset)), encoding="utf-8"
         )
         dataset.put_files(folder)
         manifest = replace(
@@ -241,6 +234,11 @@ def _is_zipped_pack(archive: Path) -> bool:
             )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return False
+
+
+def _guides(dataset: Dataset) -> Iterable[str]:
+    """How inputs are made of what a user has, where files travel along that make them."""
+    return dict.fromkeys(kind_of(spec).guide for spec in dataset.inputs) if dataset.files else ()
 
 
 def _scale(task: Task) -> dict[str, Any] | None:

@@ -190,7 +190,7 @@ class OnnxFile(Teacher):
             metric=Metric("accuracy"),
             what="model",
             where=str(self._file),
-            order=("none", "imagenet", "half", "data"),  # most files carry their own
+            carries_its_own=True,
         )
         self.normalisation = chosen
         return [Decision("teacher's normalisation", why.choice, why.reason)]

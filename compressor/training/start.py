@@ -42,8 +42,12 @@ _LABELS = {
 
 def fit_of(dataset: Dataset) -> Fit:
     """What a network must take and give to fit a data set."""
+    only = dataset.inputs.only
     return Fit(
-        num_classes=len(dataset.classes), sample_shape=dataset.fixed_shape or None, vocabulary=dataset.vocabulary
+        num_classes=len(dataset.classes),
+        sample_shape=dataset.fixed_shape or None,
+        vocabulary=dataset.vocabulary,
+        kind="" if only is None else only.kind,
     )
 
 
@@ -126,14 +130,7 @@ def network_for(
         ModelError: It cannot be built, or does not fit the data.
     """
     torch.manual_seed(seed)
-    loaded = load.load(
-        settings.model,
-        arch=settings.arch,
-        num_classes=len(dataset.classes),
-        sample_shape=dataset.fixed_shape or None,
-        options=settings.options,
-        vocabulary=dataset.vocabulary,
-    )
+    loaded = load.load(settings.model, arch=settings.arch, options=settings.options, **vars(fit_of(dataset)))
     _require_texts_fit(loaded, dataset, where=settings.model)
     steps = tuple(Decision("checkpoint", loaded.title, step) for step in loaded.steps)
     why_outputs = _look_at(loaded, dataset=dataset, task=task, where=settings.model)

@@ -63,6 +63,7 @@ def test_series_are_trained_exported_and_quantized(project, monkeypatch):
     expected_NK = predict(TorchEager.from_network(loaded.network), test)["logits"]
 
     exported = api.export(trained.path)
+    assert exported.manifest.details["input_contract"]["layout"] == "NCL"
     runtime = OrtCpu()
     runtime.load(exported.path)
     found_NK = predict(runtime, test)["logits"]

@@ -9,6 +9,7 @@ from compressor.data.formats import images
 from compressor.data.open import SEEN_IN_TRAINING, open_dataset, stratified_positions
 from compressor.data.samples import SubsetSamples
 from compressor.errors import DataError, RecipeError, UnknownNameError
+from compressor.inputs._contract import only_kind
 from compressor.recipe import DataSettings
 from tests.named import inputs_of, labels_of
 
@@ -186,7 +187,7 @@ def test_a_users_own_function_is_opened_by_its_source(tmp_path):
     dataset = open_dataset(DataSettings(source=f"py:{tmp_path / 'mine.py'}:make"))
 
     assert dataset.fixed_shape == (1,)
-    assert not dataset.is_image
+    assert only_kind(dataset.inputs).layout == "F"
 
 
 def _pictures(folder, *, good, bad):

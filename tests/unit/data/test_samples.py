@@ -7,6 +7,7 @@ from compressor.data import samples as module
 from compressor.data.digests import digests
 from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups, class_numbers
 from compressor.errors import DataError
+from compressor.inputs._contract import only_kind
 from tests.named import class_samples, inputs_of, labels_of
 
 
@@ -73,7 +74,7 @@ def test_arrays_that_do_not_fit_are_refused_with_the_value(inputs, labels, messa
 def test_a_data_set_describes_itself_for_the_manifest():
     dataset = Dataset("npz:a.npz", ("a", "b"), _samples(6), None, _samples(4), "f00d", (), test_fingerprint="7e57")
 
-    assert dataset.is_image
+    assert only_kind(dataset.inputs).layout == "CHW"
     assert dataset.describe() == {
         "source": "npz:a.npz",
         "fingerprint": "f00d",
