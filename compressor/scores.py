@@ -44,6 +44,20 @@ class Metric:
         """Whether it is a share in 0–1."""
         return self.unit == "%"
 
+    @property
+    def words(self) -> str:
+        """Its name in a sentence: `subset accuracy`."""
+        return self.name.replace("_", " ")
+
+    @property
+    def title(self) -> str:
+        """Its name at the head of a column: `Subset accuracy`."""
+        return self.words[:1].upper() + self.words[1:]
+
+    def gain(self, change: float) -> float:
+        """A change of the metric as what is gained by it: above 0 where it is for the better."""
+        return change if self.larger_is_better else 0.0 - change
+
     def shown(self, value: float) -> str:
         """A value in words: `91.25 %`, `0.1234 m`."""
         if self.is_share:

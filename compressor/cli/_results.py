@@ -20,7 +20,7 @@ def show_artifact(made: Artifact, *, as_json: bool, then: str) -> None:
         return
     teacher, control = made.parent("teacher"), _control_of(made)
     compared = [each for each in (teacher, control, made) if each is not None]
-    metric = str(made.manifest.metrics.get("test", {}).get("primary", "accuracy")).replace("_", " ")
+    metric = (_metric_of(made) or Metric("accuracy")).words
     console.table(["", "parameters", f"val {metric}", f"test {metric}"], [_row(each) for each in compared])
     if control is not None:
         console.show(f"\n{_gain(control, made)}")
@@ -47,7 +47,7 @@ def _gain(control: Artifact, student: Artifact) -> str:
 
     own = as_trained(student, beside=control)
     assert own is not None, "a student is judged on the test set when it is kept"
-    return gain_over_control(own, as_trained(control), metric=student.manifest.metrics["test"]["primary"])
+    return gain_over_control(own, as_trained(control), metric=_metric_of(student) or Metric("accuracy"))
 
 
 def _at_chance(made: Sequence[Artifact]) -> str:
@@ -55,7 +55,7 @@ def _at_chance(made: Sequence[Artifact]) -> str:
     from compressor.report import chance
     from compressor.report.collect import as_trained
 
-    metric = next((each.manifest.metrics["test"]["primary"] for each in made if each.manifest.metrics.get("test")), "")
+    metric = next(filter(None, map(_metric_of, made)), Metric("accuracy"))
     return chance.sentence([(f"the {each.manifest.role}", as_trained(each)) for each in made], metric=metric)
 
 
@@ -70,10 +70,20 @@ def _row(made: Artifact) -> list[str]:
     ]
 
 
+def _metric_of(made: Artifact) -> Metric | None:
+    """What a network was judged by on the test set; None where it was not."""
+    scored = made.manifest.metrics.get("test")
+    return _metric_in(scored) if scored else None
+
+
+def _metric_in(scored: Mapping[str, Any]) -> Metric:
+    return Metric.from_json(scored["metric"]) if "metric" in scored else Metric(scored["primary"])
+
+
 def _accuracy(scored: Any) -> str:
     if not scored:
         return "–"
-    metric = Metric.from_json(scored["metric"]) if "metric" in scored else Metric(scored["primary"])
+    metric = _metric_in(scored)
     bounds = [metric.shown_range(*scored["interval"])] if scored["interval"] else []
     told = ", ".join([*bounds, f"{scored['samples']} samples"])
     return f"{metric.shown(scored['metrics'][metric.name])} ({told})"
@@ -152,10 +162,13 @@ def show_pruned(made: Artifact, *, as_json: bool) -> None:
         console.as_json({"path": str(made.path), **artifact.as_json(made.manifest)})
         return
     cut = made.manifest.details["pruning"]
-    rows = [["start", "100.0 %", "", _percent(cut["val_before"])]]
+    metric = _metric_of(made) or Metric("accuracy")
+    rows = [["start", "100.0 %", "", _shown(metric, cut["val_before"])]]
     for entry in cut["rounds"]:
         name = f"round {entry['round']}" + ("" if entry["kept"] else " (not kept)")
-        rows.append([name, f"{100 * entry['share']:.1f} %", _percent(entry["before"]), _percent(entry["after"])])
+        rows.append(
+            [name, f"{100 * entry['share']:.1f} %", _shown(metric, entry["before"]), _shown(metric, entry["after"])]
+        )
     form = " in int8" if cut.get("measured_as") == "int8" else ""
     console.table(["", cut["target"] + form, "val before recovery", "val after recovery"], rows)
     for decision in made.manifest.decisions:
@@ -205,8 +218,8 @@ def raise_missed_target(made: Artifact) -> None:
         raise BudgetMissedError(_missed_text(missed), where="budget", hint="the table says which layers cost what")
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"
+def _shown(metric: Metric, value: float | None) -> str:
+    return "–" if value is None else metric.shown(value)
 
 
 def _missed_text(missed: list[dict[str, Any]]) -> str:

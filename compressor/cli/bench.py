@@ -25,7 +25,10 @@ def bench(
         bool, typer.Option("--training", help="Time the steps of a training instead: of a recipe or a trained network.")
     ] = False,
     steps: Annotated[int, typer.Option("--steps", help="Steps that --training times.", min=5)] = 50,
-    max_drop: Annotated[float | None, typer.Option("--max-drop", help="Budget: points below the teacher.")] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option("--max-drop", help="Budget: loss of points (or units) to the teacher."),
+    ] = None,
     max_latency_ms: Annotated[float | None, typer.Option("--max-latency-ms", help="Budget: the student's p50.")] = None,
     max_size_mb: Annotated[float | None, typer.Option("--max-size-mb", help="Budget: size of the ONNX file.")] = None,
     host: Annotated[

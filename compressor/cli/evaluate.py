@@ -70,5 +70,5 @@ def evaluate(
         f"{bounds}{others}, {found['samples']} samples"
     )
     judged = as_judged(found, runtime="", split=split)
-    if unlearned := chance.sentence([("it", judged)], metric=found["primary"]):
+    if unlearned := chance.sentence([("it", judged)], metric=metric):
         console.show(unlearned)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compressor.cli import _options as options
+from compressor.scores import Metric
 
 
 def export(
@@ -47,15 +48,16 @@ def export(
         return
     parity, contract = made.manifest.details["parity"], made.manifest.details["input_contract"]
     before, after = (parity[name] for name in ("metric_reference", "metric_candidate"))
+    metric = Metric(parity["metric_name"], parity.get("metric_unit", "%"))
     console.table(
-        ["parity on", "largest difference", "mean difference", "same top-1", f"{parity['metric_name']} torch → onnx"],
+        ["parity on", "largest difference", "mean difference", "same top-1", f"{metric.name} torch → onnx"],
         [
             [
                 f"{parity['samples']} samples",
                 f"{parity['max_abs']:.2e} ({parity['max_relative']:.1e} of the spread)",
                 f"{parity['mean_abs']:.2e}",
                 f"{100 * parity['agreement']:.2f} %",
-                "no labels" if before is None or after is None else f"{100 * before:.2f} % → {100 * after:.2f} %",
+                "no labels" if before is None or after is None else f"{metric.shown(before)} → {metric.shown(after)}",
             ]
         ],
     )

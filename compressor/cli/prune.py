@@ -36,7 +36,8 @@ def prune(
     rounds: Annotated[int | None, typer.Option("--rounds", help="Cut and recover so many times.", min=1)] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Of recovery in all; 0: cut alone.", min=0)] = None,
     max_drop: Annotated[
-        float | None, typer.Option("--max-drop", help="Budget: points below the start, on validation.")
+        float | None,
+        typer.Option("--max-drop", help="Budget: loss of points (or units) to the start, on validation."),
     ] = None,
     teacher: options.Teacher = None,
     teacher_arch: options.TeacherArch = None,

@@ -28,7 +28,11 @@ def quantize(
         str | None, typer.Option("--profile", help="Run conditions that time is measured under: edge, server, own.")
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option("--max-drop", help="Budget: points below the float model, on validation.")
+        float | None,
+        typer.Option(
+            "--max-drop",
+            help="Budget: loss of points (or units) to the float model, on validation.",
+        ),
     ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option("--max-latency-ms", help="Budget: p50 under the profile.")

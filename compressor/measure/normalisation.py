@@ -36,7 +36,7 @@ from compressor.models.build import Loaded
 from compressor.models.normalisation import Normalisation
 from compressor.recipe import ModelSettings
 from compressor.runtimes.torch import TorchEager
-from compressor.scores import RIGHT
+from compressor.scores import RIGHT, Metric
 from compressor.tasks._contract import NumberTask, SummedTask, Task
 from compressor.tensors import LABEL, LOGITS
 
@@ -207,7 +207,7 @@ def _measured(loaded: Loaded, *, dataset: Dataset, task: Task, statistics: Stati
         far=far,
         more=more_to_judge_on(with_labels, dataset.val if judged is dataset.train else None, most=most),
         statistics=statistics,
-        metric=task.primary,
+        metric=task.metric(task.primary),
         what="network",
         where=loaded.origin,
     )
@@ -280,7 +280,7 @@ def most_accurate(
     samples: Samples,
     more: Samples | None,
     statistics: Statistics,
-    metric: str,
+    metric: Metric,
     what: str,
     where: str,
     carries_its_own: bool = False,
@@ -328,17 +328,17 @@ def most_accurate(
         raise ModelError(f"the {what} answers NaN to everything: its weights hold NaN or infinity", where=where)
     targets = all_targets(samples)
     found = {name: judge_(each, targets) for name, each in given.items()}
-    best = max(found, key=lambda name: (found[name].metric, -_mean(found[name].losses)))
-    told = _told(found, faults)
+    best = max(found, key=lambda name: (metric.gain(found[name].metric), -_mean(found[name].losses)))
+    told = _told(found, faults, metric)
     generator = np.random.default_rng(0)
     shuffled = [
         judge_(given[best], _in_order(targets, generator.permutation(len(samples)))).metric for _ in range(_SHUFFLES)
     ]
     chance = float(np.mean(shuffled))
-    if found[best].metric <= chance + max(3 * float(np.std(shuffled)), _ROUNDING):
+    if metric.gain(found[best].metric) <= metric.gain(chance) + max(3 * float(np.std(shuffled)), _ROUNDING):
         raise ModelError(
             f"the {what} knows next to nothing of this data under any common normalisation ({told}; "
-            f"with the labels shuffled {best} gives {100 * chance:.1f} %)",
+            f"with the labels shuffled {best} gives {_shown(metric, chance)})",
             where=where,
             hint=f"are the classes the same and in the same order? else state it: {_HOW_TO_STATE}",
         )
@@ -348,13 +348,13 @@ def most_accurate(
         targets = {name: np.concatenate([mine, theirs[name]]) for name, mine in targets.items()}
         found = {name: judge_(np.concatenate([given[name], answers(tried[name], more)]), targets) for name in alike}
         count = len(samples) + len(more)
-        told = f"{told}; on {count} samples: {_told(found, {})}"
-        best = max(found, key=lambda name: (found[name].metric, -_mean(found[name].losses)))
+        told = f"{told}; on {count} samples: {_told(found, {}, metric)}"
+        best = max(found, key=lambda name: (metric.gain(found[name].metric), -_mean(found[name].losses)))
         alike = _alike(found, best)
-    reason = f"{metric} on {len(samples)} samples: {told}"
+    reason = f"{metric.name} on {len(samples)} samples: {told}"
     if len(alike) == 1:
         return tried[best], _decided(tried[best], reason)
-    several = f"{', '.join(alike)} cannot be told apart by {metric}"
+    several = f"{', '.join(alike)} cannot be told apart by {metric.name}"
     other = "state another with normalise = ..."
     nearest = _nearest({name: far(tried[name]) for name in alike})
     if nearest is not None:
@@ -403,9 +403,13 @@ def _in_order(targets: Targets, order_N: NDArray[np.int64]) -> Targets:
     return {name: array[order_N] for name, array in targets.items()}
 
 
-def _told(found: Mapping[str, Judged], faults: Mapping[str, str]) -> str:
-    parts = [f"{name} {100 * each.metric:.1f} %" for name, each in found.items()]
+def _told(found: Mapping[str, Judged], faults: Mapping[str, str], metric: Metric) -> str:
+    parts = [f"{name} {_shown(metric, each.metric)}" for name, each in found.items()]
     return ", ".join([*parts, *(f"{name} does not run ({fault})" for name, fault in faults.items())])
+
+
+def _shown(metric: Metric, value: float) -> str:
+    return f"{100 * value:.1f} %" if metric.is_share else metric.shown(value)
 
 
 def _alike(found: Mapping[str, Judged], best: str) -> list[str]:

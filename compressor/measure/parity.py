@@ -44,6 +44,7 @@ class ParityReport:
         metric_reference: The task's primary metric of the reference; None where no sample has a label.
         metric_candidate: The task's primary metric of the candidate; None likewise.
         metric_name: Its name.
+        metric_unit: Its unit, `%` for a share in 0–1.
         worst: Position and largest difference of the samples that differ most, the worst first.
     """
 
@@ -57,6 +58,7 @@ class ParityReport:
     metric_candidate: float | None
     metric_name: str
     worst: tuple[tuple[int, float], ...]
+    metric_unit: str = "%"
 
     def failures(self, *, tolerance: float, min_agreement: float, max_metric_change: float = 0.001) -> list[str]:
         """Every reason why the candidate cannot stand for the reference, as sentences; empty when it can.
@@ -217,6 +219,7 @@ def _report(parts: Sequence[_Part], *, task: Task) -> ParityReport:
         metric_reference=metrics[0],
         metric_candidate=metrics[1],
         metric_name=task.primary,
+        metric_unit=task.metric(task.primary).unit,
         worst=_worst(worst_N),
     )
 

@@ -24,6 +24,9 @@ DEVICE = 1
 LEVEL = 0.05
 """From this probability on, chance alone could have done it."""
 
+_NO_SHARES = ("loss", "r2", "mae", "rmse")
+"""Metrics that were no shares when measurements did not say it."""
+
 Matrix = tuple[tuple[int, ...], ...]
 
 
@@ -391,6 +394,7 @@ class Measurements:
         metric: The name of the one that counts.
         label_sets: Whether a label is a set of classes, written as one number.
         of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
+        units: What each of the task's metrics means; empty where older measurements do not say.
         base: Role that the others are compared with.
         energy_source: What counted the energy; None where nothing did.
     """
@@ -401,6 +405,7 @@ class Measurements:
     classes: tuple[str, ...]
     label_sets: bool = field(metadata=described(older=lambda: False))
     of_numbers: bool = field(metadata=described(older=lambda: False))
+    units: tuple[Metric, ...] = field(metadata=described(older=tuple))
     base: str
     candidates: tuple[Candidate, ...]
     timings: tuple[Timing, ...]
@@ -411,6 +416,17 @@ class Measurements:
     worst: Worst | None = None
     budgets: tuple[Budget, ...] = ()
     missing: tuple[Missing, ...] = ()
+
+    @property
+    def primary(self) -> Metric:
+        """What the metric that counts means."""
+        return self.meaning(self.metric)
+
+    def meaning(self, name: str) -> Metric:
+        """What a metric means: as the task says, or as all tasks had it when measurements did not say."""
+        judged = (entry.metric for candidate in self.candidates for entry in candidate.accuracy)
+        told = (each for each in (*self.units, *judged) if each is not None and each.name == name)
+        return next(told, Metric(name, "", larger_is_better=name == "r2") if name in _NO_SHARES else Metric(name))
 
 
 @dataclass(frozen=True)

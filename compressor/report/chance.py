@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compressor.measure.record import Accuracy
 from compressor.report import format as fmt
+from compressor.scores import Metric
 
 LOOK_AT = (
     "Look at the learning rate, the number of epochs and the normalization; of a network from elsewhere also at the order "
@@ -18,7 +19,7 @@ def at_chance(judged: Accuracy | None) -> bool:
     return judged is not None and judged.majority is not None and not judged.majority.beaten
 
 
-def sentence(models: Sequence[tuple[str, Accuracy | None]], *, metric: str) -> str:
+def sentence(models: Sequence[tuple[str, Accuracy | None]], *, metric: Metric) -> str:
     """What is to be said of models that are at chance, and where to look; empty where there are none.
 
     Args:
@@ -29,14 +30,14 @@ def sentence(models: Sequence[tuple[str, Accuracy | None]], *, metric: str) -> s
     return " ".join([*said, LOOK_AT]) if said else ""
 
 
-def _of(name: str, judged: Accuracy, metric: str) -> str:
+def _of(name: str, judged: Accuracy, metric: Metric) -> str:
     majority = judged.majority
     assert majority is not None, "what is at chance was held against a constant"
-    value = judged.metrics.get(metric)
-    better = value is not None and value > majority.metric
+    value = judged.metrics.get(metric.name)
+    better = value is not None and metric.gain(value - majority.metric) > 0
     how = "cannot be told from chance" if better else "is at chance"
     return (
-        f"{name[:1].upper()}{name[1:]} {how}: {fmt.percent(value)} {metric.replace('_', ' ')} on "
+        f"{name[:1].upper()}{name[1:]} {how}: {fmt.measured(metric, value)} {metric.words} on "
         f"{fmt.count(judged.samples)} {judged.split} samples, where always answering '{majority.answer}' reaches "
-        f"{fmt.percent(majority.metric)}."
+        f"{fmt.measured(metric, majority.metric)}."
     )

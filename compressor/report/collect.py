@@ -68,7 +68,7 @@ def collect(bench: Artifact, *, devices: Sequence[Path] = ()) -> ReportData:
             candidates,
             measured.timings,
             measured.budgets,
-            metric=measured.metric,
+            metric=measured.primary,
             base=measured.base,
             taught=taught,
             compared=compared,

@@ -39,8 +39,7 @@ class Comparison:
 
 def compare(reports: Mapping[str, ReportData]) -> Comparison:
     """Put reports side by side, by the names the user gave them."""
-    metric = next(iter(reports.values())).metric.replace("_", " ")
-    judged = ("Run", metric.capitalize(), "95 %", "To the base", "To the control")
+    judged = ("Run", next(iter(reports.values())).primary.title, "95 %", "To the base", "To the control")
     timed = ("p50", "Measured as", "Speed-up", "Size", "Smaller", "Budgets", "CPU")
     columns = (*judged, *timed)
     differing = _differing(reports)
@@ -97,10 +96,10 @@ def _row(name: str, data: ReportData) -> tuple[str, ...]:
     other_runtime = f" to {head.speedup_against}" if head.speedup_crosses_runtimes else ""
     return (
         name,
-        fmt.percent(head.student),
-        fmt.percent_range(entry.interval if entry else None),
-        fmt.points(head.change),
-        fmt.points(head.gain),
+        fmt.measured(data.primary, head.student),
+        fmt.measured_range(data.primary, entry.interval if entry else None),
+        fmt.change(data.primary, head.change),
+        fmt.change(data.primary, head.gain),
         fmt.milliseconds(head.latency_ms),
         f"{head.profile or fmt.ABSENT}, {runtime_title(head.runtime) if head.runtime else fmt.ABSENT}",
         fmt.ABSENT if faster is None else fmt.ratio(faster.ratio, low=faster.low, high=faster.high) + other_runtime,

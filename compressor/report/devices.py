@@ -28,7 +28,7 @@ def devices(data: ReportData) -> Table:
         "p50",
         "Speed-up",
         "Peak memory",
-        data.metric.replace("_", " ").capitalize(),
+        data.primary.title,
         "Same answers",
         "Blocks",
     )
@@ -133,7 +133,7 @@ def _speedup(timing: Timing, beside: Sequence[Timing]) -> str:
 def _judged_here(data: ReportData, timing: Timing) -> tuple[str, str]:
     candidate = data.candidate(timing.role)
     entry = candidate.accuracy_on(timing.runtime) if candidate else None
-    return fmt.percent(entry.metrics.get(data.metric) if entry else None), fmt.ABSENT
+    return fmt.measured(data.primary, entry.metrics.get(data.metric) if entry else None), fmt.ABSENT
 
 
 def _judged_there(
@@ -141,7 +141,7 @@ def _judged_there(
 ) -> tuple[str, str]:
     entry = accuracy.get(role)
     value = entry.metrics.get(data.metric) if entry else None
-    judged = f"{fmt.percent(value)} of {fmt.count(entry.samples)}" if entry else fmt.ABSENT
+    judged = f"{fmt.measured(data.primary, value)} of {fmt.count(entry.samples)}" if entry else fmt.ABSENT
     return judged, fmt.percent(parity.get(role, {}).get("agreement"))
 
 

@@ -127,7 +127,7 @@ class Headline:
         profile: The profile that the speed-up was measured under.
         base: What it is held against: `teacher`, `control` where there is no teacher, or `student` where there is nothing.
         base_words: The same for people.
-        change: Student minus base; negative is a loss.
+        change: Student minus base, in the unit of the metric.
         gain: Student, as it was distilled, minus control on a runtime that both were judged on: what the teacher was worth.
         *_within_noise: Whether chance alone would do as much; None where nothing tells.
         gain_told: Whether it can be said that the teacher helped or hurt: the difference is real, and both models are

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from compressor.plain_text import on_one_line
 from compressor.report import format as fmt
 from compressor.report.facts import Link, ReportData, payload_of, runtime_title
 from compressor.report.headline import deployed_runtime
+from compressor.scores import Metric
 
 MOST_ROWS = 1000
 """Of a table of classes: with more it has those that are drawn, or the first; all are in report.json."""
@@ -101,38 +102,50 @@ def accuracy_against_latency(data: ReportData) -> Figure | None:
     if not shown:
         return None
     by_role = [[point for point in shown if point[0] is candidate] for candidate in data.candidates]
-    front = pareto_front([(timing.p50_ms, entry.metrics[data.metric]) for _, entry, timing in shown])
-    traces = [_front(front), *(_points(points, data.metric) for points in by_role if points)]
+    metric = data.primary
+    best = pareto_front([(timing.p50_ms, metric.gain(entry.metrics[data.metric])) for _, entry, timing in shown])
+    front = [(latency, metric.gain(gained)) for latency, gained in best]
+    traces = [_front(front), *(_points(points, metric) for points in by_role if points)]
     latencies = [timing.p50_ms for _, _, timing in shown]
     layout = empty_layout(height=400)
     layout["xaxis"] |= latency_axis(latencies) | {"title": {"text": f"p50 latency, {label(profile)} (ms)"}}
-    layout["yaxis"] |= {"title": {"text": data.metric.replace("_", " ")}, "tickformat": ".1%"}
+    layout["yaxis"] |= {"title": {"text": _axis_title(metric)}} | ticks(metric, ".1%")
     return Figure(
         name="accuracy-against-latency",
-        title="Accuracy against latency",
+        title=f"{fmt.headed(fmt.called(metric))} against latency",
         caption=(
-            f"Up and to the left is better; nothing here beats a model on the stepped line in both. "
-            f"Bars are 95 % intervals of the accuracy on {fmt.count(shown[0][1].samples)} "
+            f"{'Up' if metric.larger_is_better else 'Down'} and to the left is better; "
+            "nothing here beats a model on the stepped line in both. "
+            f"Bars are 95 % intervals of the {fmt.called(metric)} on {fmt.count(shown[0][1].samples)} "
             f"test samples; hollow marks run in PyTorch."
         ),
         traces=tuple(traces),
         layout=layout,
-        columns=("Model", "Runs on", "p50", data.metric.capitalize(), "95 % interval"),
+        columns=("Model", "Runs on", "p50", fmt.headed(metric.name), "95 % interval"),
         rows=tuple(
             (
                 candidate.title,
                 runtime_title(entry.runtime),
                 fmt.milliseconds(timing.p50_ms),
-                fmt.percent(entry.metrics[data.metric]),
-                fmt.percent_range(entry.interval),
+                fmt.measured(metric, entry.metrics[data.metric]),
+                fmt.measured_range(metric, entry.interval),
             )
             for candidate, entry, timing in shown
         ),
     )
 
 
+def _axis_title(metric: Metric) -> str:
+    return metric.words if metric.is_share or not metric.unit else f"{metric.words} ({metric.unit})"
+
+
+def ticks(metric: Metric, share: str) -> dict[str, str]:
+    """How the numbers of an axis of the metric are written: a share as `share` says, else as they are."""
+    return {"tickformat": share if metric.is_share else "~g"}
+
+
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (latency, accuracy) pairs that no other beats in both, the fastest first."""
+    """The (latency, accuracy) pairs that no other beats in both, the fastest first; of an error take what it gains."""
     front: list[tuple[float, float]] = []
     for latency, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
@@ -307,16 +320,18 @@ def training_curve(data: ReportData, *, quantity: str) -> Figure | None:
     trained = [link for link in data.links if any(quantity in epoch.val for epoch in link.curve)]
     if not trained:
         return None
-    is_share = quantity == data.metric
-    show = fmt.percent if is_share else fmt.significant
+    metric = data.meaning(quantity)
+    show = _shown_in(metric)
     layout = empty_layout(height=340)
-    layout["yaxis"] |= {"title": {"text": f"validation {quantity}"}, "tickformat": ".0%" if is_share else "~g"}
+    layout["yaxis"] |= {
+        "title": {"text": f"validation {quantity}"},
+    } | ticks(metric, ".0%")
     by_epoch = [{epoch.epoch: epoch.val[quantity] for epoch in link.curve if quantity in epoch.val} for link in trained]
     epochs = sorted(set().union(*by_epoch))
     last = epochs[-1] + 1
     layout["xaxis"] |= {"title": {"text": "epoch"}, "range": [0, last * 1.03], "dtick": math.ceil(last / 8)}
     return Figure(
-        name=f"training-{'metric' if is_share else quantity}",
+        name=f"training-{'metric' if quantity == data.metric else quantity}",
         title=f"Validation {quantity.replace('_', ' ')} in training",
         caption="By epoch, on the validation split, before export.",
         traces=tuple(_curve(data, link, quantity) for link in trained),
@@ -370,10 +385,10 @@ def sizes(data: ReportData) -> Figure | None:
     )
 
 
-def _points(points: Sequence[tuple[Candidate, Accuracy, Timing]], metric: str) -> dict[str, Any]:
+def _points(points: Sequence[tuple[Candidate, Accuracy, Timing]], metric: Metric) -> dict[str, Any]:
     """One candidate on each of its runtimes."""
     candidate = points[0][0]
-    values = [entry.metrics[metric] for _, entry, _ in points]
+    values = [entry.metrics[metric.name] for _, entry, _ in points]
     bounds = [entry.interval or (value, value) for (_, entry, _), value in zip(points, values, strict=True)]
     symbol, tint = _SYMBOLS.get(candidate.role, "cross"), colour(candidate.role)
     return {
@@ -401,10 +416,10 @@ def _points(points: Sequence[tuple[Candidate, Accuracy, Timing]], metric: str) -
     }
 
 
-def _point_words(point: tuple[Candidate, Accuracy, Timing], metric: str) -> str:
+def _point_words(point: tuple[Candidate, Accuracy, Timing], metric: Metric) -> str:
     candidate, entry, timing = point
     size = fmt.size(candidate.size_bytes.get(payload_of(entry.runtime)))
-    answer = f"{fmt.percent(entry.metrics[metric])} in {fmt.milliseconds(timing.p50_ms)}, {size}"
+    answer = f"{fmt.measured(metric, entry.metrics[metric.name])} in {fmt.milliseconds(timing.p50_ms)}, {size}"
     return f"<b>{label(candidate.title)}</b> · {label(runtime_title(entry.runtime))}<br>{answer}"
 
 
@@ -469,9 +484,13 @@ def _class_layout(names: Sequence[str]) -> dict[str, Any]:
     return layout
 
 
+def _shown_in(metric: Metric) -> Callable[[float], str]:
+    return fmt.percent if metric.is_share else fmt.significant
+
+
 def _curve(data: ReportData, link: Link, quantity: str) -> dict[str, Any]:
     points = [epoch for epoch in link.curve if quantity in epoch.val]
-    show = fmt.percent if quantity == data.metric else fmt.significant
+    show = _shown_in(data.meaning(quantity))
     title = label(data.title_of(link.role))
     return {
         "type": "scatter",

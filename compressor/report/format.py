@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
+from compressor.scores import Metric
+
 ABSENT = "–"
 
 _SIZE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -39,6 +41,55 @@ def points(difference: float | None) -> str:
         return ABSENT
     text = f"{abs(difference) * 100:.2f} points"
     return text if text.startswith("0.00") else f"{'+' if difference > 0 else '−'}{text}"
+
+
+def headed(text: str) -> str:
+    """Text as a heading begins."""
+    return text[:1].upper() + text[1:]
+
+
+def called(metric: Metric) -> str:
+    """What texts call the metric: accuracy, where it is a share."""
+    return "accuracy" if metric.is_share else metric.words
+
+
+def measured(metric: Metric, value: float | None) -> str:
+    """A value of a metric: a share as a percentage, else four significant digits in its unit."""
+    if not _known(value):
+        return ABSENT
+    return percent(value) if metric.is_share else f"{significant(value, digits=4)} {metric.unit}".rstrip()
+
+
+def measured_range(metric: Metric, interval: tuple[float, float] | None) -> str:
+    """An interval of a metric, with its unit."""
+    if metric.is_share or interval is None:
+        return percent_range(interval)
+    low, high = (significant(bound, digits=4) for bound in interval)
+    return f"{low}–{high} {metric.unit}".rstrip()
+
+
+def change(metric: Metric, difference: float | None) -> str:
+    """A difference of a metric with its sign; `better` or `worse` where less of it is better, since a sign would mislead."""
+    if not _known(difference):
+        return ABSENT
+    if metric.is_share and metric.larger_is_better:
+        return points(difference)
+    size = (
+        f"{abs(difference) * 100:.2f} points"
+        if metric.is_share
+        else f"{significant(abs(difference))} {metric.unit}".rstrip()
+    )
+    if float(size.split()[0].replace(",", "")) == 0:
+        return size
+    if metric.larger_is_better:
+        return f"{'+' if difference > 0 else '−'}{size}"
+    return f"{size} {'better' if metric.gain(difference) > 0 else 'worse'}"
+
+
+def change_range(metric: Metric, low: float, high: float) -> str:
+    """An interval of a difference, both ends with their signs and without a unit: `−3.10 to +0.25`."""
+    ends = f"{100 * low:+.2f} to {100 * high:+.2f}" if metric.is_share else f"{low:+.3g} to {high:+.3g}"
+    return ends.replace("-", "−")
 
 
 def milliseconds(value: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor import registry
@@ -17,18 +17,18 @@ from compressor.errors import InputError
 from compressor.measure.record import Timing
 from compressor.report import format as fmt
 from compressor.report.facts import ReportData, find_candidate
-from compressor.scores import points
+from compressor.scores import Metric
 
 _WHERE = "--fail-if"
 _AS_THEY_ARE = ("r2", "mae", "rmse")
 _NEAR_A_HUNDRED = ("accuracy", "teacher_accuracy", "control_accuracy", "agreement")
 
 NAMES: Mapping[str, str] = {
-    "accuracy": "metric of the deployed student, percent",
+    "accuracy": "metric of the deployed student: a share in percent, another in its own unit",
     "teacher_accuracy": "the same of the teacher",
     "control_accuracy": "the same of the control",
-    "accuracy_drop": "points below the teacher, or below the control where there is no teacher",
-    "gain_over_control": "points of the student, as it was distilled, above the same one trained alone",
+    "accuracy_drop": "worse than the teacher (the control, where there is none): a share in points, another in its own unit",
+    "gain_over_control": "better than the same one trained alone, as it was distilled: likewise",
     "agreement": "samples on which the student and what it is held against decide the same, percent",
     "ece": "calibration error of the student, percent",
     "r2": "share of the targets' variance that the student explains, at most 1 (regression)",
@@ -86,7 +86,7 @@ def check(expression: str, data: ReportData) -> Verdict:
     if data.outdated:
         raise InputError(data.outdated, where=_WHERE, hint=f"compress bench {data.folder}")
     typed = expression.strip()
-    evaluation = _Evaluation(values(data))
+    evaluation = _Evaluation(values(data), percent=_NEAR_A_HUNDRED if data.primary.is_share else ("agreement",))
     try:
         failed = evaluation.truth(ast.parse(typed, mode="eval").body)
     except SyntaxError as fault:
@@ -100,17 +100,17 @@ def check(expression: str, data: ReportData) -> Verdict:
 
 def values(data: ReportData) -> dict[str, float]:
     """Every number that a condition may name and this report holds."""
-    head = data.headline
+    head, metric = data.headline, data.primary
     student = find_candidate(data.candidates, "student")
     entry = student.accuracy_on(head.runtime) if student and head.runtime else None
     timing = data.timing("student", head.runtime, head.profile) if head.runtime and head.profile else None
     faster = None if head.speedup_crosses_runtimes else head.speedup
     found: dict[str, float | None] = {
-        "accuracy": _percent(head.student),
-        "teacher_accuracy": _percent(head.teacher if head.base == "teacher" else None),
-        "control_accuracy": _percent(head.control),
-        "accuracy_drop": None if head.change is None or _is_from_another(data) else points(0.0 - head.change),
-        "gain_over_control": _percent(head.gain),
+        "accuracy": _in_unit(metric, head.student),
+        "teacher_accuracy": _in_unit(metric, head.teacher if head.base == "teacher" else None),
+        "control_accuracy": _in_unit(metric, head.control),
+        "accuracy_drop": None if head.change is None or _is_from_another(data) else metric.drop(0.0, head.change),
+        "gain_over_control": None if head.gain is None else _in_unit(metric, metric.gain(head.gain)),
         "agreement": _percent(entry.agreement_with_teacher if entry else None),
         "ece": _percent(entry.metrics.get("ece") if entry else None),
         **({name: entry.metrics.get(name) for name in _AS_THEY_ARE} if entry else {}),
@@ -150,8 +150,8 @@ def _of_timing(timing: Timing | None) -> dict[str, float | None]:
 class _Evaluation:
     """One walk through a condition; remembers its comparisons in words."""
 
-    def __init__(self, known: Mapping[str, float]) -> None:
-        self._known = known
+    def __init__(self, known: Mapping[str, float], *, percent: Sequence[str]) -> None:
+        self._known, self._percent = known, percent
         self.seen: list[str] = []
         self.held: list[str] = []
 
@@ -168,7 +168,7 @@ class _Evaluation:
 
     def _compared(self, node: ast.Compare, *, wanted: bool) -> bool:
         result, left = True, node.left
-        _refuse_shares(node)
+        _refuse_shares(node, percentages=self._percent)
         words = _said(left, self._number(left))
         for kind, right in zip(node.ops, node.comparators, strict=True):
             if type(kind) not in _COMPARE:
@@ -219,10 +219,10 @@ class _Evaluation:
         raise InputError(f"no number is called '{name}'", where=_WHERE, hint=hint)
 
 
-def _refuse_shares(node: ast.Compare) -> None:
+def _refuse_shares(node: ast.Compare, *, percentages: Sequence[str]) -> None:
     """Refuse to compare a percentage with a share: such a condition would pass, or fail, whatever was measured."""
     sides = [node.left, *node.comparators]
-    percent = next((each.id for each in sides if isinstance(each, ast.Name) and each.id in _NEAR_A_HUNDRED), None)
+    percent = next((each.id for each in sides if isinstance(each, ast.Name) and each.id in percentages), None)
     shares = [each.value for each in sides if isinstance(each, ast.Constant) and isinstance(each.value, float)]
     if percent is not None and any(0 < share <= 1 for share in shares):
         raise InputError(f"{percent} is in percent", where=_WHERE, hint=f"write 90 for 90 %, not {shares[0]:g}")
@@ -231,6 +231,11 @@ def _refuse_shares(node: ast.Compare) -> None:
 def _said(node: ast.expr, value: float) -> str:
     text = ast.unparse(node)
     return text if isinstance(node, ast.Constant) else f"{text} ({fmt.significant(value, digits=4)})"
+
+
+def _in_unit(metric: Metric, value: float | None) -> float | None:
+    """A value of the metric as a condition names it."""
+    return _percent(value) if metric.is_share else value
 
 
 def _percent(share: float | None) -> float | None:

@@ -18,6 +18,7 @@ from compressor.measure.record import Accuracy, Budget, Candidate, Speedup, Timi
 from compressor.report import chance
 from compressor.report import format as fmt
 from compressor.report.facts import Headline, Taught, find_candidate, find_timing, payload_of, runtime_title
+from compressor.scores import Metric
 
 _SAME_SIZE = 0.02
 _KEPT_FOR_SIZE = " Quantization is kept for its size: no gain in speed over float was shown."
@@ -26,7 +27,7 @@ _SAME = 1e-9  # the paired test is about the share of right answers; another met
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of accuracies in 0–1 and whether the samples can show it; None where nothing tells that."""
+    """A difference of the metric as it is (shares in 0–1), and whether the samples can show it; None where nothing tells."""
 
     value: float
     within_noise: bool | None
@@ -74,7 +75,7 @@ def judge(
     timings: tuple[Timing, ...],
     budgets: tuple[Budget, ...],
     *,
-    metric: str,
+    metric: Metric,
     base: str,
     taught: Taught | None = None,
     compared: bool = False,
@@ -122,6 +123,7 @@ def judge(
         else _gain_sentence(
             gain,
             (shared, control),
+            metric,
             alone=_has_no_teacher(candidates, taught),
             before_more=taught_one is not student,
         ),
@@ -135,8 +137,8 @@ def judge(
         samples=own.samples,
         teacher=reference.value,
         teacher_runtime=teacher.runtime if teacher else None,
-        student=own.metrics.get(metric),
-        control=control.metrics.get(metric) if control else None,
+        student=own.metrics.get(metric.name),
+        control=control.metrics.get(metric.name) if control else None,
         change=change.value if change else None,
         change_within_noise=change.within_noise if change else None,
         gain=gain.value if gain else None,
@@ -153,10 +155,10 @@ def judge(
     )
 
 
-def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: str) -> str:
+def gain_over_control(student: Accuracy, control: Accuracy | None, *, metric: Metric) -> str:
     """What the teacher was worth, in one sentence, and whether there are samples enough to tell."""
     gain = difference(student, control, metric, "control")
-    return _gain_sentence(gain, (student, control), alone=False, before_more=False)
+    return _gain_sentence(gain, (student, control), metric, alone=False, before_more=False)
 
 
 def deployed_runtime(candidate: Candidate) -> str:
@@ -168,7 +170,7 @@ def deployed_runtime(candidate: Candidate) -> str:
 def _reference(
     candidates: tuple[Candidate, ...],
     runtime: str,
-    metric: str,
+    metric: Metric,
     *,
     base: str,
     taught: Taught | None,
@@ -178,21 +180,21 @@ def _reference(
     known = {base: _the(base, titles), "teacher": "the teacher", "control": "the same network trained alone", **titles}
     order = ("teacher", "control", *(() if base in ("teacher", "control", "student") else (base,)))
     for role, words in ((role, known[role]) for role in order):
-        if role == "control" and taught is not None and metric in taught.metrics:
-            return _Reference("teacher", f"its teacher ({taught.words})", None, taught.metrics[metric])
+        if role == "control" and taught is not None and metric.name in taught.metrics:
+            return _Reference("teacher", f"its teacher ({taught.words})", None, taught.metrics[metric.name])
         found = _comparable(find_candidate(candidates, role), runtime)
         if found is not None:
-            return _Reference(role, words, found, found.metrics.get(metric))
+            return _Reference(role, words, found, found.metrics.get(metric.name))
     return _Reference("student", "", None, None)
 
 
-def _change(own: Accuracy, reference: _Reference, metric: str) -> Difference | None:
+def _change(own: Accuracy, reference: _Reference, metric: Metric) -> Difference | None:
     """Student minus reference; one that was judged elsewhere has no answers to pair with."""
     if reference.accuracy is not None:
         return difference(own, reference.accuracy, metric, reference.role)
-    if reference.value is None or metric not in own.metrics:
+    if reference.value is None or metric.name not in own.metrics:
         return None
-    value = own.metrics[metric] - reference.value
+    value = own.metrics[metric.name] - reference.value
     return Difference(value, _within(value, own), own.samples)
 
 
@@ -220,13 +222,15 @@ def _shared(student: Candidate, control: Candidate | None, runtime: str) -> tupl
     return own or student.accuracy[0], other
 
 
-def difference(own: Accuracy, other: Accuracy | None, metric: str, role: str) -> Difference | None:
+def difference(own: Accuracy, other: Accuracy | None, metric: Metric, role: str) -> Difference | None:
     """Of a metric: one model minus the other, whose role is given, and whether the samples can show it."""
-    if other is None or metric not in own.metrics or metric not in other.metrics:
+    if other is None or metric.name not in own.metrics or metric.name not in other.metrics:
         return None
-    value = own.metrics[metric] - other.metrics[metric]
+    value = own.metrics[metric.name] - other.metrics[metric.name]
     test = own.paired_with(role)
-    if test is not None and own.runtime == other.runtime and abs(test.difference - value) < _SAME:
+    # of samples that were drawn again the difference is a gain, of right answers that were counted it is as it is
+    tested = metric.gain(value) if test is not None and test.resamples else value
+    if test is not None and own.runtime == other.runtime and abs(test.difference - tested) < _SAME:
         return Difference(value, not test.real, own.samples)
     return Difference(value, _within(value, own, other), own.samples)
 
@@ -279,7 +283,7 @@ def alike(one: float | None, other: float | None) -> bool:
 def _sentence(
     own: Accuracy,
     reference: _Reference,
-    metric: str,
+    metric: Metric,
     change: Difference | None,
     speed: _Speed | None,
     sizes: _Sizes | None,
@@ -289,11 +293,11 @@ def _sentence(
 ) -> str:
     alone = taught is not None and taught.alone and reference.role != "teacher"
     start = f"Learnt without a teacher ({taught.words}), the student" if alone and taught else title or "The student"
-    accuracy = f"{start} reaches {fmt.percent(own.metrics.get(metric))} {metric.replace('_', ' ')}"
+    accuracy = f"{start} reaches {fmt.measured(metric, own.metrics.get(metric.name))} {metric.words}"
     if change is not None:
         noise = f", {change.caveat}" if change.caveat else ""
-        theirs = fmt.percent(reference.value)
-        accuracy += f" where {reference.words} reaches {theirs} ({fmt.points(change.value)}{noise})"
+        theirs = fmt.measured(metric, reference.value)
+        accuracy += f" where {reference.words} reaches {theirs} ({fmt.change(metric, change.value)}{noise})"
     parts = [accuracy]
     if speed is not None:
         parts.append(_speed_words(speed))
@@ -328,7 +332,7 @@ def _size_words(sizes: _Sizes) -> str:
 
 
 def _gain_sentence(
-    gain: Difference | None, judged: tuple[Accuracy, Accuracy | None], *, alone: bool, before_more: bool
+    gain: Difference | None, judged: tuple[Accuracy, Accuracy | None], metric: Metric, *, alone: bool, before_more: bool
 ) -> str:
     """Whether teaching paid.
 
@@ -344,10 +348,15 @@ def _gain_sentence(
         return f"Whether {who} helped is not known: no control was measured."
     caveat = _not_learned(*judged) or gain.caveat
     if caveat:
-        return f"Whether {who} helped cannot be told: {fmt.points(gain.value)} against {against}, {caveat}."
-    if gain.value > 0:
-        return f"{who.capitalize()} helped: {fmt.points(gain.value)} over {against}."
-    return f"{who.capitalize()} hurt: {fmt.points(gain.value)} against {against}."
+        return f"Whether {who} helped cannot be told: {fmt.change(metric, gain.value)} against {against}, {caveat}."
+    if metric.gain(gain.value) > 0:
+        return f"{who.capitalize()} helped: {_lead(metric, gain.value)} over {against}."
+    return f"{who.capitalize()} hurt: {_lead(metric, gain.value)} against {against}."
+
+
+def _lead(metric: Metric, change: float) -> str:
+    """A difference after words that say which way it is: without a second "better" or "worse"."""
+    return fmt.change(metric, change).removesuffix(" better").removesuffix(" worse")
 
 
 def _not_learned(student: Accuracy, control: Accuracy | None) -> str:

@@ -25,6 +25,7 @@ from compressor.report import format as fmt
 from compressor.report.commands import with_commands
 from compressor.report.facts import Headline, ReportData
 from compressor.report.headline import alike
+from compressor.scores import Metric
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What JSON may hold and HTML or JavaScript would read as something else.
@@ -53,7 +54,7 @@ def render(data: ReportData) -> str:
         .render(
             data=data,
             head=data.headline,
-            cards=cards(data.headline),
+            cards=cards(data.headline, data.primary),
             figures=figures,
             figures_json=embedded_json({figure.name: _drawn(figure) for figure in figures}),
             chain=links.table(data),
@@ -118,23 +119,29 @@ def embedded_json(value: object) -> Markup:
     return Markup(text.translate(str.maketrans(_UNSAFE_IN_SCRIPT)))
 
 
-def cards(head: Headline) -> tuple[Card, ...]:
+def cards(head: Headline, metric: Metric) -> tuple[Card, ...]:
     """The numbers of the first screen; a number that was not measured has no card."""
-    found = [_accuracy_card(head), _speed_card(head), _size_card(head), _teacher_card(head), _budget_card(head)]
+    found = [
+        _metric_card(head, metric),
+        _speed_card(head),
+        _size_card(head),
+        _teacher_card(head, metric),
+        _budget_card(head),
+    ]
     return tuple(card for card in found if card is not None)
 
 
-def _accuracy_card(head: Headline) -> Card | None:
+def _metric_card(head: Headline, metric: Metric) -> Card | None:
     if head.student is None:
         return None
+    title = fmt.headed(fmt.called(metric))
     if head.change is None:
-        return Card("Accuracy", fmt.percent(head.student), "no teacher to compare with")
+        return Card(title, fmt.measured(metric, head.student), "no teacher to compare with")
     noise = {True: ", within the noise", False: "", None: ", not tested"}[head.change_within_noise]
-    is_better = head.change > 0 and head.change_within_noise is False and not head.chance_sentence
+    is_better = metric.gain(head.change) > 0 and head.change_within_noise is False and not head.chance_sentence
     mood = "good" if is_better else "plain"
-    return Card(
-        "Accuracy", fmt.percent(head.student), f"{fmt.points(head.change)} against {head.base_words}{noise}", mood
-    )
+    against = f"{fmt.change(metric, head.change)} against {head.base_words}{noise}"
+    return Card(title, fmt.measured(metric, head.student), against, mood)
 
 
 def _speed_card(head: Headline) -> Card | None:
@@ -168,14 +175,14 @@ def _size_card(head: Headline) -> Card | None:
     )
 
 
-def _teacher_card(head: Headline) -> Card | None:
+def _teacher_card(head: Headline, metric: Metric) -> Card | None:
     if head.gain is None or head.base == "control":
         return None  # the first card says it already
     if not head.gain_told:
         why = {True: "within the noise", False: "at chance", None: "not tested"}[head.gain_within_noise]
-        return Card("What the teacher gave", fmt.points(head.gain), f"against the control: {why}")
-    mood = "good" if head.gain > 0 else "bad"
-    return Card("What the teacher gave", fmt.points(head.gain), "against the control, trained alone", mood)
+        return Card("What the teacher gave", fmt.change(metric, head.gain), f"against the control: {why}")
+    mood = "good" if metric.gain(head.gain) > 0 else "bad"
+    return Card("What the teacher gave", fmt.change(metric, head.gain), "against the control, trained alone", mood)
 
 
 def _budget_card(head: Headline) -> Card:

@@ -5,6 +5,7 @@ A reader who wants to know which link to drop reads down this table: each row is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from compressor.measure.record import Accuracy, Candidate, Speedup, Timing
 from compressor.measure.statistics import paired_speedup
 from compressor.report import format as fmt
 from compressor.report.facts import Link, ReportData, payload_of
-from compressor.report.figures import Figure, colour, empty_layout, label, names_axis
+from compressor.report.figures import Figure, colour, empty_layout, label, names_axis, ticks
 from compressor.report.headline import difference
 from compressor.report.tables import Table
+from compressor.scores import Metric
 
 _NO_LINKS = ("control",)
 
@@ -33,9 +35,9 @@ class Step:
         timing: Its latency there.
         size: Bytes of the form that the runtime loads.
         faster: Than the one before, with its interval, where both were timed beside each other.
-        points: Change of the metric to the one before, as a share.
+        change: Of the metric, to the one before, in its own unit (a share in 0–1).
         smaller: Size of the one before over this one's.
-        points_are_real: Whether the change of the metric is more than chance.
+        change_is_real: Whether the change of the metric is more than chance.
     """
 
     candidate: Candidate
@@ -43,9 +45,9 @@ class Step:
     timing: Timing | None
     size: int | None
     faster: Speedup | None = None
-    points: float | None = None
+    change: float | None = None
     smaller: float | None = None
-    points_are_real: bool = False
+    change_is_real: bool = False
 
 
 def steps(data: ReportData) -> tuple[Step, ...]:
@@ -59,16 +61,15 @@ def steps(data: ReportData) -> tuple[Step, ...]:
         timing = data.timing(candidate.role, runtime, profile) if profile else None
         judged = candidate.accuracy_on(runtime) or (candidate.accuracy[0] if candidate.accuracy else None)
         here = Step(candidate, judged, timing, candidate.size_bytes.get(payload_of(runtime)))
-        found.append(_against(here, found[-1], data.metric) if found else here)
+        found.append(_against(here, found[-1], data.primary) if found else here)
     return tuple(found)
 
 
 def table(data: ReportData) -> Table:
     """One row for each model of the chain: what it is, and what its link gave and cost."""
     chain = steps(data)
-    limit = ruin.limit(_stated_drop(data))
-    metric = data.metric.replace("_", " ")
-    columns = ("Model", "p50", "Faster than the row above", "Size", "Smaller", metric.capitalize(), "Change", "Verdict")
+    limit = _limit(data)
+    columns = ("Model", "p50", "Faster than the row above", "Size", "Smaller", data.primary.title, "Change", "Verdict")
     return Table(
         caption="What each link gave and cost",
         columns=columns,
@@ -79,9 +80,9 @@ def table(data: ReportData) -> Table:
                 _ratio(step.faster),
                 fmt.size(step.size),
                 fmt.times(step.smaller) if step.smaller else fmt.ABSENT,
-                fmt.percent(step.accuracy.metrics.get(data.metric) if step.accuracy else None),
-                fmt.points(step.points),
-                _verdict(step, limit=limit) if number else "where it begins",
+                fmt.measured(data.primary, step.accuracy.metrics.get(data.metric) if step.accuracy else None),
+                fmt.change(data.primary, step.change),
+                _verdict(step, metric=data.primary, limit=limit) if number else "where it begins",
             )
             for number, step in enumerate(chain)
         ),
@@ -102,7 +103,7 @@ def waterfall(data: ReportData) -> Figure | None:
         before = times[number - 1] if number else 0.0
         low, high = min(before, now), max(before, now)
         words = fmt.milliseconds(now) if not number else f"{fmt.milliseconds(before)} → {fmt.milliseconds(now)}"
-        change = "" if step.points is None else f", {fmt.points(step.points)}"
+        change = "" if step.change is None else f", {fmt.change(data.primary, step.change)}"
         bars.append({"base": low, "height": high - low, "tint": colour(step.candidate.role), "words": words + change})
     trace = {
         "type": "bar",
@@ -133,15 +134,17 @@ def waterfall(data: ReportData) -> Figure | None:
     layout["shapes"] = levels
     layout["xaxis"] |= names_axis(list(range(len(bars))), [(name,) for name in names])
     layout["yaxis"] |= {"title": {"text": "p50 latency (ms)"}, "range": [0, 1.15 * max(times)]}
+    what = fmt.called(data.primary)
     return Figure(
         name="waterfall",
         title="What each link takes off",
-        caption="Each bar hangs from the latency before its link to the one after it; hover for what it cost in accuracy.",
+        caption="Each bar hangs from the latency before its link to the one after it; hover for what it cost in "
+        f"{what}.",
         traces=(trace, written),
         layout=layout,
-        columns=("Model", "p50", "Change of accuracy"),
+        columns=("Model", "p50", f"Change of {what}"),
         rows=tuple(
-            (step.candidate.title, fmt.milliseconds(now), fmt.points(step.points))
+            (step.candidate.title, fmt.milliseconds(now), fmt.change(data.primary, step.change))
             for step, now in zip(chain, times, strict=True)
         ),
     )
@@ -171,17 +174,22 @@ def sensitivity(data: ReportData) -> Figure | None:
                 if _share(kept, group["width"]) == share
             ],
             "marker": {"color": colour("student"), "opacity": float(shades[share]), "size": 8},
-            "hovertemplate": "%{x:.2%}<extra>" + f"{share:.0%} kept" + "</extra>",
+            "hovertemplate": f"%{{x:{'.2%' if data.primary.is_share else '.4g'}}}<extra>"
+            + f"{share:.0%} kept"
+            + "</extra>",
         }
         for share in shares
     )
+    far = "left" if data.primary.larger_is_better else "right"
     drawn = empty_layout(height=90 + 22 * len(groups))
-    drawn["xaxis"] |= {"title": {"text": f"validation {data.metric}, this group cut alone"}, "tickformat": ".0%"}
+    drawn["xaxis"] |= {"title": {"text": f"validation {data.metric}, this group cut alone"}} | ticks(
+        data.primary, ".0%"
+    )
     drawn["yaxis"] |= names_axis(positions, [(label(group["group"]),) for group in groups])
     return Figure(
         name="pruning-sensitivity",
         title="How much each layer can lose",
-        caption="Each row is one group of channels, cut alone and not recovered; groups far to the left matter most.",
+        caption=f"Each row is one group of channels, cut alone and not recovered; groups far to the {far} matter most.",
         traces=traces,
         layout=drawn,
         columns=("Group", "Channels", *(f"{share:.0%} kept" for share in shares)),
@@ -189,7 +197,7 @@ def sensitivity(data: ReportData) -> Figure | None:
             (
                 group["group"],
                 fmt.count(group["width"]),
-                *(_score_at(group, share) for share in shares),
+                *(_score_at(group, share, data.primary) for share in shares),
             )
             for group in groups
         ),
@@ -276,7 +284,7 @@ def _quantization(data: ReportData) -> Mapping[str, Any]:
     return next((link.quantization for link in data.links if link.quantization), {})
 
 
-def _against(step: Step, before: Step, metric: str) -> Step:
+def _against(step: Step, before: Step, metric: Metric) -> Step:
     faster = None
     if step.timing and before.timing and step.timing.samples_ms and before.timing.samples_ms:
         starts = min(before.timing.starts, step.timing.starts)
@@ -284,15 +292,29 @@ def _against(step: Step, before: Step, metric: str) -> Step:
         low, high = (found.low, found.high) if starts > 1 else (None, None)
         faster = Speedup(found.ratio, low, high, before.candidate.role)
     change = difference(step.accuracy, before.accuracy, metric, before.candidate.role) if step.accuracy else None
-    points = change.value if change else None
     smaller = before.size / step.size if before.size and step.size else None
     is_real = change is not None and change.within_noise is False
-    return Step(step.candidate, step.accuracy, step.timing, step.size, faster, points, smaller, is_real)
+    return Step(
+        step.candidate,
+        step.accuracy,
+        step.timing,
+        step.size,
+        faster,
+        change.value if change else None,
+        smaller,
+        is_real,
+    )
 
 
 def _blocks(timing: Timing) -> list[np.ndarray]:
     samples, numbers = np.asarray(timing.samples_ms), np.asarray(timing.blocks)
     return [samples[numbers == number] for number in np.unique(numbers)]
+
+
+def _limit(data: ReportData) -> float:
+    """The most of the metric that a link may cost: what is stated; ten points of a share, of another unit nobody knows."""
+    stated = _stated_drop(data)
+    return ruin.limit(stated) if data.primary.is_share or stated is not None else math.inf
 
 
 def _stated_drop(data: ReportData) -> float | None:
@@ -302,10 +324,11 @@ def _stated_drop(data: ReportData) -> float | None:
     return max((float(limit) for limit in stated if limit is not None), default=None)
 
 
-def _verdict(step: Step, *, limit: float) -> str:
-    """Whether the link paid in time, size or accuracy, in a word or two; none does that costs more than `limit` points."""
-    if step.points_are_real and step.points is not None and -100 * step.points > limit:
-        return f"costs {-100 * step.points:.1f} points: drop this link"
+def _verdict(step: Step, *, metric: Metric, limit: float) -> str:
+    """Whether the link paid in time, size or accuracy, in a word or two; none does that costs more than `limit`."""
+    drop = 0.0 if step.change is None else metric.drop(0.0, step.change)
+    if step.change_is_real and drop > limit:
+        return f"costs {f'{drop:.1f} points' if metric.is_share else metric.shown_drop(drop)}: drop this link"
     if step.faster is None and step.smaller is None:
         return "not compared with the row above"
     if step.faster is not None and step.faster.conclusive and step.faster.ratio < 1:
@@ -317,10 +340,10 @@ def _verdict(step: Step, *, limit: float) -> str:
         gains.append("smaller")
     if not gains and step.faster is not None and step.faster.low is None:
         return "not told by one start"
-    changed = (step.points or 0.0) if step.points_are_real else 0.0
-    if changed > 0:
+    gained = metric.gain(step.change or 0.0) if step.change_is_real else 0.0
+    if gained > 0:
         gains.append("more accurate")
-    return " and ".join(gains) + (", but less accurate" if changed < 0 else "") if gains else "no gain: drop this link"
+    return " and ".join(gains) + (", but less accurate" if gained < 0 else "") if gains else "no gain: drop this link"
 
 
 def _ratio(speedup: Speedup | None) -> str:
@@ -332,9 +355,9 @@ def _share(kept: int, width: int) -> float:
     return round(4 * kept / width) / 4
 
 
-def _score_at(group: dict[str, object], share: float) -> str:
+def _score_at(group: dict[str, object], share: float, metric: Metric) -> str:
     scores = group["scores"]
     assert isinstance(scores, list | tuple)
     width = group["width"]
     assert isinstance(width, int)
-    return next((fmt.percent(score) for kept, score in scores if _share(kept, width) == share), fmt.ABSENT)
+    return next((fmt.measured(metric, score) for kept, score in scores if _share(kept, width) == share), fmt.ABSENT)

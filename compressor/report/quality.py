@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor import label_sets
-from compressor.measure.record import Accuracy, Candidate, WorstSample
+from compressor.measure.record import Accuracy, Candidate, Paired, WorstSample
 from compressor.report import format as fmt
 from compressor.report.facts import ReportData, find_candidate, runtime_title
 from compressor.report.figures import MOST_ROWS, Figure, colour, empty_layout, label, names_axis
 from compressor.report.headline import deployed_runtime
-from compressor.report.tables import NO_SHARES, Table
+from compressor.report.tables import Table
+from compressor.scores import Metric
 
 _MOST_CHANGES = 15
 _MOST_CLASSES = 40
@@ -238,7 +239,7 @@ def calibration(data: ReportData) -> Table:
         (
             candidate.title,
             runtime_title(entry.runtime),
-            *(_metric(name, entry.metrics.get(name)) for name in names),
+            *(_metric(data, name, entry.metrics.get(name)) for name in names),
         )
         for candidate, entry in shown
     )
@@ -258,8 +259,7 @@ def paired(data: ReportData) -> Table:
                 (
                     candidate.title,
                     other.title if other else test.against,
-                    fmt.points(test.difference),
-                    f"{100 * test.low:+.2f} to {100 * test.high:+.2f}".replace("-", "−"),
+                    *_tested(test, data.primary),
                     "—" if test.resamples else fmt.count(test.other_only),
                     "—" if test.resamples else fmt.count(test.base_only),
                     "below 0.0001" if test.p_value < 1e-4 else f"{test.p_value:.4f}",
@@ -281,6 +281,14 @@ def paired(data: ReportData) -> Table:
     another = any(entry.interval is None for _, entry in _deployed(data))
     caption = "Is the difference real?" + (" Told by the share of right answers" if another and rows else "")
     return Table(caption, columns, tuple(rows), frozenset(range(2, 7)), tuple(roles))
+
+
+def _tested(test: Paired, metric: Metric) -> tuple[str, str]:
+    """The difference that was tested and its interval: of right answers, or of the metric where samples were drawn again."""
+    if not test.resamples:
+        metric = Metric("right")
+    ends = sorted(metric.gain(bound) for bound in (test.low, test.high))  # tests are about gains
+    return fmt.change(metric, metric.gain(test.difference)), fmt.change_range(metric, *ends)
 
 
 def gallery(data: ReportData) -> tuple[Picture, ...]:
@@ -362,7 +370,8 @@ def _base_and_student(data: ReportData) -> tuple[Accuracy, Accuracy] | None:
     return (before, after) if before is not None and after is not None else None
 
 
-def _metric(name: str, value: float | None) -> str:
-    if name not in NO_SHARES:
-        return fmt.percent(value)
+def _metric(data: ReportData, name: str, value: float | None) -> str:
+    """The metric that counts with its unit; of others a share in percent, or the number alone."""
+    if name == data.metric or data.meaning(name).is_share:
+        return fmt.measured(data.meaning(name), value)
     return fmt.ABSENT if value is None else fmt.significant(value)

@@ -9,9 +9,8 @@ from typing import Any
 from compressor.measure.record import Accuracy, Budget, Candidate, Speedup, Timing
 from compressor.report import format as fmt
 from compressor.report.facts import Link, ReportData, payload_of, runtime_title
+from compressor.scores import Metric
 
-NO_SHARES = frozenset({"loss", "r2", "mae", "rmse"})
-"""Metrics that are shown as they are; all others are shares, shown in percent."""
 _HASH_DIGITS = 12
 _TRAINING_SETTINGS = ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "precision", "device")
 _NOTABLE_SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -42,7 +41,7 @@ class Table:
 def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """The short table that a terminal shows after a run: columns and rows."""
     profile = data.profiles[0] if data.profiles else None
-    columns = ("model", "runs on", data.metric.replace("_", " "), "size", f"{profile or 'no'} p50", "speed-up")
+    columns = ("model", "runs on", data.primary.words, "size", f"{profile or 'no'} p50", "speed-up")
     rows = []
     for candidate, runtime in _pairs(data):
         timing = data.timing(candidate.role, runtime, profile) if profile else None
@@ -50,7 +49,7 @@ def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ..
             (
                 candidate.title,
                 runtime_title(runtime),
-                _accuracy_with_interval(candidate.accuracy_on(runtime), data.metric),
+                _with_interval(candidate.accuracy_on(runtime), data.primary),
                 fmt.size(candidate.size_bytes.get(payload_of(runtime))),
                 fmt.milliseconds(timing.p50_ms if timing else None),
                 _speedup_cell(timing, data.timed_base),
@@ -61,14 +60,13 @@ def summary_rows(data: ReportData) -> tuple[tuple[str, ...], tuple[tuple[str, ..
 
 def accuracy(data: ReportData) -> Table:
     """How large each model is and how well it answers, on each runtime."""
-    metric = data.metric.replace("_", " ").capitalize()
     columns = (
         "Model",
         "Runs on",
         "Parameters",
         "MACs",
         "Size",
-        metric,
+        data.primary.title,
         "95 % interval",
         f"Agrees with {data.called(data.base)}",
     )
@@ -76,7 +74,9 @@ def accuracy(data: ReportData) -> Table:
     where = f"on the test split of {fmt.count(head.samples)} samples" if head.samples else "as measured"
     pairs = tuple(_pairs(data))
     return Table(
-        caption="; ".join(part for part in (f"Accuracy and size, {where}", right_within(data)) if part),
+        caption="; ".join(
+            part for part in (f"{fmt.headed(fmt.called(data.primary))} and size, {where}", right_within(data)) if part
+        ),
         columns=columns,
         rows=tuple(_accuracy_row(data, candidate, runtime) for candidate, runtime in pairs),
         numeric=frozenset(range(2, len(columns))),
@@ -136,7 +136,10 @@ def taught(data: ReportData) -> Table:
         rows.append(("Kind", told.words))
         rows.append(("Taught by", told.title or "the student itself: no network was there before"))
         rows += [("Member", member) for member in told.members]
-        rows += [(f"Its own {name.replace('_', ' ')}, test", _own(name, value)) for name, value in told.metrics.items()]
+        rows += [
+            (f"Its own {name.replace('_', ' ')}, test", _own(data.meaning(name), value))
+            for name, value in told.metrics.items()
+        ]
         rows += [("Samples it answered", fmt.count(told.asked))] if told.asked is not None else []
     return Table("Who taught the student", ("Property", "Value"), tuple(rows))
 
@@ -150,8 +153,8 @@ def right_within(data: ReportData) -> str:
     return f"right is {named}, and two that agree are as near to one another"
 
 
-def _own(name: str, value: float) -> str:
-    return fmt.significant(value) if name in NO_SHARES else fmt.percent(value)
+def _own(metric: Metric, value: float) -> str:
+    return fmt.percent(value) if metric.is_share else fmt.significant(value)
 
 
 def decisions(data: ReportData) -> Table:
@@ -176,7 +179,7 @@ def parity(data: ReportData) -> Table:
         "Metric after",
     )
     exported = [link for link in data.links if link.parity]
-    rows = tuple(_parity_row(link.role, link.parity) for link in exported if link.parity)
+    rows = tuple(_parity_row(data, link.role, link.parity) for link in exported if link.parity)
     roles = tuple(_candidate_role(data, link) for link in exported)
     return Table("Exported against original", columns, rows, frozenset(range(1, 8)), roles)
 
@@ -298,8 +301,8 @@ def _accuracy_row(data: ReportData, candidate: Candidate, runtime: str) -> tuple
         fmt.magnitude(candidate.params),
         fmt.magnitude(candidate.macs),
         fmt.size(candidate.size_bytes.get(payload_of(runtime))),
-        fmt.percent(entry.metrics.get(data.metric) if entry else None),
-        fmt.percent_range(entry.interval if entry else None),
+        fmt.measured(data.primary, entry.metrics.get(data.metric) if entry else None),
+        fmt.measured_range(data.primary, entry.interval if entry else None),
         fmt.percent(entry.agreement_with_teacher if entry else None),
     )
 
@@ -325,15 +328,15 @@ def _ratio(speedup: Speedup | None) -> str:
     return fmt.ABSENT if speedup is None else fmt.ratio(speedup.ratio, low=speedup.low, high=speedup.high)
 
 
-def _accuracy_with_interval(entry: Accuracy | None, metric: str) -> str:
-    if entry is None or metric not in entry.metrics:
+def _with_interval(entry: Accuracy | None, metric: Metric) -> str:
+    if entry is None or metric.name not in entry.metrics:
         return fmt.ABSENT
-    bounds = f" ({fmt.percent_range(entry.interval).removesuffix(' %')})" if entry.interval else ""
-    return f"{fmt.percent(entry.metrics[metric])}{bounds}"
+    bounds = fmt.measured_range(metric, entry.interval).removesuffix(metric.unit).rstrip()
+    return f"{fmt.measured(metric, entry.metrics[metric.name])}{f' ({bounds})' if entry.interval else ''}"
 
 
-def _parity_row(role: str, report: Mapping[str, Any]) -> tuple[str, ...]:
-    metric = str(report.get("metric_name", ""))
+def _parity_row(data: ReportData, role: str, report: Mapping[str, Any]) -> tuple[str, ...]:
+    metric = data.meaning(str(report.get("metric_name", "")))
     return (
         role,
         fmt.count(report.get("samples")),
@@ -341,8 +344,8 @@ def _parity_row(role: str, report: Mapping[str, Any]) -> tuple[str, ...]:
         fmt.anything(report.get("mean_abs")),
         fmt.anything(report.get("max_relative")),
         fmt.percent(report.get("agreement")),
-        f"{metric} {fmt.percent(report.get('metric_reference'))}",
-        f"{metric} {fmt.percent(report.get('metric_candidate'))}",
+        f"{metric.name} {fmt.measured(metric, report.get('metric_reference'))}",
+        f"{metric.name} {fmt.measured(metric, report.get('metric_candidate'))}",
     )
 
 
@@ -376,7 +379,7 @@ def _result(data: ReportData, link: Link) -> str:
     if link.stage == "bench":
         return f"{len(data.candidates)} models, {len(data.timings)} timings"
     found = _metric_by_split(link.metrics, data.metric)
-    return ", ".join(f"{split} {fmt.percent(value)}" for split, value in found) or fmt.ABSENT
+    return ", ".join(f"{split} {fmt.measured(data.primary, value)}" for split, value in found) or fmt.ABSENT
 
 
 def _metric_by_split(

@@ -28,7 +28,8 @@ def _profile(data: ReportData, profile: str) -> str:
 def used(data: ReportData) -> tuple[tuple[str, str], ...]:
     """(word, meaning), in the order in which a reader meets them."""
     found = [] if data.compared else [(role, meaning) for role, meaning in _ROLES.items() if data.candidate(role)]
-    found.append(("points", "percentage points: from 99 % to 97 % are −2 points"))
+    if data.primary.is_share:
+        found.append(("points", "percentage points: from 99 % to 97 % are −2 points"))
     found.append(
         ("within the noise", "so few samples differ that chance alone would do it more than one time in twenty")
     )

@@ -147,6 +147,7 @@ def bench(
             classes=dataset.classes,
             label_sets=MEMBERS in dataset.targets,
             of_numbers=dataset.of_numbers,
+            units=_units(measured, task),
             base=base,
             candidates=tuple(measured),
             timings=tuple(timing.timings),
@@ -177,6 +178,12 @@ def bench(
             elapsed_s=time.perf_counter() - started,
         )
         return artifact.seal(folder, target.folder, manifest)
+
+
+def _units(measured: Sequence[record.Candidate], task: Task) -> tuple[Metric, ...]:
+    """What each metric means that any candidate was judged by."""
+    names = dict.fromkeys(name for candidate in measured for entry in candidate.accuracy for name in entry.metrics)
+    return tuple(task.metric(name) for name in names)
 
 
 def _timed_base(candidates: Sequence[Candidate], base: str) -> str:

@@ -24,6 +24,7 @@ from compressor.models import normalisation, onnx_copy
 from compressor.models.network import SMALLEST, Network
 from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
+from compressor.scores import Metric
 from compressor.teachers._contract import Teacher
 from compressor.tensors import LOGITS, Batch, Outputs
 
@@ -186,7 +187,7 @@ class OnnxFile(Teacher):
             samples=measured.judged_on(with_labels),
             more=measured.more_to_judge_on(with_labels, None),
             statistics=statistics,
-            metric="accuracy",
+            metric=Metric("accuracy"),
             what="model",
             where=str(self._file),
             carries_its_own=True,

@@ -24,6 +24,7 @@ from compressor.models.build import Builder, Loaded
 from compressor.models.network import Network
 from compressor.models.normalisation import Normalisation
 from compressor.recipe import ModelSettings
+from compressor.scores import Metric
 from compressor.tasks.classification import Classification
 from compressor.tensors import LABEL
 from tests.named import class_samples, inputs_of, labels_of
@@ -48,7 +49,7 @@ def chosen(answers_N: NDArray[np.int64], labels_N: NDArray[np.int64]) -> str:
         samples=samples,
         more=None,
         statistics=statistics,
-        metric="accuracy",
+        metric=Metric("accuracy"),
         what="network",
         where="t.pt",
     )
@@ -201,7 +202,7 @@ def right_of(shares: dict[str, float], *, count: int, seed: int, more: bool = Fa
         samples=pictures,
         more=pictures if more else None,
         statistics=([0.5] * 3, [1.0] * 3),
-        metric="accuracy",
+        metric=Metric("accuracy"),
         what="network",
         where="t.pt",
     )
@@ -236,7 +237,7 @@ def sure_of(scales: dict[str, float]) -> tuple[str, str]:
         samples=pictures,
         more=None,
         statistics=([0.5] * 3, [1.0] * 3),
-        metric="accuracy",
+        metric=Metric("accuracy"),
         what="network",
         where="t.pt",
     )
@@ -334,7 +335,7 @@ def test_a_normalisation_under_which_a_model_fails_is_left_out_and_named():
         samples=pictures,
         more=None,
         statistics=([0.5], [1.0]),
-        metric="accuracy",
+        metric=Metric("accuracy"),
         what="network",
         where="t.pt",
     )

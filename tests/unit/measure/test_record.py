@@ -19,6 +19,7 @@ from compressor.measure.record import (
     measurements_json,
 )
 from compressor.plain_records import as_json, read
+from compressor.scores import Metric
 from tests import records
 
 ONCE: dict[str, Any] = {
@@ -115,6 +116,7 @@ def test_measurements_begin_with_their_form_and_are_read_again() -> None:
         classes=("cat",),
         label_sets=False,
         of_numbers=False,
+        units=(Metric("accuracy"),),
         base="student",
         candidates=(Candidate("student", "Student", 10, None, {"onnx": 5}, (accuracy(JUDGED, runtime="ort_cpu"),)),),
         timings=(records.timing("student"),),

@@ -11,6 +11,7 @@ from compressor.measure.record import Speedup
 from compressor.report.collect import collect
 from compressor.report.facts import Headline, ReportData
 from compressor.report.headline import judge
+from compressor.scores import Metric
 
 if TYPE_CHECKING:
     from tests.unit.report.conftest import MakeRun
@@ -24,12 +25,12 @@ def _with_accuracy(data: ReportData, role: str, value: float) -> Headline:
         else entry
         for entry in data.candidates
     )
-    return judge(candidates, data.timings, data.budgets, metric="accuracy", base="teacher")
+    return judge(candidates, data.timings, data.budgets, metric=Metric("accuracy"), base="teacher")
 
 
 def _with_speedup(data: ReportData, speedup: Speedup) -> Headline:
     timings = tuple(replace(timing, speedup=speedup) if timing.role == "student" else timing for timing in data.timings)
-    return judge(data.candidates, timings, data.budgets, metric="accuracy", base="teacher")
+    return judge(data.candidates, timings, data.budgets, metric=Metric("accuracy"), base="teacher")
 
 
 def _with_budgets(make_run: MakeRun, *budgets: dict[str, Any]) -> Headline:
@@ -140,7 +141,7 @@ def test_no_budget_gives_no_verdict(make_run: MakeRun) -> None:
 
 
 def test_of_a_network_that_was_only_quantized_nothing_is_said_of_a_teacher(data: ReportData) -> None:
-    head = judge(data.candidates, data.timings, data.budgets, metric=data.metric, base=data.base, distilled=False)
+    head = judge(data.candidates, data.timings, data.budgets, metric=data.primary, base=data.base, distilled=False)
 
     assert head.gain_sentence == ""
     assert "teacher" in head.sentence
@@ -149,7 +150,7 @@ def test_of_a_network_that_was_only_quantized_nothing_is_said_of_a_teacher(data:
 def test_quantization_that_gained_no_speed_is_said_to_be_kept_for_its_size(data: ReportData) -> None:
     def said(*, kept_for_size: bool) -> str:
         facts = (data.candidates, data.timings, data.budgets)
-        return judge(*facts, metric="accuracy", base="teacher", kept_for_size=kept_for_size).sentence
+        return judge(*facts, metric=Metric("accuracy"), base="teacher", kept_for_size=kept_for_size).sentence
 
     assert said(kept_for_size=True).endswith(
         ". Quantization is kept for its size: no gain in speed over float was shown."

@@ -39,7 +39,7 @@ def test_every_row_is_held_against_the_row_above(data):
     assert teacher.faster is None
     assert student.faster is not None
     assert student.faster.ratio == pytest.approx(2.0)
-    assert student.points == pytest.approx(0.0)
+    assert student.change == pytest.approx(0.0)
 
 
 def test_the_control_is_no_link(data):

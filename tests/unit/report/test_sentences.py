@@ -13,6 +13,7 @@ from compressor.measure.statistics import more_than_fair
 from compressor.report import chance
 from compressor.report.facts import Headline, Taught
 from compressor.report.headline import gain_over_control, judge
+from compressor.scores import Metric
 from tests import records
 
 LEARNED = Majority(0.5425, "cat", constant_only=10, model_only=60, p_value=1e-9)
@@ -58,13 +59,15 @@ def timing(role: str, speedup: Speedup | None = None, **other: Any) -> Timing:
 def head(*candidates: Candidate, timings: tuple[Timing, ...] = (), **other: Any) -> Headline:
     """The headline of these models."""
     budgets = other.pop("budgets", ())
-    return judge(candidates, timings, budgets, **{"metric": "accuracy", "base": "teacher"} | other)
+    return judge(candidates, timings, budgets, **{"metric": Metric("accuracy"), "base": "teacher"} | other)
 
 
 def gain(student: Accuracy, control: Accuracy) -> str:
     """What bench says of the teacher; the closing line of distill must be the same."""
     said = head(candidate("teacher", accuracy(0.9)), candidate("control", control), candidate("student", student))
-    assert said.gain_sentence == gain_over_control(student, control, metric="accuracy"), "bench and distill judge alike"
+    assert said.gain_sentence == gain_over_control(student, control, metric=Metric("accuracy")), (
+        "bench and distill judge alike"
+    )
     assert said.gain_told is said.gain_sentence.startswith("The teacher h")
     return said.gain_sentence
 
@@ -173,7 +176,7 @@ AT_CHANCE: Mapping[str, tuple[Accuracy | None, str]] = {
 @pytest.mark.parametrize("row", AT_CHANCE)
 def test_a_model_is_at_chance_where_it_is_not_shown_to_beat_the_best_constant(row: str) -> None:
     judged, sentence = AT_CHANCE[row]
-    assert chance.sentence([("the student", judged)], metric="accuracy") == sentence
+    assert chance.sentence([("the student", judged)], metric=Metric("accuracy")) == sentence
 
 
 def test_teacher_and_control_are_said_to_be_at_chance_like_the_student() -> None:
