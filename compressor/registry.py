@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, str] = {
     "losses": "losses",
     "teachers": "teachers",
     "tasks": "tasks",
+    "views": "views",
     "formats": "data/formats",
     "runtimes": "runtimes",
     "criteria": "surgery/criteria",

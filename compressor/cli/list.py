@@ -22,7 +22,8 @@ def list_(
     family: Annotated[
         str | None,
         typer.Argument(
-            help="losses, teachers, tasks, formats, runtimes, criteria, quantizers, models, profiles, artifacts or caches."
+            help="losses, teachers, tasks, views, formats, runtimes, criteria, quantizers, "
+            "models, profiles, artifacts or caches."
         ),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder whose artifacts are listed.")] = Path("runs"),
@@ -121,6 +122,7 @@ def _families(runs: Path) -> list[dict[str, Any]]:
         "losses": "what the student is compared by: name in [[distill.losses]]",
         "teachers": "what the student learns from: kind in [teacher]",
         "tasks": "what the outputs mean: name in [task]",
+        "views": "how samples are augmented: NAME = ... in [data.views]",
         "formats": "where samples come from: source in [data]",
         "runtimes": "what executes a model: runtimes in [bench]",
         "criteria": "how much a channel matters: criterion in [prune]",

@@ -169,8 +169,8 @@ class Run:
 
         What is recovered after distillation is shown the views that the teacher has answered there already.
         """
-        from compressor.data.views import plan
         from compressor.teachers import _cache
+        from compressor.views import _plan
 
         data, training = given(self.recipe.data, "data"), self.recipe.distillation or recovery
         assert training is not None
@@ -180,7 +180,7 @@ class Run:
             shown = data.model_copy(update={"views": data.views.model_copy(update={"count": 0})})
             reason = "the teacher's outputs for each pixel are not kept, so views need not come round again"
             return shown, (Decision("data.views.count", "0 (fresh views)", reason),)
-        count, why = plan.choose_count(
+        count, why = _plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),
             bytes_per_view=_cache.bytes_per_view(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset
-from compressor.data.views import views
 from compressor.models import checkpoint, combined, folding
 from compressor.models import spec as specs
 from compressor.models.network import Network
@@ -24,6 +23,7 @@ from compressor.tensors import MASK
 from compressor.training import precision
 from compressor.training.material import Material
 from compressor.training.start import network_for, require_same_classes
+from compressor.views._compose import SCHEME
 
 _COMPARED = 32
 
@@ -160,6 +160,10 @@ def _kept(
         of_numbers=material.dataset.of_numbers,
     )
     shown, _ = material.views()
+    own = {
+        entry.name: specs.source_hashes(registry.find("views", entry.name).file) for entry in material.data.views.own
+    }
+    own_code = {"code": own} if own else {}
     identity, in_torch = _identity(teaching), network is not None or _is_outside(teaching.kind)
     asked_of_run = settings.model_copy(update={"channels_last": False})  # the layout is not in question
 
@@ -172,7 +176,7 @@ def _kept(
             teacher=identity,
             kind=teaching.kind,
             data=material.dataset.fingerprint,
-            views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
+            views=shown.as_json() | own_code | {"seed": material.data.views.seed, "scheme": SCHEME},
             precision=computed,
             form=str(form),
         )
