@@ -33,6 +33,7 @@ FAMILIES: Mapping[str, str] = {
     "teachers": "teachers",
     "tasks": "tasks",
     "inputs": "inputs",
+    "views": "views",
     "formats": "data/formats",
     "runtimes": "runtimes",
     "criteria": "surgery/criteria",

@@ -16,8 +16,10 @@ from compressor.data.arrays import input_name
 from compressor.data.loader import LoadedBatch
 from compressor.data.samples import ArraySamples, Samples, class_groups
 from compressor.measure.accuracy import evaluate
+from compressor.recipe import ViewSettings
 from compressor.scores import RIGHT
 from compressor.tensors import LABEL, LOGITS, MEMBERS, VALUES, Batch, Mixed, Schema, TensorSpec
+from compressor.views._compose import Views, resolve
 
 
 def class_samples(inputs: NDArray[Any], labels: NDArray[Any]) -> ArraySamples:
@@ -145,3 +147,14 @@ def predicted(model: Any, array: NDArray[Any]) -> NDArray[Any]:
     """The one output of a runtime for the one input of some samples."""
     found: NDArray[Any] = model({"input": array})[LOGITS]
     return found
+
+
+def views_of(*shape: int, dtype: str = "uint8", **stated: Any) -> Views:
+    """Views of images, by default `[3, 64, 64]`: nothing but what is stated."""
+    settings = ViewSettings(**{"crop": 0, "flip": False, **stated})
+    return resolve(settings, inputs=Schema.of(TensorSpec("image", dtype, shape or (3, 64, 64))))[0]
+
+
+def seen(views: Views, images: Tensor, sample_ids: Tensor, *, view: int, seed: int) -> Tensor:
+    """A view of images by themselves."""
+    return views({"image": images}, sample_ids, view=view, seed=seed)["image"]

@@ -22,7 +22,7 @@ def list_(
     family: Annotated[
         str | None,
         typer.Argument(
-            help="losses, teachers, tasks, inputs, formats, runtimes, criteria, quantizers, "
+            help="losses, teachers, tasks, inputs, views, formats, runtimes, criteria, quantizers, "
             "models, profiles, artifacts or caches."
         ),
     ] = None,
@@ -123,6 +123,7 @@ def _families(runs: Path) -> list[dict[str, Any]]:
         "teachers": "what the student learns from: kind in [teacher]",
         "tasks": "what the outputs mean: name in [task]",
         "inputs": "what samples are made of: found by their shape, or named by the format",
+        "views": "how samples are augmented: NAME = ... in [data.views]",
         "formats": "where samples come from: source in [data]",
         "runtimes": "what executes a model: runtimes in [bench]",
         "criteria": "how much a channel matters: criterion in [prune]",

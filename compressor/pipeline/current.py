@@ -168,14 +168,14 @@ class Run:
 
         What is recovered after distillation is shown the views that the teacher has answered there already.
         """
-        from compressor.data.views import plan
         from compressor.teachers import _choice
+        from compressor.views import _plan
 
         data, training = given(self.recipe.data, "data"), self.recipe.distillation or recovery
         assert training is not None
         distill, _ = self.settled(training)
         assert distill.epochs != "auto", "it is settled"
-        count, why = plan.choose_count(
+        count, why = _plan.choose_count(
             data.views.count,
             epochs=max(1, distill.epochs),
             bytes_per_view=_choice.bytes_per_view(

@@ -88,6 +88,8 @@ def _outside(settings: Mapping[str, Any]) -> dict[str, Path]:
     named = [("losses", entry["name"]) for entry in training.get("losses", ())]
     named += [("teachers", str(settings.get("kind") or "")), ("tasks", settings["task"]["name"])]
     named += [("criteria", training.get("criterion") or ""), ("quantizers", training.get("method") or "")]
+    own_views = table_of(table_of(settings, "data"), "views").get("own", ())
+    named += [("views", entry["name"]) for entry in own_views]
     named += [("runtimes", runtime) for runtime in runtimes_in(bench)]
     return {name: registry.find(family, name).file for family, name in named if ":" in name}
 

@@ -42,6 +42,7 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
             found += _source_faults(data[key], table_of(data, given), where=f"data.{key}", options=f"data.{given}")
     if table_of(data, "unlabelled_options") and data.get("unlabelled") is None:
         found.append(Fault("data.unlabelled_options", "there is no data.unlabelled that they could be of"))
+    found += _view_faults(table_of(data, "views"))
     if hides_labels(raw):
         found += _label_faults(raw)
     for family, table, key, where in (
@@ -145,6 +146,26 @@ def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options
         found.append(Fault(where, f"'{name}' takes no place", f"write {name}"))
     if member:
         found += registry.option_faults(member, given, where=options)
+    return found
+
+
+def _view_faults(views: Mapping[str, Any]) -> list[Fault]:
+    """Faults of the views of one's own, and of a setting under both of its names."""
+    found: list[Fault] = []
+    if "color_jitter" in views and "colour_jitter" in views:
+        found.append(Fault("data.views.colour_jitter", "is color_jitter by its old name", "leave it out"))
+    own = views.get("own")
+    for index, entry in enumerate(own if isinstance(own, list | tuple) else ()):
+        name, where = entry.get("name") if isinstance(entry, Mapping) else None, f"data.views.own.{index}"
+        if not isinstance(name, str):
+            continue  # a fault of its own
+        member = _member("views", name, f"{where}.name", found)
+        if member and ":" not in name:
+            hint = f"write {member.name} = ... in [data.views]"
+            found.append(Fault(f"{where}.name", f"'{name}' is not a view of your own", hint))
+        elif member:
+            options = {key: value for key, value in entry.items() if key != "name"}
+            found += registry.option_faults(member, options, where=where)
     return found
 
 

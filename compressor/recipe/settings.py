@@ -34,25 +34,60 @@ from compressor.recipe.links import (
     TrainSettings,
 )
 
+_OLD_JITTER = "colour_jitter"
+
+
+class OwnViewSettings(BaseModel):
+    """One entry of `[data.views] own`: a view of the user's, and its own options beside its name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What goes to the view's constructor."""
+        return dict(self.model_extra or {})
+
 
 class ViewSettings(Settings):
-    """`[data.views]`: the random augmentation shown in training."""
+    """`[data.views]`: the random augmentation shown in training; each member of `views` has a field of its name."""
 
     crop: int | Literal["auto"] = Field("auto", description="pixels of zero padding around a random crop; 0 for none")
     flip: bool | Literal["auto"] = Field("auto", description="mirror left to right for half of the samples")
     resized_crop: float = Field(
         0.0, ge=0.0, lt=1.0, description="least share of the area a resized crop keeps; 0: none"
     )
-    colour_jitter: float = Field(0.0, ge=0.0, le=1.0, description="strength of random brightness, contrast, saturation")
+    color_jitter: float = Field(0.0, ge=0.0, le=1.0, description="strength of random brightness, contrast, saturation")
     rand_augment: int = Field(0, ge=0, le=8, description="random operations for each image; 0: none")
     magnitude: int = Field(9, ge=0, le=30, description="strength of rand_augment's operations, out of 30")
     erasing: float = Field(0.0, ge=0.0, le=1.0, description="chance that a random rectangle is erased")
     mixup: float = Field(0.0, ge=0.0, description="alpha of mixup; 0: none")
     cutmix: float = Field(0.0, ge=0.0, description="alpha of CutMix; 0: none. With mixup, half of the views have each")
+    own: tuple[OwnViewSettings, ...] = Field(
+        (), description='your own, after all but mixing: [{ name = "mine.py:Noise", strength = 0.1 }]'
+    )
     count: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="views of each sample, shown in turn; 0: a fresh view in every epoch, and no teacher cache"
     )
     seed: int = Field(0, ge=0, description="seed of counted views; the same for every training seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_the_old_name(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or _OLD_JITTER not in raw or "color_jitter" in raw:
+            return raw
+        return {"color_jitter" if name == _OLD_JITTER else name: value for name, value in raw.items()}
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it was before views had American names and could be one's own: artifacts are found again by their key."""
+        kept: dict[str, Any] = {
+            _OLD_JITTER if name == "color_jitter" else name: value for name, value in dump(self).items()
+        }
+        if not kept.get("own"):
+            kept.pop("own", None)
+        return kept
 
 
 class DataSettings(Settings):

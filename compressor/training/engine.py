@@ -29,7 +29,6 @@ from compressor.artifact import Decision
 from compressor.data.loader import LoadedBatch, Loader, as_seen
 from compressor.data.samples import Dataset, Samples
 from compressor.data.token_samples import lengths_of
-from compressor.data.views.plan import ViewPlan
 from compressor.errors import FOREIGN_FAULTS, CompressError, InputError, InterruptedRunError, ModelError
 from compressor.losses._contract import Loss
 from compressor.losses._features import FeatureLoss
@@ -46,6 +45,7 @@ from compressor.training.faults import foreign_code
 from compressor.training.health import Health
 from compressor.training.signals import StopRequest, stop_requests
 from compressor.training.stopwatch import Stopwatch
+from compressor.views._plan import ViewPlan
 
 if TYPE_CHECKING:
     from compressor.scores import Findings

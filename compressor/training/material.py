@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from compressor.artifact import Decision
 from compressor.data.samples import Dataset
-from compressor.data.views import views
-from compressor.data.views.views import Views
 from compressor.recipe import DataSettings
 from compressor.tasks._contract import Task
-from compressor.tensors import MASK
+from compressor.views._compose import Views, resolve
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,8 @@ class Material:
     task: Task
 
     def views(self) -> tuple[Views, tuple[Decision, ...]]:
-        """The views that are shown, and what was chosen of them; see `data.views.views.resolve`."""
-        return views.resolve(
-            self.data.views,
-            inputs=self.dataset.inputs,
-            of_numbers=self.dataset.of_numbers,
-            of_pixels=MASK in self.dataset.targets,
-        )
+        """The views that are shown, and what was chosen of them; see `views._compose.resolve`."""
+        return resolve(self.data.views, inputs=self.dataset.inputs, targets=self.dataset.targets)
 
 
 class OnMaterial:

@@ -12,7 +12,6 @@ from compressor import artifact, console, processes
 from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset, class_groups
-from compressor.data.views.plan import ViewPlan
 from compressor.errors import InputError, ModelError
 from compressor.losses.hard import Hard
 from compressor.measure.answer_form import OUTPUTS
@@ -27,6 +26,7 @@ from compressor.training.keep import keep
 from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import fit_of, network_for
+from compressor.views._plan import ViewPlan
 
 
 def produce(

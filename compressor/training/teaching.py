@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.loader import as_seen, in_torch, tried
 from compressor.data.samples import Dataset, Samples
-from compressor.data.views import views
 from compressor.models import checkpoint, combined, folding
 from compressor.models import spec as specs
 from compressor.models.network import Network
@@ -31,6 +30,7 @@ from compressor.tensors import Batch
 from compressor.training import precision
 from compressor.training.material import Material
 from compressor.training.start import network_for, require_same_classes
+from compressor.views._compose import SCHEME
 
 _COMPARED = 32
 _MEASURED_AT_ONCE = 4  # samples: a map of logits in float64 takes many times what is kept of it
@@ -174,6 +174,10 @@ def _kept(
     if form is None:
         return teacher, (*decisions, why_form)
     shown, _ = material.views()
+    own = {
+        entry.name: specs.source_hashes(registry.find("views", entry.name).file) for entry in material.data.views.own
+    }
+    own_code = {"code": own} if own else {}
     num_values = sum(prod(codec.shape) for _, codec in form.codecs)
     measured = min(_COMPARED, max(_MEASURED_AT_ONCE, _MOST_VALUES_MEASURED // num_values))
     identity, computes_here = _identity(teaching), network is not None or _is_outside(teaching.kind)
@@ -188,7 +192,7 @@ def _kept(
             teacher=identity,
             kind=teaching.kind,
             data=dataset.fingerprint,
-            views=asdict(shown) | {"seed": material.data.views.seed, "scheme": views.SCHEME},
+            views=shown.as_json() | own_code | {"seed": material.data.views.seed, "scheme": SCHEME},
             precision=computed,
             form=str(form),
         )

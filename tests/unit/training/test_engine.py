@@ -15,8 +15,6 @@ from compressor.artifact import Decision
 from compressor.data.loader import tried
 from compressor.data.open import open_dataset
 from compressor.data.samples import class_groups
-from compressor.data.views import views
-from compressor.data.views.plan import ViewPlan
 from compressor.errors import DivergenceError, InputError, InterruptedRunError, ModelError
 from compressor.losses.hard import Hard
 from compressor.losses.kd import KD
@@ -32,6 +30,8 @@ from compressor.training import compiling, engine, resume, teaching
 from compressor.training.material import Material
 from compressor.training.sources import settle
 from compressor.training.start import network_for
+from compressor.views._compose import resolve
+from compressor.views._plan import ViewPlan
 from tests.small import write_project
 
 STAGED = """
@@ -68,7 +68,7 @@ def job(project, dataset, tmp_path):
             ModelSettings(model=str(project / file)), dataset=dataset, task=Classification(), seed=3
         )
         chosen = {"epochs": 3, "batch_size": 32, "lr": 0.01, "device": "cpu", **settings}
-        shown, _ = views.resolve(ViewSettings(crop=1, flip=False), inputs=dataset.inputs)
+        shown, _ = resolve(ViewSettings(crop=1, flip=False), inputs=dataset.inputs)
         return engine.Job(
             title="student",
             key="k1",

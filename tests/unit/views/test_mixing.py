@@ -8,51 +8,53 @@ import torch
 from torch.nn import functional as F
 
 from compressor.data.loader import Loader
-from compressor.data.views import mixing
-from compressor.data.views.stream import Draw
-from compressor.data.views.views import Views
 from compressor.tasks.classification import Classification
 from compressor.tensors import Outputs
-from tests.named import class_samples, hard_loss, mixed_with, named_batch
+from compressor.views._beta import beta
+from compressor.views._compose import mix
+from compressor.views._stream import Draw
+from compressor.views.cutmix import CutMix
+from compressor.views.mixup import Mixup
+from tests.named import class_samples, hard_loss, mixed_with, named_batch, seen, views_of
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_beta_distributed(alpha):
-    shares = mixing.beta(Draw(torch.arange(200_000), 0, 0).uniform("x"), alpha=alpha)
+    shares = beta(Draw(torch.arange(200_000), 0, 0).uniform("x"), alpha=alpha)
     assert shares.mean() == pytest.approx(0.5, abs=0.005)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)  # of Beta(α, α)
 
 
 def test_partners_are_spread_over_the_whole_set():
-    partners = Views(mixup=1.0).partners(np.arange(10_000), view=0, seed=0, num_samples=100)
+    partners = views_of(mixup=1.0).partners(np.arange(10_000), view=0, seed=0, num_samples=100)
     assert set(partners.tolist()) == set(range(100))
     assert np.bincount(partners).std() < 15
 
 
 def test_mixup_is_the_weighted_sum():
     own, partner = torch.ones(500, 3, 4, 4), torch.zeros(500, 3, 4, 4)
-    mixed, share = mixing.mixed(own, partner, Draw(torch.arange(500), 0, 0), mixup=1.0, cutmix=0.0)
+    mixed, share = mix((Mixup(alpha=1.0),), own, partner, Draw(torch.arange(500), 0, 0))
     assert torch.allclose(mixed, share[:, None, None, None].expand_as(mixed))
     assert 0.4 < share.mean() < 0.6
 
 
 def test_the_share_of_cutmix_is_that_of_the_pixels():
     own, partner = torch.ones(500, 3, 17, 11), torch.zeros(500, 3, 17, 11)
-    mixed, share = mixing.mixed(own, partner, Draw(torch.arange(500), 0, 0), mixup=0.0, cutmix=1.0)
+    mixed, share = mix((CutMix(alpha=1.0),), own, partner, Draw(torch.arange(500), 0, 0))
     assert set(mixed.unique().tolist()) == {0.0, 1.0}
     assert torch.allclose(mixed.mean(dim=(1, 2, 3)), share, atol=1e-6)
 
 
 def test_with_both_on_half_of_the_views_have_each():
     own, partner = torch.ones(4000, 1, 8, 8), torch.zeros(4000, 1, 8, 8)
-    mixed, _ = mixing.mixed(own, partner, Draw(torch.arange(4000), 0, 0), mixup=1.0, cutmix=1.0)
+    mixed, _ = mix((CutMix(alpha=1.0), Mixup(alpha=1.0)), own, partner, Draw(torch.arange(4000), 0, 0))
     cut = ((mixed == 0) | (mixed == 1)).flatten(1).all(1).float().mean()
     assert cut == pytest.approx(0.5, abs=0.03)
 
 
 def test_the_loader_brings_each_sample_its_partner():
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
-    samples, views = class_samples(images, np.arange(40) % 4), Views(pad=1, mixup=1.0)
+    samples, views = class_samples(images, np.arange(40) % 4), views_of(crop=1, mixup=1.0)
 
     def partners(positions, epoch):
         return views.partners(positions, view=epoch, seed=3, num_samples=40)
@@ -63,8 +65,8 @@ def test_the_loader_brings_each_sample_its_partner():
         assert loaded.partners.sample_ids.tolist() == expected.tolist()
         assert torch.equal(loaded.partners.inputs["image"], torch.from_numpy(images[expected]))
         shown, mixed = views.show(loaded, view=1, seed=3)
-        own = views(loaded.inputs["image"], loaded.sample_ids, view=1, seed=3).float() / 255
-        other = views(loaded.partners.inputs["image"], loaded.partners.sample_ids, view=1, seed=3).float() / 255
+        own = seen(views, loaded.inputs["image"], loaded.sample_ids, view=1, seed=3).float() / 255
+        other = seen(views, loaded.partners.inputs["image"], loaded.partners.sample_ids, view=1, seed=3).float() / 255
         share = mixed.share[:, None, None, None]
         assert torch.allclose(shown["image"], share * own + (1 - share) * other, atol=1e-6)
         assert torch.equal(mixed.targets["label"], loaded.partners.targets["label"])

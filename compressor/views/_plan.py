@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compressor.artifact import Decision
-from compressor.data.views.views import Views
+from compressor.views._compose import Views
 
 _EPOCHS_FOR_EACH_VIEW = 4
 

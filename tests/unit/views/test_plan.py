@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compressor.data.views.plan import ViewPlan, choose_count
-from compressor.data.views.views import Views
+from compressor.views._compose import Views
+from compressor.views._plan import ViewPlan, choose_count
 
 
 def test_counted_views_come_round_again():

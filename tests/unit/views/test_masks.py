@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from compressor.data.loader import LoadedBatch
-from compressor.data.views.views import Views, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
 from compressor.tensors import Schema, TensorSpec
+from compressor.views._compose import resolve
+from tests.named import views_of
 
 IMAGES = Schema.of(TensorSpec("image", "uint8", (3, 16, 24)))
+MASKS = Schema.of(TensorSpec("mask", "uint8", (16, 24)))
 
 
 def loaded(count=32):
@@ -23,7 +25,7 @@ def loaded(count=32):
 
 
 def test_a_mask_is_cropped_and_mirrored_as_its_picture_and_ignored_where_that_was_padded():
-    views, batch = Views(pad=3, flip=True), loaded()
+    views, batch = views_of(crop=3, flip=True), loaded()
     for view in range(3):
         shown, _ = views.show(batch, view=view, seed=5)
         mask = views.targets(batch, view=view, seed=5)["mask"]
@@ -44,7 +46,7 @@ def test_a_resized_crop_takes_the_same_part_of_both():
         torch.ones(64, dtype=torch.bool),
         torch.arange(64),
     )
-    views = Views(resized_crop=0.3)
+    views = views_of(resized_crop=0.3)
 
     shown, _ = views.show(batch, view=0, seed=1)
     mask = views.targets(batch, view=0, seed=1)["mask"]
@@ -56,10 +58,10 @@ def test_a_resized_crop_takes_the_same_part_of_both():
 def test_the_plain_sample_has_its_plain_mask():
     batch = loaded()
 
-    assert Views(pad=3, flip=True).targets(batch, view=-1, seed=0)["mask"] is batch.targets["mask"]
+    assert views_of(crop=3, flip=True).targets(batch, view=-1, seed=0)["mask"] is batch.targets["mask"]
 
 
 @pytest.mark.parametrize("name", ["rand_augment", "mixup", "cutmix"])
 def test_views_that_do_not_move_masks_are_refused(name):
     with pytest.raises(DataError, match=f"{name} does not move the masks"):
-        resolve(ViewSettings(**{name: 1}), inputs=IMAGES, of_pixels=True)
+        resolve(ViewSettings(**{name: 1}), inputs=IMAGES, targets=MASKS)

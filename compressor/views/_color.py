@@ -11,25 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compressor.data.views.stream import Draw
-
 _LUMA = (0.2989, 0.587, 0.114)
-
-
-def jitter(images_BCHW: Tensor, draw: Draw, *, strength: float) -> Tensor:
-    """Random brightness, contrast and (of colour images) saturation, factors uniform in 1 ± `strength`.
-
-    Args:
-        images_BCHW: float32 in 0–1.
-        draw: Random numbers of the view.
-        strength: 0–1; 0 changes nothing.
-    """
-    low, high = 1 - strength, 1 + strength
-    images_BCHW = brightness(images_BCHW, draw.uniform("jitter.brightness", low, high))
-    images_BCHW = contrast(images_BCHW, draw.uniform("jitter.contrast", low, high))
-    if images_BCHW.shape[1] == 3:
-        images_BCHW = saturation(images_BCHW, draw.uniform("jitter.saturation", low, high))
-    return images_BCHW
 
 
 def brightness(images_BCHW: Tensor, factor_B: Tensor) -> Tensor:
@@ -63,7 +45,7 @@ def sharpness(images_BCHW: Tensor, factor_B: Tensor) -> Tensor:
 
 
 def grey(images_BCHW: Tensor) -> Tensor:
-    """Luma `[B, 1, H, W]` (ITU-R 601) of a colour image; an image of another number of channels is averaged."""
+    """Luma `[B, 1, H, W]` (ITU-R 601) of a color image; an image of another number of channels is averaged."""
     if images_BCHW.shape[1] != 3:
         return images_BCHW.mean(dim=1, keepdim=True)
     red, green, blue = images_BCHW.unbind(1)

@@ -17,6 +17,8 @@ from torch import Tensor
 
 _WORD = 2**64
 _GOLDEN = 0x9E3779B97F4A7C15
+CORNER_BITS = 21
+"""Bits of the word without a purpose that place a crop from the top, and as many from the left; a flip has the next."""
 _MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -28,15 +30,17 @@ class Draw:
         sample_ids: int64 `[B]`.
         view: Number of the view.
         seed: Of the views.
+        scope: Goes before each purpose, so that two views of one class draw different numbers.
     """
 
     sample_ids: Tensor
     view: int
     seed: int
+    scope: str = ""
 
     def bits(self, purpose: str) -> Tensor:
         """64 random bits for each sample, as int64 `[B]`."""
-        return random_bits(self.sample_ids, view=self.view, seed=self.seed, purpose=purpose)
+        return random_bits(self.sample_ids, view=self.view, seed=self.seed, purpose=self.scope + purpose)
 
     def uniform(self, purpose: str, low: float = 0.0, high: float = 1.0) -> Tensor:
         """float32 `[B]`, evenly spread from `low` to below `high`."""

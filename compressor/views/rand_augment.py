@@ -6,39 +6,62 @@ The fourteen operations and their strengths are torchvision's. An operation is d
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
-from compressor.data.views import colour
-from compressor.data.views.stream import Draw
+from compressor.errors import DataError
+from compressor.tensors import TensorSpec
+from compressor.views import _color
+from compressor.views._pixels import ImageView, in_bytes
+from compressor.views._stream import Draw
 
 _LARGEST = 30
 _LEVELS = 256
 
 
-def rand_augment(images_BCHW: Tensor, draw: Draw, *, operations: int, magnitude: int) -> Tensor:
-    """`operations` random operations on each image, one after the other.
+class RandAugment(ImageView):
+    """A few random operations of one strength on each image (Cubuk et al. 2020)."""
 
-    Args:
-        images_BCHW: uint8.
-        draw: Random numbers of the view.
-        operations: How many.
-        magnitude: Their strength, out of 30; those that have a direction draw it.
-    """
-    names = list(_OPERATIONS)
-    images_BCHW = images_BCHW.clone()
-    for turn in range(operations):
-        chosen_B = draw.below(f"rand_augment.operation.{turn}", len(names))
-        turned_B = draw.chance(f"rand_augment.direction.{turn}", 0.5)
-        for number, name in enumerate(names):
-            for sign in (1, -1):
-                rows = torch.nonzero((chosen_B == number) & (turned_B == (sign < 0)))[:, 0]
-                if len(rows):
-                    changed = _OPERATIONS[name](images_BCHW[rows], sign * magnitude / _LARGEST)
-                    images_BCHW = images_BCHW.index_copy(0, rows, changed)
-    return images_BCHW
+    order: ClassVar[int] = 40
+
+    def __init__(self, *, operations: int = 0, magnitude: int = 9) -> None:
+        """
+        Args:
+            operations: How many, one after the other.
+            magnitude: Their strength, out of 30; those that have a direction draw it.
+        """
+        self.operations = operations
+        self.magnitude = magnitude
+
+    def check(self, spec: TensorSpec) -> None:
+        """Refuse images of other than 1 or 3 channels; raises `DataError`."""
+        if spec.shape[0] not in (1, 3):
+            raise DataError(
+                f"its operations are for images of 1 or 3 channels, samples have the shape {spec.at({})}",
+                where="data.views.rand_augment",
+                hint="leave out data.views.rand_augment",
+            )
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        """Each image after its own operations, in 256 levels."""
+        return in_bytes(inputs, lambda images: self._augmented(images, draw))
+
+    def _augmented(self, images_BCHW: Tensor, draw: Draw) -> Tensor:
+        names = list(_OPERATIONS)
+        images_BCHW = images_BCHW.clone()
+        for turn in range(self.operations):
+            chosen_B = draw.below(f"rand_augment.operation.{turn}", len(names))
+            turned_B = draw.chance(f"rand_augment.direction.{turn}", 0.5)
+            for number, name in enumerate(names):
+                for sign in (1, -1):
+                    rows = torch.nonzero((chosen_B == number) & (turned_B == (sign < 0)))[:, 0]
+                    if len(rows):
+                        changed = _OPERATIONS[name](images_BCHW[rows], sign * self.magnitude / _LARGEST)
+                        images_BCHW = images_BCHW.index_copy(0, rows, changed)
+        return images_BCHW
 
 
 def _identity(images_BCHW: Tensor, _strength: float) -> Tensor:
@@ -120,10 +143,10 @@ _OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "translate_x": _translate_x,
     "translate_y": _translate_y,
     "rotate": _rotate,
-    "brightness": _blended(colour.brightness),
-    "colour": _blended(colour.saturation),
-    "contrast": _blended(colour.contrast),
-    "sharpness": _blended(colour.sharpness),
+    "brightness": _blended(_color.brightness),
+    "color": _blended(_color.saturation),
+    "contrast": _blended(_color.contrast),
+    "sharpness": _blended(_color.sharpness),
     "posterize": _posterize,
     "solarize": _solarize,
     "autocontrast": _autocontrast,

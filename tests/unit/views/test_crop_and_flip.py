@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from compressor.data.views.stream import random_bits
-from compressor.data.views.views import Views, resolve
 from compressor.errors import DataError
 from compressor.recipe import ViewSettings
-from tests.named import schema_of
+from compressor.views._compose import resolve
+from compressor.views._stream import random_bits
+from compressor.views.crop import Crop
+from compressor.views.flip import Flip
+from tests.named import schema_of, seen, views_of
 
-BOTH = Views(pad=4, flip=True)
+BOTH = views_of(crop=4, flip=True)
 
 
 def _images(number=128, side=32):
@@ -45,28 +47,28 @@ def test_random_bits_are_words_of_the_published_splitmix64():
 
 def test_a_view_is_the_same_in_any_batch_order_and_size():
     images, ids = _images(), torch.arange(128) * 7
-    together = BOTH(images, ids, view=3, seed=1)
+    together = seen(BOTH, images, ids, view=3, seed=1)
     shuffled = torch.randperm(128, generator=torch.Generator().manual_seed(1))
 
-    assert torch.equal(BOTH(images[shuffled], ids[shuffled], view=3, seed=1), together[shuffled])
+    assert torch.equal(seen(BOTH, images[shuffled], ids[shuffled], view=3, seed=1), together[shuffled])
     for position in (0, 50, 127):
-        alone = BOTH(images[position : position + 1], ids[position : position + 1], view=3, seed=1)
+        alone = seen(BOTH, images[position : position + 1], ids[position : position + 1], view=3, seed=1)
         assert torch.equal(alone[0], together[position])
 
 
 def test_views_and_seeds_give_different_pictures():
     images, ids = _images(), torch.arange(128)
-    first = BOTH(images, ids, view=0, seed=0)
+    first = seen(BOTH, images, ids, view=0, seed=0)
 
     for view, seed in ((1, 0), (0, 1)):
-        same = (BOTH(images, ids, view=view, seed=seed) == first).flatten(1).all(1).float().mean()
+        same = (seen(BOTH, images, ids, view=view, seed=seed) == first).flatten(1).all(1).float().mean()
         assert same < 0.05
 
 
 def test_every_view_is_a_crop_within_the_padding_perhaps_mirrored():
     images = _images(number=40, side=6)
 
-    shown = Views(pad=2, flip=True)(images, torch.arange(40), view=0, seed=0)
+    shown = seen(views_of(crop=2, flip=True), images, torch.arange(40), view=0, seed=0)
 
     for image, view in zip(images, shown, strict=True):
         crops = [(top, left, flipped) for top in range(5) for left in range(5) for flipped in (False, True)]
@@ -82,7 +84,7 @@ def test_every_offset_comes_about_equally_often_and_independently():
     coordinates = torch.zeros(20000, 2, 3, 3, dtype=torch.int64)
     coordinates[:, 0, 1, 1] = 1  # a single dot: its place after the crop tells the offset
 
-    shown = Views(pad=1, flip=False)(coordinates, torch.arange(20000), view=0, seed=0)[:, 0]
+    shown = seen(views_of(crop=1, flip=False), coordinates, torch.arange(20000), view=0, seed=0)[:, 0]
 
     shares = shown.float().mean(0)
     assert torch.allclose(shares, torch.full((3, 3), 1 / 9), atol=0.01)
@@ -91,7 +93,7 @@ def test_every_offset_comes_about_equally_often_and_independently():
 def test_about_half_of_the_samples_are_mirrored():
     ramp = torch.arange(8, dtype=torch.float32).expand(10000, 3, 8, 8)
 
-    shown = Views(pad=0, flip=True)(ramp, torch.arange(10000), view=0, seed=0)
+    shown = seen(views_of(crop=0, flip=True), ramp, torch.arange(10000), view=0, seed=0)
 
     assert abs((shown[:, 0, 0, 0] == 7).float().mean().item() - 0.5) < 0.02
 
@@ -99,7 +101,7 @@ def test_about_half_of_the_samples_are_mirrored():
 def test_types_are_kept_and_give_the_same_picture():
     images, ids = _images(), torch.arange(128)
 
-    as_bytes, as_float = BOTH(images, ids, view=0, seed=0), BOTH(images.float(), ids, view=0, seed=0)
+    as_bytes, as_float = seen(BOTH, images, ids, view=0, seed=0), seen(BOTH, images.float(), ids, view=0, seed=0)
 
     assert as_bytes.dtype == torch.uint8
     assert torch.equal(as_bytes.float(), as_float)
@@ -108,30 +110,28 @@ def test_types_are_kept_and_give_the_same_picture():
 def test_a_negative_view_and_no_augmentation_are_the_plain_sample():
     images, ids = _images(4), torch.arange(4)
 
-    assert BOTH(images, ids, view=-1, seed=0) is images
-    assert Views(pad=0, flip=False)(images, ids, view=0, seed=0) is images
+    assert seen(BOTH, images, ids, view=-1, seed=0) is images
+    assert seen(views_of(crop=0, flip=False), images, ids, view=0, seed=0) is images
 
 
 @pytest.mark.parametrize(
-    ("shape", "views"),
-    [
-        ((3, 32, 32), Views(pad=4, flip=True)),
-        ((1, 28, 28), Views(pad=4, flip=False)),
-        ((1, 8, 8), Views(pad=1, flip=False)),
-        ((3, 7, 40), Views(pad=0, flip=True)),
-        ((12,), Views(pad=0, flip=False)),
-    ],
+    ("shape", "pad", "flip"),
+    [((3, 32, 32), 4, True), ((1, 28, 28), 4, False), ((1, 8, 8), 1, False), ((3, 7, 40), 0, True), ((12,), 0, False)],
 )
-def test_automatic_views_suit_the_samples_and_say_why(shape, views):
+def test_automatic_views_suit_the_samples_and_say_why(shape, pad, flip):
     resolved, decisions = resolve(ViewSettings(), inputs=schema_of(*shape))
 
-    assert resolved == views
+    assert (resolved.as_json()["pad"], resolved.as_json()["flip"]) == (pad, flip)
+    assert [type(each.view) for each in resolved.applied] == [Crop] * (pad > 0) + [Flip] * flip
     assert decisions
     assert all(decision.reason for decision in decisions)
 
 
 def test_stated_views_are_taken_without_a_decision():
-    assert resolve(ViewSettings(crop=2, flip=True), inputs=schema_of(1, 8, 8)) == (Views(pad=2, flip=True), ())
+    views, decisions = resolve(ViewSettings(crop=2, flip=True), inputs=schema_of(1, 8, 8))
+
+    assert [type(each.view) for each in views.applied] == [Crop, Flip]
+    assert decisions == ()
 
 
 @pytest.mark.parametrize(

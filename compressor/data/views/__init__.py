@@ -1,1 +1,0 @@
-"""Views: seeded, batched augmentation, the same on every worker, rank and resume."""
