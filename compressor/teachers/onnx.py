@@ -61,7 +61,8 @@ class OnnxFile(Teacher):
         InputError: An unknown option.
     """
 
-    one_class = True
+    needs = ("one_class",)
+    gives = ()
 
     def __init__(
         self,
