@@ -705,7 +705,7 @@ def evaluate(
     found = accuracy.evaluate(current.task, accuracy.judge(current.task, answer, samples), classes=dataset.classes)
     if save_outputs is not None:
         count = outputs.save(Path(save_outputs), answer, splits, classes=dataset.classes)
-        then = f": compress distill --teacher {save_outputs}" if not dataset.of_numbers else ""
+        then = f": compress distill --teacher {save_outputs}" if "one_class" in current.task.gives else ""
         console.note(f"{count} answers are in {save_outputs}{then}")
     if made_with is None and split == "test":
         decisions = [*decisions, *_plain(caveat_of(dataset))]
@@ -732,7 +732,7 @@ def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str,
     )
     if is_onnx:
         assert spec.path is not None
-        fed, why = onnx_as_fed(spec.path, settings.teacher.normalise, dataset=current.dataset)
+        fed, why = onnx_as_fed(spec.path, settings.teacher.normalise, dataset=current.dataset, task=current.task)
         return fed, spec.title, _plain(why)
     loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0)
     if not loaded.trained:

@@ -11,7 +11,7 @@ from typing import Any
 from compressor import artifact, console, pipeline, preflight
 from compressor import recipe as recipes
 from compressor.artifact import Artifact, Decision
-from compressor.errors import ArtifactError, CompressError, InputError, RecipeError
+from compressor.errors import ArtifactError, InputError, RecipeError
 from compressor.models import spec as specs
 from compressor.pipeline import Role, Run
 from compressor.recipe import Recipe
@@ -189,11 +189,7 @@ def teacher_section(
     kind = kind or ("ensemble" if len(networks) > 1 else None)
     section: dict[str, Any] = {"kind_options": dict(options)} if options else {}
     section |= {"kind": kind} if kind else {}
-    try:
-        along = kind is not None and "peers" in recipes.takes_of(kind)
-    except CompressError:
-        along = False  # an unknown kind is told of with everything else
-    if along:
+    if kind is not None and "peers" in recipes.needs_of(kind):
         return section | ({"members": tables} if tables else {})
     return section | (tables[0] if tables else {}) | ({"members": tables[1:]} if tables[1:] else {})
 

@@ -90,10 +90,7 @@ def _each(place: str, tables: object, *, learns: bool) -> list[Fault]:
 def _takes(teacher: Mapping[str, Any], what: str) -> bool:
     """Whether the kind of teacher is made from `what`: `file`, `peers`, ..."""
     kind = recipes.kind_of(teacher)
-    try:
-        return isinstance(kind, str) and what in recipes.takes_of(kind)
-    except CompressError:
-        return False  # already among the recipe's own faults
+    return isinstance(kind, str) and what in recipes.needs_of(kind)
 
 
 def _file_faults(teacher: Mapping[str, Any]) -> list[Fault]:

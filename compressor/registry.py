@@ -61,7 +61,9 @@ class Member:
     """One member of a family: a class or function in a file of its own.
 
     Attributes:
-        flags: What its class says of itself: the names of attributes that are written as `name = True` in its body.
+        needs: What its class says that it needs, in the words of `recipe.capabilities`.
+        gives: What it gives, likewise; None where its source does not say (another class may, which it derives from).
+        attributes: Names of all that is set in the body of its class.
     """
 
     family: str
@@ -71,7 +73,9 @@ class Member:
     options: tuple[Option, ...]
     file: Path
     attr: str
-    flags: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] | None = None
+    attributes: frozenset[str] = frozenset()
 
     def load(self) -> Any:
         """Import the file and return the class or function."""
@@ -267,13 +271,42 @@ def _read(family: str, file: Path, attr: str | None = None) -> Member:
     doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
     positional, options = _signature(node, doc)
     summary = doc.strip().split("\n")[0]
-    return Member(family, file.stem, summary, positional, options, file, node.name, _flags(node))
+    stated = _attributes(node)
+    needs, gives = (_words(stated, name, where=f"{file}:{node.name}") for name in ("needs", "gives"))
+    return Member(
+        family, file.stem, summary, positional, options, file, node.name, needs or (), gives, frozenset(stated)
+    )
 
 
-def _flags(node: ast.ClassDef | ast.FunctionDef) -> frozenset[str]:
-    stated = [each for each in node.body if isinstance(each, ast.Assign)]
-    on = [each for each in stated if isinstance(each.value, ast.Constant) and each.value.value is True]
-    return frozenset(target.id for each in on for target in each.targets if isinstance(target, ast.Name))
+def _attributes(node: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr]:
+    """What is set in the body of a class, by name; of a function nothing, whose body is no description of it."""
+    found: dict[str, ast.expr] = {}
+    for each in node.body if isinstance(node, ast.ClassDef) else ():
+        targets = (
+            each.targets if isinstance(each, ast.Assign) else [each.target] if isinstance(each, ast.AnnAssign) else []
+        )
+        value = each.value if isinstance(each, ast.Assign | ast.AnnAssign) else None
+        found |= {target.id: value for target in targets if isinstance(target, ast.Name) and value is not None}
+    return found
+
+
+def _words(stated: Mapping[str, ast.expr], name: str, *, where: str) -> tuple[str, ...] | None:
+    """The texts that are listed under this name, or the one that stands there; None where nothing does.
+
+    Raises:
+        InputError: They are not written out.
+    """
+    if name not in stated:
+        return None
+    try:
+        words = ast.literal_eval(stated[name])
+    except ValueError:
+        words = None
+    words = (words,) if isinstance(words, str) else words
+    if not isinstance(words, tuple | list) or not all(isinstance(word, str) for word in words):
+        hint = f'write {name} = ("features",), say: it is read without running the file'
+        raise InputError(f"{name} is not a tuple of texts that are written out", where=where, hint=hint)
+    return tuple(words)
 
 
 def _helps(doc: str) -> dict[str, str]:

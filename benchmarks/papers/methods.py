@@ -109,7 +109,7 @@ def methods(teachers: Path, runs: Path) -> list[Method]:
         if member.name in ON_ATTENTION:
             words = ["--teacher", str(runs / "vit" / "train"), "--loss", member.name, "--loss", "hard"]
             on_answers.append(Method(member.name, words, student=VIT_STUDENT, control=VIT_CONTROL))
-        elif recipes.looks_at_features(member):
+        elif recipes.Asking.reading(member, {}, where="").on_features_alone:
             on_features.append(Method(member.name, [*one, "--loss", member.name, "--loss", "hard"]))
         elif member.name != "hard":
             on_answers.append(Method(member.name, [*one, "--loss", member.name]))

@@ -37,7 +37,8 @@ def stated(
     names = names or [usual]
     members = {name: registry.find("losses", name) for name in names}
     takes = {name: {option.name for option in member.options} for name, member in members.items()}
-    if all(recipes.looks_at_features(member) for member in members.values()):
+    asking = [recipes.Asking.reading(member, {}, where="") for member in members.values()]
+    if all(each.on_features_alone for each in asking):
         console.note(f"{', '.join(names)}: on features alone, so {usual} is added for the answers")
         takes = {usual: {option.name for option in registry.find("losses", usual).options}, **takes}
     for option in values:
@@ -68,4 +69,5 @@ def _numbers(**stated: str | None) -> dict[str, float | str | None]:
 def _usual(task: Mapping[str, Any], assignments: Sequence[str]) -> str:
     """The loss on answers where none is stated."""
     of_task = [each for each in assignments if each.startswith("task.")]
-    return recipes.usual_loss(of_numbers=recipes.tells_numbers(recipes.override({"task": task}, of_task))).name
+    stated = recipes.table_of(recipes.override({"task": task}, of_task), "task")
+    return recipes.usual_loss(recipes.task_gives(str(stated.get("name", recipes.TaskSettings().name)))).name

@@ -374,11 +374,6 @@ class Dataset:
         """Whether targets are numbers in a unit of their own."""
         return VALUES in self.targets
 
-    @property
-    def one_class_each(self) -> bool:
-        """Whether a sample is of one class, rather than of a set of them, told in numbers, or told place by place."""
-        return is_one_class(self.targets)
-
     def put_files(self, folder: Path) -> None:
         """Copy what travels along into a folder.
 

@@ -16,9 +16,9 @@ class Loss(Protocol):
 
     A loss with trainable parts of its own (a projector, a discriminator) is an `nn.Module`; its parameters are trained
     along and never exported, its state is kept with that of the run. One that reads features is a
-    `_features.FeatureLoss`: it is told their shapes before training. One that must know more is `Prepared`. One that takes
-    answers for probabilities of classes has the attribute `of_classes = True`; tasks that tell numbers refuse it. One that
-    needs the one right class has `of_one_class = True` as well; tasks with sets of classes refuse it.
+    `_features.FeatureLoss`: it is told their shapes before training. One that must know more is `Prepared`. One that must
+    have something of the task, the teacher or the data says so in its class, in the words of `recipe.capabilities`:
+    `needs = ("rows:softmax", "labels if hard > 0")`. Where they do not give it, the recipe is refused.
     """
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:

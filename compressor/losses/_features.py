@@ -28,6 +28,7 @@ class FeatureLoss(nn.Module):
     """Compares the outputs of pairs of tapped modules.
 
     Attributes:
+        needs: What it needs of the others; a member writes it out in its own class, whose source is read.
         most_pairs: How many pairs `auto` picks at most, from the deepest up.
         same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
         any_kind: Whether `auto` may pair a map with tokens, because samples are compared rather than places.
@@ -35,6 +36,7 @@ class FeatureLoss(nn.Module):
         scale: What the loss is multiplied by, so that a weight of 1 is about what its authors trained with.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("features",)
     most_pairs: ClassVar[int] = 4
     same_size: ClassVar[bool] = False
     any_kind: ClassVar[bool] = False

@@ -35,6 +35,8 @@ class Adversarial(nn.Module):
         InputError: An option out of range.
     """
 
+    needs = ("rows", "labels if hard > 0")
+
     def __init__(
         self,
         *,

@@ -32,6 +32,7 @@ class AdversarialFeatures(FeatureLoss):
         InputError: An option out of range.
     """
 
+    needs = ("features",)
     most_pairs = 1
     any_kind = True
 

@@ -36,6 +36,7 @@ class AttentionMaps(AttentionLoss):
         InputError: hidden is negative.
     """
 
+    needs = ("features",)
     most_pairs = 1000
 
     def __init__(

@@ -29,6 +29,8 @@ class AttentionTransfer(FeatureLoss):
         InputError: power is not above 0.
     """
 
+    needs = ("features",)
+
     def __init__(
         self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 1000.0, power: float = 2.0
     ) -> None:

@@ -53,6 +53,7 @@ class CRD(FeatureLoss):
         InputError: An option out of range.
     """
 
+    needs = ("features",)
     most_pairs = 1
     any_kind = True
 

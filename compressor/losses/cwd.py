@@ -36,6 +36,7 @@ class CWD(FeatureLoss):
         InputError: temperature is not above 0, or `pairs` is no list of pairs.
     """
 
+    needs = ("features if pairs != 'logits'", "maps if pairs == 'logits'")
     most_pairs = 1
 
     def __init__(

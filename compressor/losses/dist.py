@@ -33,7 +33,7 @@ class DIST:
         InputError: An option out of range.
     """
 
-    of_classes = True
+    needs = ("rows:softmax or rows:sigmoid", "labels if hard > 0")
 
     def __init__(
         self,

@@ -33,8 +33,7 @@ class DKD:
         InputError: An option out of range, or a task without a single right class.
     """
 
-    of_classes = True
-    of_one_class = True
+    needs = ("rows:softmax", "labels if hard > 0")
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class EMD(FeatureLoss):
         InputError: grid is not 1 to 8.
     """
 
+    needs = ("features",)
+
     def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 1.0, grid: int = 4) -> None:
         super().__init__(pairs, scale=scale)
         if not 1 <= grid <= 8:

@@ -25,6 +25,7 @@ class FitNet(FeatureLoss):
         projected: false compares features as they are, for a student that was cut from its teacher and kept these widths
     """
 
+    needs = ("features",)
     most_pairs = 1
 
     def __init__(

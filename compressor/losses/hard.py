@@ -10,6 +10,8 @@ from compressor.tensors import Batch, Outputs
 class Hard:
     """The task's own loss against the labels; no teacher is asked."""
 
+    needs = ("labels",)
+
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Mean over the batch of the task's loss against the targets, mixed as the batch is."""
         return batch.hard_loss(student)

@@ -31,7 +31,7 @@ class KD:
         InputError: temperature or alpha out of range.
     """
 
-    of_classes = True
+    needs = ("rows:softmax or rows:sigmoid", "labels if alpha < 1")
 
     def __init__(self, *, temperature: float = 4.0, alpha: float = 0.9, standardise: bool = False) -> None:
         if not temperature > 0:

@@ -37,6 +37,7 @@ class MiniLM(AttentionLoss):
         InputError: relation_heads is negative.
     """
 
+    needs = ("features",)
     most_pairs = 1
 
     def __init__(

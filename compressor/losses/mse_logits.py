@@ -25,6 +25,8 @@ class MseLogits:
         InputError: hard is negative.
     """
 
+    needs = ("rows", "labels if hard > 0")
+
     def __init__(self, *, hard: float = 1.0, standardise: bool = False) -> None:
         require("mse_logits", at_least_zero={"hard": hard})
         self.hard, self.standardise = hard, standardise

@@ -30,8 +30,7 @@ class NKD:
         InputError: An option out of range, or a task without a single right class.
     """
 
-    of_classes = True
-    of_one_class = True
+    needs = ("rows:softmax", "labels if hard > 0")
 
     def __init__(
         self, *, temperature: float = 1.0, gamma: float = 1.5, hard: float = 1.0, standardise: bool = False

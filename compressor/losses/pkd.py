@@ -23,6 +23,7 @@ class PKD(FeatureLoss):
         scale: the loss times this; the paper's own weights are 6 to 20 for detectors
     """
 
+    needs = ("features",)
     most_pairs = 3
 
     def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 6.0) -> None:

@@ -26,6 +26,7 @@ class PKT(FeatureLoss):
             its B of 64
     """
 
+    needs = ("features",)
     most_pairs = 1
     any_kind = True
     among_samples = True

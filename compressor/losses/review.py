@@ -39,6 +39,8 @@ class Review(FeatureLoss):
         InputError: width is negative.
     """
 
+    needs = ("features",)
+
     def __init__(self, *, pairs: str | Sequence[Sequence[str]] = "auto", scale: float = 1.0, width: int = 0) -> None:
         super().__init__(pairs, scale=scale)
         if width < 0:

@@ -33,6 +33,7 @@ class RKD(FeatureLoss):
         InputError: A weight is negative.
     """
 
+    needs = ("features",)
     most_pairs = 1
     any_kind = True
     among_samples = True

@@ -22,6 +22,7 @@ class SimilarityPreserving(FeatureLoss):
         scale: the loss times this; the default is the paper's γ
     """
 
+    needs = ("features",)
     most_pairs = 1
     any_kind = True
     among_samples = True

@@ -30,7 +30,7 @@ class WTTM:
         InputError: An option out of range.
     """
 
-    of_classes = True
+    needs = ("rows:softmax or rows:sigmoid", "labels if hard > 0")
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from compressor.artifact import Decision
 from compressor.measure.accuracy import adds_up_to_one
 from compressor.models.network import Network
-from compressor.tasks._contract import NumberTask, Task, tells_sets
+from compressor.tasks._contract import Task
 from compressor.tensors import Inputs
 
 OUTPUTS = "the network's outputs"
@@ -39,9 +39,9 @@ def settle_outputs(
         inputs: The same samples, as the network takes them.
         task: What its outputs mean.
     """
-    if isinstance(task, NumberTask) or network.normalisation.probabilities or answers_BK.shape[1] < 2:
+    if "rows:values" in task.gives or network.normalisation.probabilities or answers_BK.shape[1] < 2:
         return ()
-    if tells_sets(task):
+    if "rows:sigmoid" in task.gives:
         if not _within_one(answers_BK) or not _ends_in_sigmoid(network, inputs):
             return ()
         _set(network, "sigmoid")

@@ -37,7 +37,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.recipe import ModelSettings
 from compressor.runtimes.torch import TorchEager
 from compressor.scores import RIGHT, Metric
-from compressor.tasks._contract import NumberTask, SummedTask, Task
+from compressor.tasks._contract import SummedTask, Task
 from compressor.tensors import LABEL, LOGITS
 
 Targets = Mapping[str, NDArray[Any]]
@@ -99,7 +99,7 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
         ModelError: The stated one does not fit the data's channels.
     """
     decisions = _settle_inputs(loaded, settings, dataset=dataset, task=task)
-    if not dataset.of_numbers or loaded.trained:
+    if "rows:values" not in task.gives or loaded.trained:
         return decisions
     mean_K, std_K = (tuple(map(float, each)) for each in dataset.target_statistics)
     scale = (mean_K, tuple(each or 1.0 for each in std_K))
@@ -228,7 +228,7 @@ def judge(task: Task, answers_NK: NDArray[Any], targets: Targets) -> Judged:
         task.metrics(findings)[task.primary],
         findings.get(RIGHT),
         losses(),
-        scaled=None if isinstance(task, NumberTask) else losses,
+        scaled=None if "rows:values" in task.gives else losses,
         summed=(task.statistics(findings), task.of_sums) if isinstance(task, SummedTask) else None,
     )
 

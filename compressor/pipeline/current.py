@@ -290,11 +290,10 @@ class Run:
         return Material(dataset or self.dataset, data or given(self.recipe.data, "data"), task)
 
     def _task_with(self, *, label_smoothing: float) -> Task:
-        from compressor.tasks._contract import NumberTask
         from compressor.training.start import for_data, task_of
 
         task = task_of(self.recipe.task, label_smoothing=label_smoothing)
-        return for_data(task, self.dataset)[0] if isinstance(task, NumberTask) else task
+        return for_data(task, self.dataset)[0] if "rows:values" in task.gives else task
 
 
 def origins(made_from: Iterable[Artifact]) -> set[Path]:

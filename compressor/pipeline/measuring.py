@@ -189,7 +189,7 @@ def _as_it_is_fed(current: Run, title: str, source: Artifact | Path) -> Artifact
     from compressor.models import onnx_copy
 
     dataset, stated = current.dataset, current.recipe.teacher.normalise if current.recipe.teacher else "auto"
-    if isinstance(source, Artifact) or not dataset.one_class_each or onnx_copy.says_its_input(source):
+    if isinstance(source, Artifact) or "one_class" not in current.task.gives or onnx_copy.says_its_input(source):
         return source
     file = source
 

@@ -52,9 +52,9 @@ def links_of(recipe: Recipe) -> int:
     """How many links a run of the recipe has."""
     order, chain = recipe.stage_order(), recipe.chain
     teacher = given(recipe.teacher, "teacher")
-    takes = recipes.takes_of(teacher.kind)
+    takes = recipes.needs_of(teacher.kind)
     several, generations = "networks" in takes, 0
-    if teacher.kind == "born_again":
+    if "previous" in takes:
         generations = int(teacher.kind_options.get("generations", 1))
     taught = 1 if recipe.train is not None or several or generations or (teacher.model and "network" in takes) else 0
     adopted = (

@@ -52,7 +52,7 @@ def recipe_of(made: Artifact) -> dict[str, Any]:
     elif teacher is None:
         raise InputError("the teacher of this student is gone", where=str(made.path), hint="name the recipe instead")
     else:
-        kind = "network" if "networks" in recipes.takes_of(kept["kind"]) else kept["kind"]  # they are one by now
+        kind = "network" if "networks" in recipes.needs_of(kept["kind"]) else kept["kind"]  # they are one by now
         section = {"model": str(teacher.path), "kind": kind}
     return {
         **shared,

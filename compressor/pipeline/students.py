@@ -13,7 +13,7 @@ from compressor.pipeline.current import Run, given, origins
 from compressor.pipeline.keys import model_key
 from compressor.pipeline.networks import trained
 from compressor.recipe import ModelSettings, TeacherSettings
-from compressor.tasks._contract import NumberTask, Task
+from compressor.tasks._contract import Task
 
 
 def make_control(current: Run) -> Artifact:
@@ -47,7 +47,7 @@ def make_student(current: Run) -> Artifact:
         student = learner(current, given(current.recipe.student, "student"))
     source: Artifact | Path | None = current.artifacts.get("teacher") or current.teacher_file
     kind = teacher.kind
-    if kind == "born_again":
+    if "previous" in recipes.needs_of(kind):
         source = _generations(current, student, teacher)
         current.artifacts["teacher"] = source
     for number, assistant in enumerate(current.recipe.assistants, start=1):
@@ -69,7 +69,7 @@ def _generations(current: Run, student: ModelSettings, teacher: TeacherSettings)
     made = trained(current, "generation-0", "generation", student, budget, data=data, why=why, seed=seed)
     for number in range(1, count):
         name = f"generation-{number}"
-        made = _distilled(current, name, "generation", student, kind="born_again", source=made, seed=seed - number)
+        made = _distilled(current, name, "generation", student, kind=teacher.kind, source=made, seed=seed - number)
     return made
 
 
@@ -91,8 +91,7 @@ def _distilled(
     data, why = current.counted_views()
     why = (*why, *why_losses, *why_budget)
     options = teacher.kind_options if kind == teacher.kind and kind != "onnx" else {}
-    takes = recipes.takes_of(kind)
-    peers = (teacher.members or (student,)) if "peers" in takes else ()
+    peers = (teacher.members or (student,)) if "peers" in recipes.needs_of(kind) else ()
 
     def make(target: Target) -> Artifact:
         from compressor.stages.distill import distill as stage
@@ -150,8 +149,8 @@ def with_usual_loss(
     """The settings with the loss that suits task and kind of teacher, where none is stated."""
     if distill.losses:
         return distill, ()
-    if isinstance(task, NumberTask):
-        loss = recipes.usual_loss(of_numbers=True)
+    loss = recipes.usual_loss(task.gives)
+    if loss != recipes.usual_loss(None):
         why = Decision(
             "distill.losses", loss.name, "none is stated; the task tells numbers, which are compared as they are"
         )

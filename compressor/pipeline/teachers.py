@@ -15,14 +15,14 @@ from compressor.pipeline.specialists import with_specialists
 from compressor.recipe import TeacherSettings
 
 if TYPE_CHECKING:
-    from compressor.data.samples import Dataset
+    from compressor.tasks._contract import Task
 
 
 def make_teacher(current: Run) -> Artifact | None:
     """Train the teacher, adopt it, take the artifact that it is, or make one of several; None when it is no network."""
     settings = given(current.recipe.teacher, "teacher")
-    takes = recipes.takes_of(settings.kind)
-    _require_kind_for(current.dataset, settings.kind)
+    takes = recipes.needs_of(settings.kind)
+    _require_kind_for(current.task, settings.kind)
     if current.recipe.specialising is not None:
         current.artifacts["teacher"] = with_specialists(current, settings, current.recipe.specialising)
     elif current.recipe.train is not None:
@@ -40,19 +40,16 @@ def make_teacher(current: Run) -> Artifact | None:
     return current.artifacts.get("teacher")
 
 
-def _require_kind_for(dataset: Dataset, name: str) -> None:
-    """Refuse a kind of teacher that cannot say what the labels are.
+def _require_kind_for(task: Task, name: str) -> None:
+    """Refuse a kind of teacher that does not fit the task; of code of the user's own, the source may not have said so.
 
     Raises:
-        InputError: It cannot.
+        InputError: It does not.
     """
-    kind = registry.find("teachers", name).load()
-    tells_numbers = dataset.of_numbers
-    if (kind.one_class and not dataset.one_class_each) or (kind.needs_labels and tells_numbers):
-        label = "a row of numbers" if tells_numbers else "a set of classes"
-        message = f"'{name}' is for samples of one class each, and a label here is {label}"
-        hint = "use one PyTorch network (its checkpoint), or a kind that teaches itself"
-        raise InputError(message, where="teacher.kind", hint=hint)
+    member = registry.find("teachers", name)
+    asking = recipes.Asking.reading(member, {}, where="teacher.kind", needs=member.load().needs)
+    for fault in recipes.teacher_faults(asking, task=task.gives):
+        raise InputError(fault.message, where=fault.where, hint=fault.hint)
 
 
 def _onnx_teacher(current: Run, settings: TeacherSettings) -> Artifact:

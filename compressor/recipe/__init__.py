@@ -11,18 +11,27 @@ here without torch. What only a file's content can tell (is `t.pt` a pickle?) is
     checking    plain data to a frozen recipe, or every fault of it
     names       faults in names that point into a registry, and in the options that go with them
     orders      faults in the order of the stages
+    capabilities    what tasks, teachers, losses and data need and give, and whether it fits
     _wording    what pydantic finds wrong, in our words
     _base       the base class of all settings
 
 Other modules import from here. Among the rooms imports go one way, as in checking, orders, names, _wording, settings,
-links, _base; reading needs none of them, and kept needs reading alone.
+links, _base; capabilities is below all; reading needs none of them, and kept needs reading alone.
 """
 
 from __future__ import annotations
 
 from compressor.recipe._base import Settings, table_of
+from compressor.recipe.capabilities import (
+    Asking,
+    feature_faults,
+    loss_faults,
+    needs_of,
+    nothing_to_learn,
+    task_gives,
+    teacher_faults,
+)
 from compressor.recipe.checking import faults, parse
-from compressor.recipe.fitting import LossTraits, looks_at_features, misfits
 from compressor.recipe.kept import is_as_written, keep, kept_in
 from compressor.recipe.links import (
     DISTILLATION_ALONE,
@@ -39,7 +48,7 @@ from compressor.recipe.links import (
     TrainSettings,
     usual_loss,
 )
-from compressor.recipe.names import split_source, takes_of
+from compressor.recipe.names import split_source
 from compressor.recipe.reading import override, read_file, safe_name
 from compressor.recipe.settings import (
     BUDGETS,
@@ -56,7 +65,6 @@ from compressor.recipe.settings import (
     TeacherSettings,
     ViewSettings,
     kind_of,
-    tells_numbers,
 )
 
 __all__ = [
@@ -64,12 +72,12 @@ __all__ = [
     "DEFAULT_PROFILES",
     "DISTILLATION_ALONE",
     "SWEPT",
+    "Asking",
     "BenchSettings",
     "DataSettings",
     "DistillSettings",
     "ExportSettings",
     "LossSettings",
-    "LossTraits",
     "ModelSettings",
     "OwnViewSettings",
     "ProfileSettings",
@@ -88,19 +96,21 @@ __all__ = [
     "TrainingSettings",
     "ViewSettings",
     "faults",
+    "feature_faults",
     "is_as_written",
     "keep",
     "kept_in",
     "kind_of",
-    "looks_at_features",
-    "misfits",
+    "loss_faults",
+    "needs_of",
+    "nothing_to_learn",
     "override",
     "parse",
     "read_file",
     "safe_name",
     "split_source",
     "table_of",
-    "takes_of",
-    "tells_numbers",
+    "task_gives",
+    "teacher_faults",
     "usual_loss",
 ]

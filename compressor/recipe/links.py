@@ -7,7 +7,7 @@ whose weights and options may change over the run; then `[train]`, `[distill]`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -136,9 +136,9 @@ class TrainSettings(TrainingSettings):
     """`[train]`: train the teacher from the labels alone."""
 
 
-def usual_loss(*, of_numbers: bool) -> LossSettings:
-    """The loss on answers where none is stated: kd, or the distance of the answers where they are numbers."""
-    return LossSettings(name="mse_logits") if of_numbers else LossSettings()
+def usual_loss(task: Sequence[str] | None) -> LossSettings:
+    """The loss on predictions where none is stated: kd, or their distance where the task gives numbers (`rows:values`)."""
+    return LossSettings(name="mse_logits") if "rows:values" in (task or ()) else LossSettings()
 
 
 class DistillSettings(TrainingSettings):

@@ -18,7 +18,16 @@ from compressor import registry
 from compressor.errors import CompressError, Fault, InputError
 from compressor.recipe._base import table_of
 from compressor.recipe._wording import by_place, fault_of
-from compressor.recipe.fitting import LossTraits, misfits, traits_of
+from compressor.recipe.capabilities import (
+    TRAINED,
+    Asking,
+    declaration_faults,
+    loss_faults,
+    needs_of,
+    share_of_labels,
+    task_gives,
+    teacher_faults,
+)
 from compressor.recipe.links import (
     PRUNE_TARGETS,
     SWEPT,
@@ -27,7 +36,7 @@ from compressor.recipe.links import (
     RampSettings,
     is_ramp,
 )
-from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of, tells_numbers, tells_sets
+from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of
 
 _OF_A_FILE = "write npz:FILE, an archive of x_train and y_train (numpy.savez), or py:FILE.py:FUNCTION that reads it"
 
@@ -52,7 +61,7 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
         if isinstance(table.get(key), str):
             _member(family, table[key], where, found)
     if isinstance(raw.get("teacher"), Mapping):
-        found += _teacher_faults(teacher, trained=raw.get("train") is not None)
+        found += _teacher_faults(raw, teacher)
     found += _specialist_faults(raw, teacher)
     task_member = _member("tasks", str(task.get("name", TaskSettings().name)), "task.name", [])
     if task_member:
@@ -96,34 +105,13 @@ def name_faults(raw: Mapping[str, Any]) -> list[Fault]:
 
 
 def _label_faults(raw: Mapping[str, Any]) -> list[Fault]:
-    """What a recipe asks of labels that `data.labels = false` hides."""
+    """What else a recipe asks of labels that `data.labels = false` hides; losses and teachers say so themselves."""
     found: list[Fault] = []
     hint = "leave out data.labels (--no-labels)"
-    for section in ("distill", "prune", "quantize"):
-        losses = table_of(raw, section).get("losses", ())
-        for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
-            if not isinstance(entry, Mapping):
-                continue
-            name, where = entry.get("name", "kd"), f"{section}.losses.{index}"
-            if name == "hard":
-                found.append(Fault(where, "'hard' learns from labels, and data.labels is false", hint))
-            if name == "kd" and entry.get("alpha", 1) != 1:
-                message = f"alpha = {entry['alpha']} leaves the labels a share, and data.labels is false"
-                found.append(Fault(f"{where}.alpha", message, "write alpha = 1, or leave it out"))
-            if name != "kd" and isinstance(entry.get("hard"), int | float) and entry["hard"] > 0:
-                message = f"hard = {entry['hard']} gives the labels a weight, and data.labels is false"
-                found.append(Fault(f"{where}.hard", message, "write hard = 0, or leave it out"))
     if table_of(raw, "distill").get("control"):
         found.append(Fault("distill.control", "a control learns from labels alone, and data.labels is false", hint))
     if raw.get("train") is not None and raw.get("stages") != ["train"]:  # which says by itself that it has no labels
         found.append(Fault("train", "a teacher learns from labels alone, and data.labels is false", hint))
-    teacher = table_of(raw, "teacher")
-    member = _member("teachers", str(kind_of(teacher)), "teacher.kind", []) if teacher else None
-    if member is not None:
-        takes = {option.name for option in member.positional}
-        if not takes & {"network", "networks", "file"} or member.name == "born_again":
-            message = f"'{member.name}' knows nothing by itself, and data.labels is false"
-            found.append(Fault("teacher.kind", message, "name a trained teacher, or leave out data.labels"))
     return found
 
 
@@ -169,39 +157,40 @@ def _view_faults(views: Mapping[str, Any]) -> list[Fault]:
     return found
 
 
-def takes_of(kind: str) -> tuple[str, ...]:
-    """What a kind of teacher is made from, by the names its constructor takes by position."""
-    return tuple(option.name for option in registry.find("teachers", kind).positional)
+def _task_gives(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return task_gives(str(table_of(raw, "task").get("name", TaskSettings().name)))
 
 
-def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]:
-    """Whether the networks that `[teacher]` names are those that its kind takes, and its options."""
-    kind = kind_of(teacher)
+def _teacher_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[Fault]:
+    """Whether a kind of teacher has the networks that it takes, its options, and whether it fits task and data."""
+    kind, trained = kind_of(teacher), raw.get("train") is not None
     member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) else None
     if member is None:
         return []
     found = registry.option_faults(member, table_of(teacher, "kind_options"), where="teacher.kind_options")
-    takes = {option.name for option in member.positional}
+    asking = Asking.reading(member, table_of(teacher, "kind_options"), where="teacher.kind")
+    found += teacher_faults(asking, task=_task_gives(raw), labels=not hides_labels(raw))
+    takes = needs_of(kind)
     model, members = teacher.get("model"), teacher.get("members") or ()
     count = len(members) if isinstance(members, Sequence) else 0
-    if takes & {"network", "networks", "file"} and member.name != "born_again" and not model:
+    if takes & TRAINED and not model:
         what = "a file" if "file" in takes else "a network"
         found.append(Fault("teacher.model", f"'{member.name}' needs {what}", 'write model = "..." in [teacher]'))
     if "file" in takes:
         for key in ("arch", "options", "classes"):
             if teacher.get(key):
                 found.append(Fault(f"teacher.{key}", f"'{member.name}' is a file and takes no {key}", "leave it out"))
-    if "networks" in takes and member.name != "specialists" and model and not count:
+    if "networks" in takes and "clusters" not in takes and model and not count:
         hint = "add [[teacher.members]] (on the command line: --teacher once more)"
         found.append(Fault("teacher.members", f"'{member.name}' needs several networks", hint))
     if count and not takes & {"networks", "peers"}:
         hint = 'write kind = "ensemble" (--teacher-kind ensemble)' if "network" in takes else "leave them out"
-        found.append(Fault("teacher.members", f"'{member.name}' takes no several networks", hint))
+        found.append(Fault("teacher.members", f"'{member.name}' accepts only one network", hint))
     if count and trained and "networks" in takes:
         message = f"trains one network, and a teacher of the kind '{member.name}' is several"
         hint = 'train each first (compress train), and name what that leaves: model = "runs/NAME/train"'
         found.append(Fault("train", message, hint))
-    if model and (not takes & {"network", "networks", "file"} or member.name == "born_again") and not trained:
+    if model and not takes & TRAINED and not trained:
         hint = "leave out model (--teacher)" + (", or name peers as [[teacher.members]]" if "peers" in takes else "")
         found.append(Fault("teacher.model", f"'{member.name}' takes no trained network", hint))
     return found
@@ -209,9 +198,9 @@ def _teacher_faults(teacher: Mapping[str, Any], *, trained: bool) -> list[Fault]
 
 def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[Fault]:
     """Whether clusters are either made by the run or given with the specialists."""
-    kind, options = teacher.get("kind", "network"), table_of(teacher, "kind_options")
+    kind, options = kind_of(teacher), table_of(teacher, "kind_options")
     stated = raw.get("specialists") is not None
-    if kind != "specialists":
+    if "clusters" not in needs_of(str(kind)):
         hint = 'write kind = "specialists" in [teacher] (--teacher-kind specialists)'
         return [Fault("specialists", f"a teacher of kind '{kind}' trains no specialists", hint)] if stated else []
     if teacher.get("members"):
@@ -230,15 +219,15 @@ def _specialist_faults(raw: Mapping[str, Any], teacher: Mapping[str, Any]) -> li
 def _loss_faults(raw: Mapping[str, Any], section: str) -> list[Fault]:
     found: list[Fault] = []
     losses = table_of(raw, section).get("losses", ())
-    traits: list[LossTraits] = []
+    asking: list[Asking] = []
     for index, entry in enumerate(losses if isinstance(losses, list | tuple) else ()):
-        traits.append(LossTraits("unknown"))
+        where = f"{section}.losses.{index}"
+        asking.append(Asking("unknown", (), where))
         if isinstance(entry, Mapping):
-            where = f"{section}.losses.{index}"
             member = _member("losses", str(entry.get("name", "kd")), f"{where}.name", found)
             if member:
-                traits[-1] = traits_of(member)
                 options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+                asking[-1] = Asking.reading(member, dict(options), where=where)
                 for key, value in list(options.items()):
                     if value == "auto" and key in SWEPT and key in {option.name for option in member.options}:
                         found += _sweep_faults(member.name, key, section=section, where=f"{where}.{key}")
@@ -247,7 +236,17 @@ def _loss_faults(raw: Mapping[str, Any], section: str) -> list[Fault]:
                         found += _ramp_faults(value, where=f"{where}.{key}")
                         options[key] = value["end"]
                 found += registry.option_faults(member, options, where=where)
-    return found + misfits(traits, of_numbers=tells_numbers(raw), of_sets=tells_sets(raw), where=f"{section}.losses")
+    task, labels = _task_gives(raw), not hides_labels(raw)
+    # what is trained back after a cut learns from a network, whatever kind the teacher is
+    teacher, kind = _teacher_gives(raw) if section == "distill" else (None, "")
+    return found + loss_faults(asking, task=task, teacher=teacher, kind=kind, labels=labels, where=f"{section}.losses")
+
+
+def _teacher_gives(raw: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, str]:
+    """What the teacher of a recipe gives, as far as its source says, and its kind."""
+    kind = kind_of(table_of(raw, "teacher"))
+    member = _member("teachers", kind, "teacher.kind", []) if isinstance(kind, str) else None
+    return (None if member is None else member.gives), str(kind)
 
 
 def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:
@@ -264,7 +263,8 @@ def _refusal(task: registry.Member, options: Mapping[str, Any]) -> list[Fault]:
 def _sweep_faults(loss: str, option: str, *, section: str, where: str) -> list[Fault]:
     if section != "distill":
         return [Fault(where, "auto is found by a sweep of distillation alone", "write a number")]
-    if option == "alpha" and loss != "kd":
+    share = share_of_labels(loss)
+    if option == "alpha" and (share is None or share.option != option):
         return [Fault(where, f"auto is for the share of kd, and alpha of '{loss}' is a weight", "write a number")]
     return []
 
@@ -304,7 +304,9 @@ def _runtime_faults(bench: Mapping[str, Any]) -> list[Fault]:
 
 def _member(family: str, name: str, where: str, found: list[Fault]) -> registry.Member | None:
     try:
-        return registry.find(family, name)
+        member = registry.find(family, name)
     except CompressError as fault:
         found.append(Fault(where, fault.message, fault.hint))
         return None
+    found += declaration_faults(member, where)
+    return member

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compressor.errors import CompressError, Fault
+from compressor.errors import Fault
+from compressor.recipe.capabilities import needs_of
 from compressor.recipe.links import LINKS, STAGES, StageName
-from compressor.recipe.names import takes_of
 from compressor.recipe.settings import Recipe
 
 
@@ -46,11 +46,8 @@ def _no_network_faults(recipe: Recipe) -> list[Fault]:
     first = recipe.chain[0] if recipe.chain else "distill"
     if recipe.teacher is None or recipe.train is not None or first == "distill":
         return []
-    try:
-        takes = takes_of(recipe.teacher.kind)
-    except CompressError:
-        return []  # already among the faults of names
-    if "network" in takes or ("networks" in takes and first == "quantize"):
+    takes = needs_of(recipe.teacher.kind)
+    if not takes or "network" in takes or ("networks" in takes and first == "quantize"):
         return []
     what = "several" if "networks" in takes else "none"
     message = f"'{first}' changes a network, and a teacher of the kind '{recipe.teacher.kind}' is {what}"

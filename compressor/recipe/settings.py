@@ -22,16 +22,18 @@ from pydantic import (
 )
 
 from compressor import registry
-from compressor.errors import CompressError
 from compressor.recipe._base import Settings, table_of
+from compressor.recipe.capabilities import needs_of, share_of_labels, task_gives
 from compressor.recipe.links import (
     LINKS,
     DistillSettings,
+    LossSettings,
     PruneSettings,
     QuantizeSettings,
     SpecialistSettings,
     StageName,
     TrainSettings,
+    usual_loss,
 )
 
 _OLD_JITTER = "colour_jitter"
@@ -365,13 +367,13 @@ class Recipe(Settings):
     @property
     def specialising(self) -> SpecialistSettings | None:
         """How specialists are made of the teacher, where the run is to make them."""
-        if self.teacher is None or self.teacher.kind != "specialists" or self.teacher.members:
+        if self.teacher is None or "clusters" not in needs_of(self.teacher.kind) or self.teacher.members:
             return None
         return self.specialists or SpecialistSettings()
 
 
 def _runs_on_a_gpu(runtime: str) -> bool:
-    return "on_gpu" in registry.find("runtimes", runtime).flags
+    return "gpu" in registry.find("runtimes", runtime).needs
 
 
 def hides_labels(raw: Mapping[str, Any]) -> bool:
@@ -380,37 +382,23 @@ def hides_labels(raw: Mapping[str, Any]) -> bool:
 
 
 def _without_share_of_labels(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe with `alpha` of `kd` at 1 where nothing is stated: all is the teacher's share where labels are hidden."""
+    """The recipe with the labels' share (1 − `alpha` of `kd`) at 0 where none is stated, since labels are hidden."""
     changed = dict(raw)
-    unstated: list[dict[str, Any]] = [] if tells_numbers(raw) else [{}]
+    usual = usual_loss(task_gives(str(table_of(raw, "task").get("name", TaskSettings().name))))
+    unstated: list[dict[str, Any]] = [{}] if usual == LossSettings() else []
     for section in ("distill", "prune", "quantize"):
         table = raw.get(section)
         if table is None and section == "distill" and raw.get("student"):
             table = {}
         losses = table.get("losses", unstated) if isinstance(table, Mapping) else None
         if isinstance(table, Mapping) and isinstance(losses, list | tuple):
-            alone = [
-                {"name": "kd", "alpha": 1.0, **each}
-                if isinstance(each, Mapping) and each.get("name", "kd") == "kd"
-                else each
-                for each in losses
-            ]
-            changed[section] = {**table, "losses": alone}
+            changed[section] = {**table, "losses": [_by_the_teacher_alone(each) for each in losses]}
     return changed
 
 
-def tells_numbers(raw: Mapping[str, Any]) -> bool:
-    """Whether the task of a recipe has no classes, so that losses on their probabilities mean nothing."""
-    return "of_numbers" in _flags_of_the_task(raw)
-
-
-def tells_sets(raw: Mapping[str, Any]) -> bool:
-    """Whether a sample of a recipe's task may have several classes, so that losses on the one right class mean nothing."""
-    return "label_sets" in _flags_of_the_task(raw)
-
-
-def _flags_of_the_task(raw: Mapping[str, Any]) -> frozenset[str]:
-    try:
-        return registry.find("tasks", str(table_of(raw, "task").get("name", "classification"))).flags
-    except CompressError:
-        return frozenset()  # a fault of its own
+def _by_the_teacher_alone(loss: Any) -> Any:
+    if not isinstance(loss, Mapping):
+        return loss
+    name = str(loss.get("name", LossSettings().name))
+    share = share_of_labels(name)
+    return loss if share is None else {"name": name, share.option: float(share.bound), **loss}

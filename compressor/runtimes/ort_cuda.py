@@ -12,7 +12,7 @@ from compressor.runtimes._onnx_runtime import OnnxRuntime
 class OrtCuda(OnnxRuntime):
     """ONNX Runtime on an NVIDIA GPU."""
 
-    on_gpu = True
+    needs = ("gpu",)
 
     def __init__(self, *, threads: int = 0, device: int = 0) -> None:
         """Set up without a model.

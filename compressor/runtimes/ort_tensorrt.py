@@ -9,7 +9,7 @@ from compressor.runtimes._onnx_runtime import OnnxRuntime
 class OrtTensorRt(OnnxRuntime):
     """ONNX Runtime with TensorRT on an NVIDIA GPU; CUDA takes what TensorRT cannot run."""
 
-    on_gpu = True
+    needs = ("gpu",)
 
     def __init__(
         self, *, threads: int = 0, device: int = 0, fp16: bool = False, bf16: bool = False, int8: bool = False

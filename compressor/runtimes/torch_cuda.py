@@ -24,7 +24,7 @@ _WARM = 3  # inferences before a graph is recorded, so that kernels are chosen a
 class TorchCuda(PyTorch):
     """PyTorch on an NVIDIA GPU, in 32 or 16 bits."""
 
-    on_gpu = True
+    needs = ("gpu",)
 
     def __init__(
         self, *, threads: int = 0, device: str = "cuda", precision: str = "fp32", graphs: bool = False

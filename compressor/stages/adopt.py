@@ -113,7 +113,7 @@ def caveat_of(dataset: Dataset) -> tuple[Decision, ...]:
 
 
 def onnx_as_fed(
-    model: Path, normalise: str | Sequence[Sequence[float]], *, dataset: Dataset
+    model: Path, normalise: str | Sequence[Sequence[float]], *, dataset: Dataset, task: Task
 ) -> tuple[Predict, tuple[Decision, ...]]:
     """The answers of an ONNX model to samples as the data gives them, and what was found out about its input.
 
@@ -121,6 +121,7 @@ def onnx_as_fed(
         model: A file, or the folder of an artifact.
         normalise: As stated; `auto` asks the model itself, or else tries the common ones, where samples have one class each.
         dataset: What it is tried on.
+        task: What its outputs mean.
 
     Raises:
         ModelError: It cannot be read, or does not fit the data.
@@ -128,7 +129,7 @@ def onnx_as_fed(
         ArtifactError: An artifact's file is not what was written.
     """
     artifact.require_as_written(model_file(model))
-    if not dataset.one_class_each:
+    if "one_class" not in task.gives:
         if normalise not in ("auto", "none"):
             message = "an ONNX model is fed as it is where samples do not have one class each"
             raise InputError(message, where="teacher.normalise", hint="leave it out, or put it into the model")

@@ -54,7 +54,7 @@ def distill(
     chosen, why_chosen = sweep.settle(
         student,
         settings,
-        teacher=lambda: make_teacher()[0] if teacher.trainable else teacher,
+        teacher=lambda: make_teacher()[0] if "changing" in teacher.gives else teacher,
         material=material,
         target=target,
     )

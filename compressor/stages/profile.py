@@ -7,7 +7,7 @@ from pathlib import Path
 from compressor import artifact
 from compressor.artifact import Target
 from compressor.losses.hard import Hard
-from compressor.recipe import DistillSettings, ModelSettings, TeacherSettings, TrainingSettings, takes_of
+from compressor.recipe import DistillSettings, ModelSettings, TeacherSettings, TrainingSettings, needs_of
 from compressor.teachers._contract import Teacher
 from compressor.teachers._frozen import Frozen
 from compressor.teachers.none import NoTeacher
@@ -55,7 +55,7 @@ def profile_distilling(
     """
     loaded, _ = network_for(student, dataset=material.dataset, task=material.task, seed=target.seed)
     live: Teacher
-    if "file" in takes_of(teacher.kind):
+    if "file" in needs_of(teacher.kind):
         file = Path(teacher.model)
         source = artifact.read(file).file("model.onnx") if artifact.is_artifact(file) else file
         live = make(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from compressor.tensors import MEMBERS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -22,6 +20,12 @@ if TYPE_CHECKING:
 
 class Task(Protocol):
     """What the outputs of a network mean."""
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """What its outputs and targets are, in the words of `recipe.capabilities`: losses and teachers that need others are
+        refused. Written out in the class, so that a recipe is checked without running it."""
+        ...
 
     @property
     def primary(self) -> str:
@@ -154,10 +158,7 @@ class TaskBase:
 
 @runtime_checkable
 class NumberTask(Task, Protocol):
-    """A task of which the outputs are K numbers and no classes.
-
-    Its class says `of_numbers = True`, so that a recipe can be checked without running it.
-    """
+    """A task that gives `rows:values`: K numbers, each with a tolerance that follows from the data."""
 
     tolerance: float | Sequence[float]
     """How far an output may lie from its target, as it was stated; 0 where that follows from the data."""
@@ -204,11 +205,3 @@ class SummedTask(Task, Protocol):
     def of_sums(self, sums_RS: NDArray[np.float64]) -> NDArray[np.float64]:
         """The metric `[R]` that sums over samples come to."""
         ...
-
-
-def tells_sets(task: Task) -> bool:
-    """Whether a sample may have several classes; which targets a task wants does not hang on what its classes are called.
-
-    A class that says `label_sets = True` besides is known as such to `compress check`, which does not run it.
-    """
-    return MEMBERS in task.targets(())

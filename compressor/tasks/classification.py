@@ -35,6 +35,7 @@ class Classification:
     """One class for each sample; judged by accuracy."""
 
     primary = "accuracy"
+    gives = ("rows:softmax", "one_class")
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

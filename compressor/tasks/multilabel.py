@@ -35,7 +35,7 @@ class Multilabel:
     """Any number of the classes for each sample; judged by the share of samples of which all classes are told right."""
 
     primary = "subset_accuracy"
-    label_sets = True  # read from the source, so that a recipe can be checked without running it
+    gives = ("rows:sigmoid",)
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

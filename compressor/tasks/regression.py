@@ -42,7 +42,7 @@ class Regression:
     """
 
     primary = "within_tolerance"
-    of_numbers = True
+    gives = ("rows:values",)
 
     def __init__(self, *, tolerance: float | Sequence[float] = 0.0) -> None:
         """Set up the task.

@@ -38,6 +38,7 @@ class Segmentation:
     """A class for each pixel; judged by the mean intersection over union of the classes."""
 
     primary = "miou"
+    gives = ("rows:softmax", "maps")
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

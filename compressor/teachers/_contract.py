@@ -6,6 +6,7 @@ what it is made from, and the loop's side hands that over by name:
     network     one trained network                 networks        several
     file        a file that the user named          classes         names of the data's classes
     known       for each network, the names of the classes that it knows
+    previous    the generation of the student before, which the run has trained
     peers       networks that are trained along     samples         the training samples
 
 Nothing by position: it needs no other network, and the student learns from itself. Options come by keyword.
@@ -74,11 +75,11 @@ class Teacher:
     """Answers batches; every hook but `answer` may be left as it is.
 
     Attributes:
-        gives_features: Whether answers hold the features of tapped modules.
-        own_features: Whether these are features of the student itself.
-        needs_labels: Whether an answer depends on the labels.
-        one_class: Whether it reads answers as probabilities of classes of which one is right.
-        trainable: Whether it learns along with the student, or changes with it.
+        needs: What it needs besides what its constructor takes, in the words of `recipe.capabilities`: `labels`, where it
+            knows nothing by itself; `one_class`, where it reads predictions as probabilities of one right class.
+        gives: What it gives besides predictions: `features` of feature layers, `own_features` where they are the student's,
+            `changing` where it learns along with the student or changes with it. A member writes both out in its own class,
+            since they are read from its source.
         keeps_answers: Whether an answer to a view that it has seen costs nothing more.
         asked: Samples it has answered by computing so far.
         taps: Dotted paths of modules whose outputs the losses read.
@@ -89,11 +90,8 @@ class Teacher:
         reads: Dotted paths of modules of the student whose outputs it takes.
     """
 
-    gives_features: bool = False
-    own_features: bool = False
-    needs_labels: bool = False
-    one_class: bool = False
-    trainable: bool = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[str, ...]] = ()
     keeps_answers: bool = False
     asked: int = 0
     taps: tuple[str, ...] = ()

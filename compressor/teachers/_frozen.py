@@ -17,7 +17,7 @@ class Frozen(Teacher):
         network: Takes `[B, C, H, W]` in 0–1, gives `logits_BK`.
     """
 
-    gives_features = True
+    gives = ("features",)
     network: nn.Module
 
     def __init__(self, network: nn.Module) -> None:

@@ -19,17 +19,19 @@ class BornAgain(Frozen):
     one before at a temperature of 1 and from the labels, as much from either.
 
     Args:
-        network: the generation before
+        previous: the generation before
         generations: how many learn from one before them
 
     Raises:
         InputError: There is no generation.
     """
 
+    needs = ("labels",)
+    gives = ("features",)
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 
-    def __init__(self, network: nn.Module, *, generations: int = 1) -> None:
+    def __init__(self, previous: nn.Module, *, generations: int = 1) -> None:
         if generations < 1:
             raise InputError(f"generations = {generations} must be at least 1", where="born_again.generations")
-        super().__init__(network)
+        super().__init__(previous)
         self.generations = generations

@@ -34,7 +34,8 @@ class MeanTeacher(Teacher):
         InputError: decay does not lie between 0 and 1.
     """
 
-    trainable = True
+    needs = ("labels",)
+    gives = ("changing",)
     parts: nn.Module
     usual: ClassVar[Mapping[str, Any]] = {
         "name": "kd",

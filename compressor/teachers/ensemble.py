@@ -32,7 +32,8 @@ class Ensemble(Frozen):
         InputError: An unknown `by`, or weights that do not fit the networks.
     """
 
-    one_class = True
+    needs = ("one_class",)
+    gives = ("features",)
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ class LastBatch(Teacher):
     much.
     """
 
-    trainable = True
+    needs = ("labels",)
+    gives = ("changing",)
     parts: _Memory
     # With the half that old samples count, ½ CE + T² · KL beside the ½ CE of the new ones, as in the authors' code.
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 2 / 3, "weight": 3.0}

@@ -14,5 +14,7 @@ class FrozenNetwork(Frozen):
         network: takes `[B, C, H, W]` in 0–1, gives `logits_BK`
     """
 
+    gives = ("features",)
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network)

@@ -12,6 +12,8 @@ from compressor.tensors import Batch, Outputs
 class NoTeacher(Teacher):
     """No teacher: the network learns from the labels alone (how teachers and controls are trained)."""
 
+    needs = ("labels",)
+    gives = ()
     usual: ClassVar[Mapping[str, Any]] = {"name": "hard"}
 
     def answer(self, batch: Batch) -> Outputs:

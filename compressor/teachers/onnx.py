@@ -62,7 +62,8 @@ class OnnxFile(Teacher):
         InputError: An unknown option.
     """
 
-    one_class = True
+    needs = ("one_class",)
+    gives = ()
 
     def __init__(
         self,

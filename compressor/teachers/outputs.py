@@ -50,7 +50,8 @@ class StoredOutputs(Teacher):
         DataError: It cannot be read, does not fit the data, or leaves a sample with neither a prediction nor a label.
     """
 
-    one_class = True
+    needs = ("one_class",)
+    gives = ()
     keeps_answers = True
 
     def __init__(self, file: Path, samples: Samples, classes: Sequence[str]) -> None:

@@ -34,9 +34,8 @@ class OwnDepth(Teacher):
         share: weight of each head's lesson beside the whole network's
     """
 
-    gives_features = True
-    own_features = True
-    trainable = True
+    needs = ("labels",)
+    gives = ("features", "own_features", "changing")
     parts: nn.ModuleDict
     # 0.7 CE + 0.3 KL at T = 3, as the authors weigh them; `kd` has T² before its KL, which they have not.
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 3.0, "alpha": 1 / 22, "weight": 0.7 * 22 / 21}

@@ -27,7 +27,8 @@ class Peers(Teacher):
         peers: untrained networks
     """
 
-    trainable = True
+    needs = ("labels",)
+    gives = ("changing",)
     parts: nn.ModuleList
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 

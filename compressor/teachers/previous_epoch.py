@@ -26,7 +26,8 @@ class PreviousEpoch(Teacher):
     1 with `alpha = {start = 0, end = 0.8}`.
     """
 
-    trainable = True
+    needs = ("labels",)
+    gives = ("changing",)
     parts: _Snapshot
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": {"start": 0.0, "end": 0.8}}
 

@@ -31,8 +31,8 @@ class SameClass(Teacher):
         seed: of the pairs
     """
 
-    trainable = True
-    needs_labels = True
+    needs = ("labels", "one_class or rows:sigmoid")
+    gives = ("changing",)
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 4.0, "alpha": 0.5}
 
     def __init__(self, samples: Samples, *, seed: int = 0) -> None:

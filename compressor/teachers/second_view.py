@@ -22,7 +22,8 @@ class SecondView(Teacher):
         views: two views; otherwise the same picture twice, so that dropout alone makes the difference
     """
 
-    trainable = True
+    needs = ("labels",)
+    gives = ("changing",)
     usual: ClassVar[Mapping[str, Any]] = {"name": "kd", "temperature": 1.0, "alpha": 0.5}
 
     def __init__(self, *, views: bool = True) -> None:

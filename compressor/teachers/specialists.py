@@ -38,7 +38,8 @@ class Specialists(Frozen):
         InputError: Clusters and networks do not fit together.
     """
 
-    one_class = True
+    needs = ("one_class", "clusters")
+    gives = ("features",)
 
     def __init__(
         self,

@@ -37,7 +37,8 @@ class Union(Frozen):
         InputError: A class that no network knows, or one that the data does not have.
     """
 
-    one_class = True
+    needs = ("one_class",)
+    gives = ("features",)
 
     def __init__(
         self,

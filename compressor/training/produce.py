@@ -13,18 +13,16 @@ from compressor.artifact import Artifact, Decision, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset, class_groups
 from compressor.errors import InputError, ModelError
-from compressor.losses.hard import Hard
 from compressor.measure.answer_form import OUTPUTS
 from compressor.measure.look_ups import LEFT_ALONE
 from compressor.models import checkpoint, combined
 from compressor.models.build import Loaded
-from compressor.recipe import ModelSettings, TrainingSettings
+from compressor.recipe import Asking, ModelSettings, TrainingSettings, nothing_to_learn, teacher_faults
 from compressor.teachers._contract import Teacher
-from compressor.teachers.none import NoTeacher
 from compressor.training import engine, resume
 from compressor.training.keep import keep
 from compressor.training.material import Material
-from compressor.training.sources import settle
+from compressor.training.sources import needs_of_loss, settle
 from compressor.training.start import fit_of, network_for
 from compressor.views._plan import ViewPlan
 
@@ -131,7 +129,7 @@ def job_for(
         seed=target.seed,
     )
     count = 0 if material.data.views.count == "auto" else material.data.views.count
-    _require_something_to_learn(teacher, losses, material.dataset)
+    _require_something_to_learn(teacher, losses, material)
     if teacher.pairing() is not None and shown.mixes:
         hint = "leave out data.views.mixup and data.views.cutmix"
         raise InputError("this teacher pairs samples by their labels, and mixed samples have several", hint=hint)
@@ -153,22 +151,22 @@ def job_for(
     return job, (*why_views, *why_taps)
 
 
-def _require_something_to_learn(teacher: Teacher, losses: tuple[engine.WeightedLoss, ...], dataset: Dataset) -> None:
+def _require_something_to_learn(teacher: Teacher, losses: tuple[engine.WeightedLoss, ...], material: Material) -> None:
     """Refuse samples of which none has a label where labels are what is learned from, and those all of one class.
 
     Raises:
         InputError: A network would learn from nothing.
     """
-    if len(dataset.classes) < 2 and dataset.one_class_each:
+    dataset = material.dataset
+    if len(dataset.classes) < 2 and "one_class" in material.task.gives:
         told = f"all samples are of one class, '{dataset.classes[0]}', so there is nothing to tell apart"
         raise InputError(told, where=dataset.source, hint="give samples of two classes, or another [task]")
     if dataset.train.labelled.any():
         return
-    hint = "give some labels, or a trained teacher with a loss that compares answers (kd)"
-    if all(isinstance(part.loss, Hard) for part in losses):
-        raise InputError("no training sample has a label, and labels are all that 'hard' learns from", hint=hint)
-    if teacher.trainable or teacher.needs_labels or isinstance(teacher, NoTeacher):
-        raise InputError("no training sample has a label, and this kind of teacher knows nothing by itself", hint=hint)
+    learning = [Asking(part.name, needs_of_loss(part.loss), "") for part in losses]
+    taught_by = Asking(type(teacher).__name__, teacher.needs, "")
+    for fault in (*nothing_to_learn(learning), *teacher_faults(taught_by, task=None, labels=False)):
+        raise InputError(fault.message, hint=fault.hint)
 
 
 def require_keepable(loaded: Loaded, dataset: Dataset) -> None:

@@ -14,8 +14,16 @@ from compressor.losses._contract import Context, Loss, Prepared
 from compressor.losses._features import FeatureLoss, one_stage_apart
 from compressor.models.network import Network
 from compressor.models.taps import attention_heads, feature_shapes
-from compressor.recipe import DistillSettings, LossSettings, LossTraits, RecoverySettings, misfits, usual_loss
-from compressor.tasks._contract import NumberTask, Task, tells_sets
+from compressor.recipe import (
+    Asking,
+    DistillSettings,
+    LossSettings,
+    RecoverySettings,
+    feature_faults,
+    loss_faults,
+    usual_loss,
+)
+from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
 from compressor.tensors import Inputs
 from compressor.training.engine import WeightedLoss
@@ -28,25 +36,23 @@ def losses_of(settings: DistillSettings | RecoverySettings, task: Task) -> tuple
         InputError: A loss refuses its options, or the task.
     """
     made: list[WeightedLoss] = []
-    for entry in settings.losses or (usual_loss(of_numbers=isinstance(task, NumberTask)),):
+    asking: list[Asking] = []
+    for index, entry in enumerate(settings.losses or (usual_loss(task.gives),)):
         member = registry.find("losses", entry.name)
         name = member.attr if ":" in entry.name else member.name
         earlier = sum(each.name.partition("-")[0] == name for each in made)
         name = f"{name}-{earlier + 1}" if earlier else name
         made.append(WeightedLoss(name, entry.weight, _loss(member, entry), entry.ramps))
-    traits = [
-        LossTraits(
-            part.name,
-            of_classes=getattr(part.loss, "of_classes", False),
-            of_one_class=getattr(part.loss, "of_one_class", False),
-            on_features=isinstance(part.loss, FeatureLoss) and part.loss.on_modules,
-        )
-        for part in made
-    ]
-    of_sets = tells_sets(task)
-    for fault in misfits(traits, of_numbers=isinstance(task, NumberTask), of_sets=of_sets, where="losses"):
+        needs = needs_of_loss(made[-1].loss)
+        asking.append(Asking.reading(member, entry.options, where=f"losses.{index}", name=name, needs=needs))
+    for fault in loss_faults(asking, task=task.gives, where="losses"):
         raise InputError(fault.message, where=fault.where, hint=fault.hint)
     return tuple(made)
+
+
+def needs_of_loss(loss: Loss) -> tuple[str, ...]:
+    """What the class of a loss says that it needs; of one that says nothing, nothing."""
+    return tuple(getattr(loss, "needs", ()))
 
 
 def _loss(member: registry.Member, entry: LossSettings) -> Loss:
@@ -99,22 +105,24 @@ def settle(
     reading = [(part.name, part.loss) for part in losses if isinstance(part.loss, FeatureLoss) and part.loss.on_modules]
     if not reading:
         return teacher.reads, met
-    if not teacher.gives_features or (teacher.network is None and not teacher.own_features):
-        raise ModelError(
-            f"'{reading[0][0]}' reads features, which this kind of teacher does not give", where="distill.losses"
-        )
+    own_features = "own_features" in teacher.gives
+    given = teacher.gives if teacher.network is not None or own_features else ()
+    for name, loss in reading:
+        asking = Asking(name, needs_of_loss(loss), "distill.losses")
+        for fault in feature_faults(asking, teacher=given, kind=type(teacher).__name__):
+            raise ModelError(fault.message, where=fault.where, hint=fault.hint)
     mine = feature_shapes(student, some)
-    theirs = mine if teacher.own_features else feature_shapes(_network_of(teacher), some)
+    theirs = mine if own_features else feature_shapes(_network_of(teacher), some)
     decisions = []
     for name, loss in reading:
-        ours, others = one_stage_apart(mine) if teacher.own_features and loss.picks_pairs else (mine, theirs)
+        ours, others = one_stage_apart(mine) if own_features and loss.picks_pairs else (mine, theirs)
         decisions.append(Decision(f"features of {name}", "", loss.settle(ours, others)))
     pairs = [pair for _, loss in reading for pair in loss.reads]
-    if teacher.own_features and any(mine == theirs for mine, theirs in pairs):
+    if own_features and any(mine == theirs for mine, theirs in pairs):
         hint = 'name modules of two depths: pairs = [["shallow.module", "deep.module"]]'
         raise ModelError("a module cannot learn from itself", where="pairs", hint=hint)
     teacher.taps = tuple(dict.fromkeys(path for _, path in pairs))
-    own = (path for pair in pairs for path in (pair if teacher.own_features else pair[:1]))
+    own = (path for pair in pairs for path in (pair if own_features else pair[:1]))
     return tuple(dict.fromkeys((*teacher.reads, *own))), (*met, *decisions)
 
 
@@ -125,7 +133,7 @@ def _context(student: Network, teacher: Teacher, some: Inputs, *, labels: Tensor
     student.train(was_training)
     own = attention_heads(student)
     theirs = attention_heads(teacher.network) if teacher.network is not None else {}
-    return Context(labels, outputs, own, own if teacher.own_features else theirs)
+    return Context(labels, outputs, own, own if "own_features" in teacher.gives else theirs)
 
 
 def _network_of(teacher: Teacher) -> nn.Module:

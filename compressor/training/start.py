@@ -55,7 +55,7 @@ def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
     """What outputs mean, with smoothed labels where the task knows them.
 
     Raises:
-        InputError: It refuses its options.
+        InputError: It refuses its options, or does not say what it gives.
     """
     member = registry.find("tasks", settings.name)
     takes = {option.name for option in member.options}
@@ -63,6 +63,9 @@ def task_of(settings: TaskSettings, *, label_smoothing: float) -> Task:
         raise InputError(f"'{member.name}' smooths no labels", where="label_smoothing", hint="leave it out")
     smoothing = {"label_smoothing": label_smoothing} if "label_smoothing" in takes else {}
     task: Task = member.load()(**(smoothing | settings.options))
+    if not hasattr(task, "gives"):
+        hint = 'write gives = ("rows:softmax", "one_class") in its class, or what its outputs and targets are instead'
+        raise InputError(f"'{member.attr}' does not say what it gives", where="task.name", hint=hint)
     return task
 
 
@@ -95,7 +98,7 @@ def _in_words(targets: Schema) -> str:
 
 def for_data(task: Task, dataset: Dataset) -> tuple[Task, tuple[Decision, ...]]:
     """The task with what it must know of the data: for numbers, the targets and how they are spread."""
-    if not dataset.of_numbers or not isinstance(task, NumberTask):
+    if not isinstance(task, NumberTask) or VALUES not in dataset.targets:
         return task, ()
     fitted = task.for_spread(dataset.target_statistics[1])
     assert fitted.tolerances is not None

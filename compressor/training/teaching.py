@@ -106,7 +106,7 @@ def folded(network: Network, *, dataset: Dataset) -> tuple[Network, Decision]:
 
 def may_be_kept(teacher: Teacher) -> bool:
     """Whether an answer to a view stays the same for ever, and is made of logits alone."""
-    return not (teacher.trainable or teacher.needs_labels or teacher.keeps_answers or bool(teacher.taps))
+    return not ("changing" in teacher.gives or teacher.keeps_answers or bool(teacher.taps))
 
 
 def make(teaching: Teaching, *, network: Network | None, material: Material, seed: int) -> Teacher:
@@ -136,6 +136,7 @@ def make(teaching: Teaching, *, network: Network | None, material: Material, see
 
     offered: dict[str, Callable[[], object]] = {
         "network": lambda: network,
+        "previous": lambda: network,
         "file": lambda: teaching.source,
         "classes": lambda: material.dataset.classes,
         "samples": lambda: material.dataset.train,

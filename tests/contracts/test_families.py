@@ -14,7 +14,7 @@ from torch import nn
 from compressor import registry
 from compressor.errors import InputError
 from compressor.losses._contract import Context, Prepared
-from compressor.recipe import DistillSettings, LossSettings
+from compressor.recipe import Asking, DistillSettings, LossSettings, loss_faults
 from compressor.tasks._contract import NumberTask, Task
 from compressor.teachers.network import FrozenNetwork
 from compressor.tensors import MASK, Batch, Outputs
@@ -125,18 +125,12 @@ def test_a_loss_is_a_finite_scalar_whose_gradient_reaches_the_student_alone(
     batch, student, frozen = small_batch(meaning), small_network(0, meaning), small_network(1, meaning)
     answer = FrozenNetwork(frozen).answer(batch)
 
-    if "of_classes" in loss.flags and isinstance(meaning, NumberTask):
-        with pytest.raises(InputError, match="compares probabilities of classes"):
-            losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
-        return
     made = loss.load()()
     if isinstance(made, Prepared):
         made.prepare(Context(torch.arange(B) % K, K))
-    if "of_one_class" in loss.flags and getattr(meaning, "label_sets", False):
-        with pytest.raises(InputError, match="one right class"):
+    if loss_faults([Asking.reading(loss, {}, where="")], task=meaning.gives, where=""):
+        with pytest.raises(InputError, match=r"and this task (predicts numbers|has sets of classes)"):
             losses_of(DistillSettings(losses=(LossSettings(name=loss.name),)), meaning)
-        with pytest.raises(InputError, match="one right class"):
-            made(Outputs.of(student(batch.call)), answer, batch)
         return
     value = made(Outputs.of(student(batch.call)), answer, batch)
     value.backward()

@@ -16,8 +16,8 @@ from compressor.data.loader import in_torch
 from compressor.errors import ModelError
 from compressor.measure.accuracy import evaluate, paired
 from compressor.scores import RIGHT
-from compressor.tasks._contract import NumberTask, Task, tells_sets
-from compressor.tensors import Batch, Schema, TensorSpec
+from compressor.tasks._contract import NumberTask, Task
+from compressor.tensors import LABEL, LOGITS, Batch, Schema, TensorSpec
 
 MEMBERS = registry.members("tasks")
 N, K = 12, 4
@@ -73,8 +73,21 @@ def test_it_has_a_summary_and_every_option_has_help(member: registry.Member) -> 
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
-def test_what_a_recipe_reads_of_sets_in_its_source_is_what_its_targets_say(member: registry.Member) -> None:
-    assert ("label_sets" in member.flags) == tells_sets(member.load()())
+def test_what_a_recipe_reads_in_its_source_is_what_its_class_gives(member: registry.Member) -> None:
+    assert member.gives == member.load()().gives
+    assert member.gives
+
+
+def test_what_it_gives_is_what_its_rows_targets_and_outputs_are(task: Task) -> None:
+    outputs, targets = outputs_for(task), targets_for(task)
+    tensors = {name: torch.from_numpy(array) for name, array in outputs.items()}
+    rows = task.rows(tensors, Batch({}, targets, torch.ones(N, dtype=torch.bool), torch.arange(N), -1, task))
+
+    assert [word for word in task.gives if word.startswith("rows:")] == [f"rows:{rows.kind}"]
+    assert ("rows:softmax" in task.gives) == (rows.target is not None)
+    assert ("one_class" in task.gives) == (LABEL in targets)
+    assert ("rows:values" in task.gives) == isinstance(task, NumberTask)
+    assert ("maps" in task.gives) == (outputs[LOGITS].ndim == 4)
 
 
 def test_the_primary_metric_is_a_metric_that_says_its_unit(task: Task) -> None:

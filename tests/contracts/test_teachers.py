@@ -22,7 +22,8 @@ from compressor.models.normalisation import Normalisation
 from compressor.models.onnx_copy import write_copy
 from compressor.models.onnx_file import write
 from compressor.models.taps import tapped
-from compressor.recipe import ExportSettings, takes_of
+from compressor.recipe import ExportSettings
+from compressor.recipe.capabilities import TRAINED
 from compressor.tasks.classification import Classification
 from compressor.teachers._contract import Lesson, Showing, Teacher
 from compressor.tensors import Batch, Outputs
@@ -30,7 +31,7 @@ from tests.named import class_samples, inputs_of, labels_of, named_batch
 
 MEMBERS = registry.members("teachers")
 NAMES = [member.name for member in MEMBERS]
-VOCABULARY = {"network", "networks", "file", "classes", "known", "peers", "samples"}
+VOCABULARY = {"network", "networks", "file", "classes", "known", "peers", "previous", "samples"}
 N, B, K = 24, 6, 3
 CLASSES = ("cat", "dog", "owl")
 OPTIONS: dict[str, dict[str, Any]] = {"specialists": {"clusters": ((0, 1),)}}  # the few that cannot do without
@@ -61,16 +62,20 @@ def made(member: registry.Member, folder: Path) -> Teacher:
     offered: dict[str, Callable[[], object]] = {
         "network": lambda: networks[0],
         "networks": lambda: networks,
+        "previous": lambda: networks[0],
         "classes": lambda: CLASSES,
         "known": lambda: [CLASSES, CLASSES],
         "peers": lambda: [network(3)],
         "samples": lambda: SAMPLES,
         "file": lambda: FILES[member.name](folder),
     }
-    teacher: Teacher = member.load()(
-        *(offered[name]() for name in takes_of(member.name)), **OPTIONS.get(member.name, {})
-    )
+    teacher: Teacher = member.load()(*(offered[name]() for name in takes_of(member)), **OPTIONS.get(member.name, {}))
     return teacher
+
+
+def takes_of(member: registry.Member) -> list[str]:
+    """What its constructor takes by position, in its order."""
+    return [option.name for option in member.positional]
 
 
 def onnx_file(folder: Path) -> Path:
@@ -162,7 +167,7 @@ def test_the_kinds_that_a_user_may_count_on_are_there() -> None:
 
 
 def test_it_is_made_from_what_the_loop_can_hand_over(member: registry.Member) -> None:
-    assert set(takes_of(member.name)) <= VOCABULARY
+    assert set(takes_of(member)) <= VOCABULARY
 
 
 def test_it_cites_its_paper_and_explains_its_options(member: registry.Member) -> None:
@@ -206,7 +211,7 @@ def test_its_lessons_reach_the_student(member: registry.Member, tmp_path: Path) 
 def test_a_network_that_is_only_asked_does_not_change(member: registry.Member, tmp_path: Path) -> None:
     course = Course(made(member, tmp_path))
     if course.teacher.network is None:
-        assert "network" not in takes_of(member.name)
+        assert "network" not in takes_of(member)
         return
     before = {name: tensor.clone() for name, tensor in course.teacher.network.state_dict().items()}
 
@@ -245,14 +250,18 @@ def test_it_leaves_no_trace_in_the_student(member: registry.Member, tmp_path: Pa
 def test_it_says_what_it_gives(member: registry.Member, tmp_path: Path) -> None:
     teacher = made(member, tmp_path)
 
-    flags = ("gives_features", "own_features", "needs_labels", "trainable", "keeps_answers")
-    assert {type(getattr(teacher, name)) for name in flags} == {bool}
+    assert (teacher.needs, teacher.gives) == (member.needs, member.gives)
+    assert type(teacher.keeps_answers) is bool
     assert teacher.asked == 0
+
+
+def test_one_that_is_made_from_nothing_trained_needs_labels(member: registry.Member) -> None:
+    assert ("labels" in member.needs) == (not TRAINED & set(takes_of(member)))
 
 
 def test_a_fixed_teacher_answers_the_same_each_time(member: registry.Member, tmp_path: Path) -> None:
     teacher = made(member, tmp_path)
-    if teacher.trainable:
+    if "changing" in teacher.gives:
         assert member.name not in ("network", "ensemble", "union", "specialists", "onnx", "outputs")
         return
     batch = batch_of(range(B))

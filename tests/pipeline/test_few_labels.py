@@ -119,9 +119,9 @@ def test_the_train_split_is_judged_on_the_samples_that_have_a_label(project, tea
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distill": {"losses": [{"name": "kd", "alpha": 0.5}]}}, "alpha = 0.5 leaves the labels a share"),
+        ({"distill": {"losses": [{"name": "kd", "alpha": 0.5}]}}, "alpha = 0.5 lets it learn from labels"),
         ({"distill": {"losses": [{"name": "hard"}]}}, "'hard' learns from labels"),
-        ({"distill": {"losses": [{"name": "dkd", "hard": 1.0}]}}, "hard = 1.0 gives the labels a weight"),
+        ({"distill": {"losses": [{"name": "dkd", "hard": 1.0}]}}, "hard = 1.0 lets it learn from labels"),
         ({"distill": {"control": True}}, "a control learns from labels alone"),
         ({"teacher": {"kind": "previous_epoch"}}, "'previous_epoch' knows nothing by itself"),
         ({"train": {}}, "a teacher learns from labels alone"),

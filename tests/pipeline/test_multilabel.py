@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compressor import api
-from compressor.errors import InputError
+from compressor.errors import InputError, RecipeError
 from tests.small import measured_elsewhere, recipe, write_project
 
 
@@ -91,5 +91,5 @@ def test_sets_of_classes_are_refused_to_a_task_of_one_class_each(project):
 
 def test_teachers_that_read_probabilities_of_one_right_class_are_refused(project):
     teacher = {"model": str(project / "runs/small/train"), "members": [{"model": str(project / "runs/small/train")}]}
-    with pytest.raises(InputError, match="one class each"):
+    with pytest.raises(RecipeError, match="is for samples of one class each, and this task has sets of classes"):
         api.run(run_of(project, train=None, teacher=teacher | {"kind": "ensemble"}, name="several"))

@@ -178,10 +178,14 @@ def test_the_model_card_says_what_comes_out(finished):
     assert "Right is row ± " in card
 
 
-@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "nkd", "wttm"])
-def test_losses_on_probabilities_are_refused_with_the_one_to_use(project, finished, name):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [(each, "compares probabilities of classes") for each in ("kd", "dist", "wttm")]
+    + [(each, "needs the one right class") for each in ("dkd", "nkd")],
+)
+def test_losses_on_probabilities_are_refused_with_the_one_to_use(project, finished, name, why):
     teacher = {"model": str(finished.artifacts["teacher"].path)}
-    with pytest.raises(RecipeError, match="compares probabilities of classes") as caught:
+    with pytest.raises(RecipeError, match=why) as caught:
         api.run(run_of(project, train=None, teacher=teacher, distill={"losses": [{"name": name}]}, name="wrong-loss"))
     assert "mse_logits" in str(caught.value)
 
@@ -213,11 +217,13 @@ def test_a_loss_on_features_gets_beside_it_what_suits_the_task_of_the_artifact(
     assert [entry["name"] for entry in kept] == ["mse_logits", "similarity_preserving"]
 
 
-@pytest.mark.parametrize("kind", ["same_class", "union"])
-def test_kinds_of_teachers_that_know_classes_are_refused(project, finished, kind):
+@pytest.mark.parametrize(
+    ("kind", "wants"), [("same_class", "pairs samples by their classes"), ("union", "is for samples of one class each")]
+)
+def test_kinds_of_teachers_that_know_classes_are_refused(project, finished, kind, wants):
     path = str(finished.artifacts["teacher"].path)
     teacher = {"kind": kind} | ({"model": path, "members": [{"model": path}]} if kind == "union" else {})
-    with pytest.raises(InputError, match="a label here is a row of numbers"):
+    with pytest.raises(RecipeError, match=f"teacher.kind: '{kind}' {wants}, and this task predicts numbers"):
         api.run(run_of(project, train=None, teacher=teacher, name=f"wrong-{kind}"))
 
 

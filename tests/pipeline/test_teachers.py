@@ -206,7 +206,7 @@ def test_the_report_of_a_student_without_a_teacher_is_written(project):
         ({"kind": "network"}, "'network' needs a network"),
         ({"kind": "ensemble", "teacher": "one"}, "'ensemble' needs several networks"),
         ({"kind": "last_batch", "teacher": "one"}, "'last_batch' takes no trained network"),
-        ({"kind": "network", "teacher": "two"}, "'network' takes no several networks"),
+        ({"kind": "network", "teacher": "two"}, "'network' accepts only one network"),
         ({"kind": "emma"}, "no teacher is called 'emma'"),
         ({"kind": "ema", "kind_options": {"decai": 0.9}}, "ema has no option 'decai'"),
     ],
