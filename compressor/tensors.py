@@ -32,6 +32,8 @@ MASK = "mask"
 """The target of a task that tells the class of each pixel: class numbers uint8 `[H, W]`, `IGNORED` where none counts."""
 IGNORED = 255
 """What a pixel holds that counts for nothing, in memory; what it is in a file is for the format to know."""
+ATTENTION_MASK = "attention_mask"
+"""The input `[B, L]` that is 1 at tokens and 0 at padding, as in transformers."""
 LOGITS = "logits"
 """The output of a task that has one: the raw output of the network."""
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.data.samples import InTable, JoinedSamples, Samples, SubsetSamples, TargetTable
-from compressor.tensors import Schema, TensorSpec
+from compressor.tensors import ATTENTION_MASK, Schema, TensorSpec
 
-IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
+IDS, MASK, TYPES = "input_ids", ATTENTION_MASK, "token_type_ids"
 """What the inputs of a text are called, as in every network of `transformers`."""
 TOKENS = "tokens"
 """The axis that varies from text to text."""

@@ -14,13 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from compressor.errors import ModelError
 from compressor.losses._contract import Context
 from compressor.losses._features import FeatureLoss, Pair, Shapes
-from compressor.tensors import Batch, Outputs
 
 _NAMES = frozenset({"qkv", "to_qkv", "Wqkv"})
 _HINT = (
@@ -57,21 +55,6 @@ class AttentionLoss(FeatureLoss):
                 raise ModelError(f"no attention layer of the {who} can be read", where="pairs", hint=_HINT)
         return self.match(*found)
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """`scale` times the mean over the pairs of `compare`; gradients flow to the student."""
-        there_BL = tokens_there(batch)
-        if there_BL is None:
-            return super().forward(student, teacher, batch)
-        total = there_BL.new_zeros((), dtype=torch.float32)
-        for index, (mine, theirs) in enumerate(self.pairs):
-            pair = student.features[mine].float(), teacher.features[theirs].float().detach()
-            total = total + self.compare_tokens(index, *pair, there_BL=there_BL)
-        return self.scale * total / len(self.pairs)
-
-    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
-        """The loss of one pair over the tokens that are there, a scalar."""
-        raise NotImplementedError
-
     def match(self, student: Sequence[str], teacher: Sequence[str]) -> tuple[tuple[Pair, ...], str]:
         """Who is paired with whom, and why; layers from the first to the last."""
         raise NotImplementedError
@@ -97,12 +80,6 @@ class AttentionLoss(FeatureLoss):
         own, others = self._known
         self.heads = tuple((_heads(mine, own), _heads(theirs, others)) for mine, theirs in self.pairs)
         return told
-
-
-def tokens_there(batch: Batch) -> Tensor | None:
-    """Which tokens of each sample are no padding, `[B, L]` bool; None where nothing says so."""
-    mask = batch.inputs.get("attention_mask")
-    return None if mask is None or mask.dim() != 2 else mask.bool()
 
 
 def mean_over(values: Tensor, weight: Tensor) -> Tensor:

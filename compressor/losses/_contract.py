@@ -41,12 +41,14 @@ class Context:
         outputs: How many numbers the student answers to one sample.
         student_heads: Attention heads of each module of the student that has some, by dotted path.
         teacher_heads: Likewise.
+        padded: Whether samples differ in length, so that batches hold tokens that stand for nothing.
     """
 
     labels: Tensor
     outputs: int
     student_heads: Mapping[str, int] = field(default_factory=dict)
     teacher_heads: Mapping[str, int] = field(default_factory=dict)
+    padded: bool = False
 
 
 @runtime_checkable

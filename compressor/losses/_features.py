@@ -3,6 +3,9 @@
 A loss on features is an `nn.Module` made in two steps: its options first, and, once both networks are there, `settle` with
 the shapes of their features. What it builds then (a projector, say) is trained along and never exported.
 
+Where samples differ in length, tokens that only pad a batch take no part: what a loss makes of a sample does not hang on
+what it was batched with.
+
 Shape letters: B batch, C channels, H height, W width, L tokens, D width of a token.
 """
 
@@ -18,7 +21,7 @@ from torch import Tensor, nn
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
 from compressor.losses._together import whole
-from compressor.tensors import Batch, Outputs
+from compressor.tensors import ATTENTION_MASK, Batch, Outputs
 
 Shapes = Mapping[str, tuple[int, ...]]
 Pair = tuple[str, str]
@@ -31,7 +34,7 @@ class FeatureLoss(nn.Module):
         needs: What it needs of the others; a member writes it out in its own class, whose source is read.
         most_pairs: How many pairs `auto` picks at most, from the deepest up.
         same_size: Whether `auto` pairs only features of one height and width (or number of tokens).
-        any_kind: Whether `auto` may pair a map with tokens, because samples are compared rather than places.
+        any_kind: Whether `auto` may pair a map with tokens, because samples are compared rather than places (`of_sample`).
         among_samples: Whether `compare` holds samples against one another, so that it wants the rows of all processes.
         scale: What the loss is multiplied by, so that a weight of 1 is about what its authors trained with.
     """
@@ -115,15 +118,17 @@ class FeatureLoss(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """`scale` times the mean over the pairs of `compare`; gradients flow to the student and to the parts of the loss."""
+        there_BL = tokens_there(batch)
         everyone = whole if self.among_samples and batch.shared else lambda rows: rows
-        found = [
-            self.compare(
-                index,
-                everyone(student.features[mine].float()),
-                everyone(teacher.features[theirs].float().detach()),
-            )
-            for index, (mine, theirs) in enumerate(self.pairs)
-        ]
+        found = []
+        for index, (mine, theirs) in enumerate(self.pairs):
+            ours, others = student.features[mine].float(), teacher.features[theirs].float().detach()
+            if there_BL is not None and self.any_kind:
+                ours, others = (self.of_sample(each, there_BL) for each in (ours, others))
+            elif there_BL is not None and are_tokens(ours, there_BL) and are_tokens(others, there_BL):
+                found.append(self.compare_tokens(index, ours, others, there_BL=there_BL))
+                continue
+            found.append(self.compare(index, everyone(ours), everyone(others)))
         total = found[0]
         for each in found[1:]:
             total = total + each
@@ -132,6 +137,31 @@ class FeatureLoss(nn.Module):
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
         raise NotImplementedError
+
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The loss of one pair of tokens `[B, L, D]` of which some only pad the batch, a scalar.
+
+        By default `compare` of the others as rows `[M, D]`, which is right where places are compared one by one.
+        """
+        return self.compare(index, student[there_BL], teacher[there_BL])
+
+    def of_sample(self, feature: Tensor, there_BL: Tensor) -> Tensor:
+        """A feature from which samples are compared, without padding; by default the mean of its tokens, `[B, D]`."""
+        if not are_tokens(feature, there_BL):
+            return feature
+        there_BL1 = there_BL[..., None]
+        return feature.masked_fill(~there_BL1, 0.0).sum(dim=1) / there_BL1.sum(dim=1).clamp(min=1)
+
+
+def tokens_there(batch: Batch) -> Tensor | None:
+    """Which tokens of each sample are no padding, `[B, L]` bool; None where nothing says so."""
+    mask = batch.inputs.get(ATTENTION_MASK)
+    return None if mask is None or mask.dim() != 2 else mask.bool()
+
+
+def are_tokens(feature: Tensor, there_BL: Tensor) -> bool:
+    """Whether a feature has one vector for each token of the input."""
+    return feature.dim() == 3 and feature.shape[:2] == there_BL.shape
 
 
 _PAIRS_HINT = 'write pairs = "auto" or [["student.module", "teacher.module"], ...]; compress inspect lists modules'

@@ -58,6 +58,15 @@ def whole(rows: Tensor) -> Tensor:
     return rows if processes.world_size() == 1 else _Whole.apply(rows)
 
 
+def as_long_everywhere(tokens: Tensor) -> Tensor:
+    """Tokens `[B, L, D]` with zeros behind, as many as the process with the longest has; gradients flow."""
+    if processes.world_size() == 1:
+        return tokens
+    longest = torch.tensor(tokens.shape[1], device=tokens.device)
+    torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+    return torch.nn.functional.pad(tokens, (0, 0, 0, int(longest) - tokens.shape[1]))
+
+
 class _Whole(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:

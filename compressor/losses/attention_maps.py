@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.losses._attention import AttentionLoss, block_of, mean_over, products, split, tokens_there
-from compressor.losses._features import Pair, Shapes, projector
+from compressor.losses._attention import AttentionLoss, block_of, mean_over, products, split
+from compressor.losses._features import Pair, Shapes, projector, tokens_there
 from compressor.losses._logits import require
 from compressor.tensors import Batch, Outputs
 

@@ -59,6 +59,12 @@ class AttentionTransfer(FeatureLoss):
             mine, theirs = to_size_of(mine, smaller), to_size_of(theirs, smaller)
         return (F.normalize(mine.flatten(1), dim=1) - F.normalize(theirs.flatten(1), dim=1)).square().mean()
 
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The same with padding at 0, which leaves norms as they are; the mean is over tokens that are there."""
+        maps = (self._map(each)[..., 0].masked_fill(~there_BL, 0.0) for each in (student, teacher))
+        mine_BL, theirs_BL = (F.normalize(each, dim=1) for each in maps)
+        return (mine_BL - theirs_BL).square().sum() / there_BL.sum().clamp(min=1)
+
     def _map(self, feature: Tensor) -> Tensor:
         channels = 1 if feature.dim() == 4 else 2
         return feature.abs().pow(self.power).mean(dim=channels, keepdim=True)

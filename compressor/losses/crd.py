@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor.errors import InputError, ModelError
 from compressor.losses._contract import Context
-from compressor.losses._features import FeatureLoss, embedded, width_of
+from compressor.losses._features import FeatureLoss, embedded, tokens_there, width_of
 from compressor.losses._logits import require
 from compressor.losses._together import averaged, gathered
 from compressor.tensors import Batch, Outputs
@@ -101,16 +101,13 @@ class CRD(FeatureLoss):
         ids_B = batch.sample_ids
         negatives_BN = self.others.drawn(ids_B, min(self._negatives, len(self.others.order) - 1))
         picked_BP = torch.cat([ids_B[:, None], negatives_BN], dim=1)
-        found = [
-            contrast(
-                student.features[mine].float(),
-                teacher.features[theirs].float().detach(),
-                picked_BP,
-                temperature=self.temperature,
-                momentum=self.momentum,
-            )
-            for (mine, theirs), contrast in zip(self.pairs, self.contrasts, strict=True)
-        ]
+        there_BL = tokens_there(batch)
+        found = []
+        for (mine, theirs), contrast in zip(self.pairs, self.contrasts, strict=True):
+            both = [student.features[mine].float(), teacher.features[theirs].float().detach()]
+            if there_BL is not None:
+                both = [self.of_sample(each, there_BL) for each in both]
+            found.append(contrast(*both, picked_BP, temperature=self.temperature, momentum=self.momentum))
         return self.scale * torch.stack(found).mean()
 
 

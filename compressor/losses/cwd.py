@@ -88,6 +88,15 @@ class CWD(FeatureLoss):
         """The loss of one pair, a scalar."""
         return _channel_divergence(*aligned(self.projectors[index](student), teacher), temperature=self.temperature)
 
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The same over the tokens that are there."""
+        gone_BL1 = ~there_BL[..., None]
+        mine, theirs = (each.masked_fill(gone_BL1, _NOWHERE) for each in (self.projectors[index](student), teacher))
+        return _channel_divergence(mine, theirs, temperature=self.temperature)
+
+
+_NOWHERE = -1e6  # its share of a softmax is 0 in float32 at every temperature in use, and the difference of two no NaN
+
 
 def _channel_divergence(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
     """T² · KL(teacher ‖ student) of softmaxes over places, mean over samples and channels.

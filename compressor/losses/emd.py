@@ -71,6 +71,12 @@ class EMD(FeatureLoss):
         flow = torch.from_numpy(flow_BPQ).to(cost_BPQ)
         return (flow * cost_BPQ).sum() / len(cost_BPQ)
 
+    def compare_tokens(self, index: int, student: Tensor, teacher: Tensor, *, there_BL: Tensor) -> Tensor:
+        """The mean over samples, each cut to its own tokens."""
+        samples = zip(student, teacher, there_BL, strict=True)
+        each = [self.compare(index, mine[there_L][None], theirs[there_L][None]) for mine, theirs, there_L in samples]
+        return torch.stack(each).mean()
+
     def _places(self, feature: Tensor) -> Tensor:
         """`[B, P, C]`."""
         if feature.dim() == 4:

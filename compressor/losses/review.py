@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.errors import InputError
+from compressor.errors import InputError, ModelError
+from compressor.losses._contract import Context
 from compressor.losses._features import FeatureLoss, width_of
 from compressor.tensors import Batch, Outputs
 
@@ -45,11 +46,22 @@ class Review(FeatureLoss):
         super().__init__(pairs, scale=scale)
         if width < 0:
             raise InputError(f"width = {width} must not be negative", where="review.width")
-        self._width = width
+        self._width, self._padded = width, False
         self.fusions = nn.ModuleList()
 
+    def prepare(self, context: Context) -> None:
+        """Learn whether tokens may be padding."""
+        self._padded = context.padded
+
     def build(self, shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-        """A fusion for each pair; the deepest one has nothing to blend with."""
+        """A fusion for each pair; the deepest one has nothing to blend with.
+
+        Raises:
+            ModelError: Features are tokens of samples that differ in length.
+        """
+        if self._padded and any(len(shape) == 3 for pair in shapes for shape in pair):
+            told = "'review' blends neighboring tokens and normalizes over the batch, so padding would count"
+            raise ModelError(told, where="distill.losses", hint="take fitnet, rkd or minilm, which leave padding out")
         width = self._width or min(_WIDEST, width_of(shapes[-1][0]))
         self.fusions = nn.ModuleList(
             _Fusion(width_of(mine), width, width_of(theirs), blends=index < len(shapes) - 1)

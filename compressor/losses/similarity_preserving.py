@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressor.losses._features import FeatureLoss, rows_of
+from compressor.losses._features import FeatureLoss, are_tokens, rows_of
+from compressor.losses._together import as_long_everywhere
 
 
 class SimilarityPreserving(FeatureLoss):
@@ -33,6 +34,12 @@ class SimilarityPreserving(FeatureLoss):
     def compare(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of one pair, a scalar."""
         return (_similarities(student) - _similarities(teacher)).square().sum() / len(student) ** 2
+
+    def of_sample(self, feature: Tensor, there_BL: Tensor) -> Tensor:
+        """With padding at 0, which adds nothing to products of samples; as long as the longest of all processes."""
+        if not are_tokens(feature, there_BL):
+            return feature
+        return as_long_everywhere(feature.masked_fill(~there_BL[..., None], 0.0))
 
 
 def _similarities(feature: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from compressor.recipe import (
 )
 from compressor.tasks._contract import Task
 from compressor.teachers._contract import Teacher
-from compressor.tensors import Inputs
+from compressor.tensors import ATTENTION_MASK, Inputs, Outputs
 from compressor.training.engine import WeightedLoss
 
 
@@ -129,11 +131,13 @@ def settle(
 def _context(student: Network, teacher: Teacher, some: Inputs, *, labels: Tensor) -> Context:
     was_training = student.training
     with torch.no_grad():
-        outputs = student.eval()(some)[0].numel()
+        predicted = Outputs.of(student.eval()(some)).tensors.values()
     student.train(was_training)
     own = attention_heads(student)
     theirs = attention_heads(teacher.network) if teacher.network is not None else {}
-    return Context(labels, outputs, own, own if "own_features" in teacher.gives else theirs)
+    outputs = sum(each[0].numel() for each in predicted)
+    padded = isinstance(some, Mapping) and ATTENTION_MASK in some
+    return Context(labels, outputs, own, own if "own_features" in teacher.gives else theirs, padded)
 
 
 def _network_of(teacher: Teacher) -> nn.Module:

@@ -74,6 +74,7 @@ class Heights(TaskBase):
     """The height at every cell, in meters; judged by the mean absolute error."""
 
     primary = "mae"
+    gives = ("rows:values", "maps")
 
     def targets(self, classes):
         return Schema.of(TensorSpec("heights", "float32", ("height", "width")))
