@@ -50,7 +50,7 @@ def main() -> None:
         'stages=["train","distill","quantize","export"]',
     ]
     finished = api.run(HERE / "recipes" / "text.toml", assignments=assignments)
-    run = finished.artifacts["student"].path.parent
+    run = finished.artifacts["teacher"].path.parent
     made = {role: artifact.read(run / name) for role, name in ROLES.items()}
     made["cnn"] = api.distill(
         made["teacher"].path,
