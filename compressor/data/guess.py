@@ -36,11 +36,12 @@ def _with_tokenizer(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tokenizer_of(model: str) -> str | None:
-    """Where the tokenizer of a model lies: in its folder, or on the hub under its name; None for one that has none."""
+    """Where the tokenizer of a model lies: in or beside it, or on the hub under its name; None for one that has none."""
     scheme, separator, rest = model.partition(":")
     place = re.sub(r":\w+$", "", rest) if separator and scheme == "transformers" else model
-    if (Path(place) / "tokenizer.json").is_file():
-        return place
+    folder = Path(place).parent if Path(place).is_file() else Path(place)
+    if (folder / "tokenizer.json").is_file():
+        return str(folder)
     return place if scheme == "transformers" and separator and not Path(place).exists() else None
 
 

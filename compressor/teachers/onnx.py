@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from compressor import plain_json
 from compressor.artifact import Decision
@@ -26,7 +27,7 @@ from compressor.models.normalisation import Normalisation
 from compressor.runtimes.ort_cpu import OrtCpu
 from compressor.scores import Metric
 from compressor.teachers._contract import Teacher
-from compressor.tensors import LOGITS, Batch, Outputs
+from compressor.tensors import LOGITS, Batch, Outputs, Schema
 
 if TYPE_CHECKING:
     from compressor.tensors import Inputs
@@ -40,13 +41,14 @@ class OnnxFile(Teacher):
     """An ONNX model of any framework, through ONNX Runtime on the CPU: a black box that gives logits alone.
 
     It is fed as `compress evaluate` and `bench` feed it: pixels in 0-1 as float `[B, C, H, W]` (or `[B, H, W, C]`, if only
-    that fits), or uint8 pixels where it takes those; models that compress exported say themselves what they want. What
+    that fits), or uint8 pixels where it takes those; models that compress exported say themselves what they want. Tokens
+    and samples of several inputs go in as they are, each by its name. What
     any other model was trained with is found as for checkpoints: the common normalisations are tried on labelled training
     samples, and the most accurate is taken. A model that ends in a softmax is told by its answers; their logarithm is
     what the losses compare.
 
     Args:
-        file: with one input and one row of outputs for each sample, for any batch size
+        file: with one row of outputs for each sample, for any batch size
         classes: names of the classes of the data
         samples: the training samples
         normalise: auto (measured), data, imagenet, half, none, or [means, stds] per channel in 0-1 units
@@ -84,6 +86,7 @@ class OnnxFile(Teacher):
         self._runtime.load(file)
         self.normalisation: Normalisation | None = None
         self.gives_probabilities = False
+        self._is_fed_numbers = _is_of_numbers(samples.inputs)
         self._require_fit(classes, samples)
         self.decisions = (*self._settle_outputs(outputs, samples), *self._settle_normalisation(normalise, samples))
 
@@ -94,24 +97,29 @@ class OnnxFile(Teacher):
 
     def answer(self, batch: Batch) -> Outputs:
         """The model's logits, computed on the CPU and brought to where the batch is."""
-        (inputs,) = batch.inputs.values()
-        pixels = inputs.detach().to("cpu", torch.float32).contiguous().numpy()
-        self.asked += len(pixels)
-        return Outputs.of(torch.from_numpy(self.logits(pixels)).to(batch.device))
+        given = {name: _as_data(tensor) for name, tensor in batch.inputs.items()}
+        self.asked += len(batch)
+        return Outputs.of(torch.from_numpy(self.logits(given)).to(batch.device))
 
-    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Logits `[B, K]` for samples as the data gives them; not counted as an answer to a lesson."""
+    def logits(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Logits `[B, K]` for samples as the data gives them, by name; not counted as an answer to a lesson."""
+        given = {"input": self._fed(one_input(inputs))} if self._is_fed_numbers else inputs
+        outputs = self._runtime(given)
+        answer_BK: NDArray[np.float32] = outputs.get(LOGITS, next(iter(outputs.values())))
+        return np.log(answer_BK + np.float32(SMALLEST)) if self.gives_probabilities else answer_BK
+
+    def _fed(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Pixels or other numbers, in the type and scale that the model takes."""
         if self._runtime.takes_bytes:
             if inputs.dtype != np.uint8:
                 inputs = (np.clip(inputs, 0, 1) * 255).round().astype(np.uint8)
         elif self.normalisation is not None:
             inputs = _normalised(inputs, self.normalisation)
-        answer_BK: NDArray[np.float32] = self._runtime({"input": inputs})[LOGITS]
-        return np.log(answer_BK + np.float32(SMALLEST)) if self.gives_probabilities else answer_BK
+        return inputs
 
     def predicted(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The same by name, as models are judged."""
-        return {LOGITS: self.logits(one_input(inputs))}
+        return {LOGITS: self.logits(inputs)}
 
     def _require_fit(self, classes: Sequence[str], samples: Samples) -> None:
         """Refuse a model that does not give one row of K outputs for each sample."""
@@ -130,8 +138,7 @@ class OnnxFile(Teacher):
                 hint="teacher and data need the same classes in the same order",
             )
         try:
-            (some,) = samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64)).values()
-            answer = self.logits(some)
+            answer = self.logits(samples.fetch(np.arange(min(2, len(samples)), dtype=np.int64)))
         except MeasurementError as fault:
             message = f"the model does not take samples of {samples.inputs}: {fault.message}"
             hint = "give data of the size that it was made for, and export it with a dynamic batch"
@@ -148,7 +155,11 @@ class OnnxFile(Teacher):
 
     def _settle_normalisation(self, wanted: str | Sequence[Sequence[float]], samples: Samples) -> list[Decision]:
         only = samples.inputs.only
-        assert only is not None, "an ONNX model with one input"
+        if only is None or not self._is_fed_numbers:
+            if wanted not in ("auto", "none"):
+                message = f"samples of {samples.inputs} are fed as they are"
+                raise InputError(message, where="normalise", hint="leave it out: there are no pixels to normalize")
+            return []
         channels = only.at({})[0]
         inside = "compress.input" in self._runtime.metadata or self._runtime.takes_bytes
         if inside:
@@ -207,6 +218,18 @@ class OnnxFile(Teacher):
             return []
         reason = f"no answer to {len(some)} samples is below 0, and each adds up to 1"
         return [Decision("teacher's outputs", "probabilities, of which the logarithm is taken", reason)]
+
+
+def _is_of_numbers(inputs: Schema) -> bool:
+    """Whether samples are one array of a fixed size that may be normalized, rather than tokens or several inputs."""
+    only = inputs.only
+    return only is not None and not only.varying and only.dtype in ("uint8", "float32")
+
+
+def _as_data(tensor: Tensor) -> NDArray[Any]:
+    """An input of a batch as the data gives it: whole numbers as they are, others in float32."""
+    on_cpu = tensor.detach().to("cpu")
+    return (on_cpu.float() if on_cpu.is_floating_point() else on_cpu).contiguous().numpy()
 
 
 def _normalised(inputs: NDArray[Any], chosen: Normalisation) -> NDArray[np.float32]:
