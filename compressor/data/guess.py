@@ -1,4 +1,8 @@
-"""A data source that was named without its format (`--data photos`): which format is meant, by looking at the place."""
+"""What a recipe leaves out that its files show: the format of a data source, a tokenizer, the task of a teacher.
+
+A source without a format (`--data photos`) is looked at; texts are read by the tokenizer that lies with teacher or student;
+a teacher that was made here for a task teaches that task.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compressor import registry
+from compressor import artifact, registry
+from compressor.errors import CompressError
 
 _TEXTS = ("csv", "huggingface")
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 
 
 def in_recipe(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain recipe data with the formats of its data sources in front; what was given is left as it was."""
+    """Plain recipe data with what its files show filled in; what was given is left as it was."""
+    raw = _with_task(raw)
     data = raw.get("data")
     if not isinstance(data, Mapping):
         return dict(raw)
     sources = {key: named(data[key]) for key in ("source", "unlabelled") if isinstance(data.get(key), str)}
     return _with_tokenizer({**raw, "data": {**data, **sources}})
+
+
+def _with_task(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, where no task is named with that of a teacher that is an artifact; a task of one's own is to be named."""
+    task, teacher = raw.get("task", {}), raw.get("teacher")
+    place = teacher.get("model") if isinstance(teacher, Mapping) else None
+    if not isinstance(task, Mapping) or "name" in task or not isinstance(place, str):
+        return dict(raw)
+    try:
+        kept = artifact.read(Path(place)).manifest.settings.get("task", {}) if artifact.is_artifact(Path(place)) else {}
+    except CompressError:
+        return dict(raw)  # a fault of its own
+    if not isinstance(kept.get("name"), str) or ":" in kept["name"]:
+        return dict(raw)
+    return {**raw, "task": {**kept, **task}}
 
 
 def _with_tokenizer(raw: dict[str, Any]) -> dict[str, Any]:

@@ -20,14 +20,12 @@ from torch.utils.hooks import RemovableHandle
 from compressor.errors import ModelError
 from compressor.models.network import Network, logits_of
 from compressor.registry import nearest
+from compressor.surgery.attention import COUNTS, made_apart
 
 if TYPE_CHECKING:
     from compressor.tensors import Inputs
 
 _QKV = ".qkv"
-_APART = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"))
-"""What the layers are called that make queries, keys and values apart: BERT's, BART's, DistilBERT's."""
-_HEADS = ("num_heads", "num_attention_heads", "n_heads")
 
 
 @contextmanager
@@ -71,7 +69,7 @@ def feature_shapes(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, .
     inside = [
         path + _QKV
         for path, module in modules.items()
-        if isinstance(module, nn.MultiheadAttention) or _made_apart(module) is not None
+        if isinstance(module, nn.MultiheadAttention) or made_apart(module) is not None
     ]
 
     def note(path: str, output: object) -> None:
@@ -101,7 +99,7 @@ def feature_shapes(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, .
 def attention_heads(network: nn.Module) -> dict[str, int]:
     """How many attention heads each module has that says so (`num_heads`, as in timm and torch), by dotted path."""
     counts = {
-        path: next((getattr(module, name) for name in _HEADS if hasattr(module, name)), None)
+        path: next((getattr(module, name) for name in COUNTS if hasattr(module, name)), None)
         for path, module in _by_path(network).items()
         if path
     }
@@ -134,15 +132,6 @@ class _Handles:
             each.remove()
 
 
-def _made_apart(module: nn.Module) -> tuple[nn.Linear, nn.Linear, nn.Linear] | None:
-    """The three layers of a module that make queries, keys and values of one width; None where it has none."""
-    for names in _APART:
-        query, key, value = (getattr(module, name, None) for name in names)
-        if isinstance(query, nn.Linear) and isinstance(key, nn.Linear) and isinstance(value, nn.Linear):
-            return (query, key, value) if query.out_features == key.out_features == value.out_features else None
-    return None
-
-
 def _listen_apart(layers: Sequence[nn.Linear], hear: Callable[[object], None]) -> _Handles:
     """Hear queries, keys and values side by side, once all of them are made of the same tokens."""
     given: list[tuple[Tensor, Tensor]] = []
@@ -166,7 +155,7 @@ def _listen(
     if path in modules:
         return modules[path].register_forward_hook(lambda _module, _inputs, output: hear(output))
     attention = modules.get(path.removesuffix(_QKV)) if path.endswith(_QKV) else None
-    apart = None if attention is None else _made_apart(attention)
+    apart = None if attention is None else made_apart(attention)
     if apart is not None:
         return _listen_apart(apart, hear)
     if not isinstance(attention, nn.MultiheadAttention) or attention.in_proj_weight is None:

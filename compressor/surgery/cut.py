@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from compressor.errors import ModelError
 from compressor.surgery import graph as graphs
+from compressor.surgery.attention import Attention, attentions, forget_heads
 from compressor.surgery.criteria._contract import Criterion
 from compressor.tensors import Inputs
 
@@ -37,7 +38,7 @@ class Group:
             of `nn.MultiheadAttention` and in each part of a layer whose outputs are gated by one another.
         unit: Channels of a unit.
         shape: Equal for groups of equal layers at equal resolution.
-        heads: Whether a unit is a head of the attention at `name`.
+        projection: Where a unit is a head of the attention at `name`: the layer that joins its heads; else empty.
     """
 
     name: str
@@ -45,7 +46,12 @@ class Group:
     width: int
     unit: int
     shape: tuple[Any, ...]
-    heads: bool = False
+    projection: str = ""
+
+    @property
+    def heads(self) -> bool:
+        """Whether a unit is a head of an attention."""
+        return bool(self.projection)
 
     def channels(self, units: NDArray[np.int64]) -> list[int]:
         """Channels of the first layer that make up `units`, sorted.
@@ -86,12 +92,11 @@ class Prunable:
             hint = "compress inspect --all lists every module"
             raise ModelError(f"the network has no module '{strange[0]}' to ignore", where="prune.ignore", hint=hint)
         with graphs.quiet():
-            with torch.no_grad(), graphs.left_as_it_was(module):
-                self._answer = graphs.call(module, example)
-            sizes = _output_sizes(module, example)
-            in_channels, refused = _channel_groups(module, example, sizes)
+            self._answer, sizes = _ran(module, example)
+            self._places = _places(module, sizes)
+            in_heads, in_channels, refused = _groups(module, example, sizes)
             self.spared |= refused
-            found = [*_head_groups(module, sizes), *in_channels]
+            found = [*in_heads, *in_channels]
             found = [group for group in found if not self._is_spared_by_name(group, ignore)]
             self.groups = tuple(self._that_can_be_cut(found))
         if not self.groups:
@@ -147,18 +152,25 @@ class Prunable:
         return pruned
 
     def _run(self, pruned: nn.Module, *, names: Sequence[str]) -> None:
-        """See that a cut network answers in the same shape as before.
+        """See that a cut network answers in the same shape as before, and that its layers see as many places.
+
+        One that writes a width into a shape (`view(batch, 16, -1)`) may run by chance, with its channels told as places.
 
         Raises:
             ModelError: It does not.
         """
         try:
-            with graphs.quiet(), graphs.left_as_it_was(pruned), torch.no_grad():
-                answer = graphs.call(pruned, self._example)
+            with graphs.quiet():
+                answer, sizes = _ran(pruned, self._example)
         except graphs.FAULTS as fault:
             raise _cannot_be_cut(", ".join(names[:3]), fault) from fault
         if _shapes(answer) != _shapes(self._answer):
             raise ModelError(f"cutting {', '.join(names[:3])} changes the output's shape", where="prune")
+        found = _places(pruned, sizes)
+        moved = [path for path, places in self._places.items() if found.get(path, places) != places]
+        if moved:
+            what = f"cutting {', '.join(names[:3])} changes how many places {moved[0]} sees"
+            raise ModelError(f"{what}: a shape in its code has their width in it", where="prune")
 
     def _compare_with_silenced(self, pruned: nn.Module, wanted: Sequence[tuple[Group, NDArray[np.int64]]]) -> None:
         """See that channels that are gone leave the answer that channels leave which nobody listens to.
@@ -204,7 +216,7 @@ class Prunable:
         return bool(inside)
 
     def _that_can_be_cut(self, groups: Sequence[Group]) -> list[Group]:
-        """Groups that a trial cut leaves running; together first, then in halves where that fails."""
+        """Groups that trial cuts leave running; together first, then in halves where that fails."""
         for group in groups:
             if group.width < 2:
                 why = "it has one head" if group.heads else "it is one channel wide"
@@ -218,6 +230,15 @@ class Prunable:
         try:
             pruned = self._cut(wanted)
             self._compare_with_silenced(pruned, wanted)
+            if (
+                len(groups) > 1
+            ):  # two whose widths must be the same, without the graph knowing it, pass where both lose a quarter
+                self._cut(
+                    [
+                        (group, np.arange(1 + place % max(1, group.width // 2), group.width))
+                        for place, group in enumerate(groups)
+                    ]
+                )
         except ModelError as refusal:
             if len(groups) == 1:
                 self.spared |= dict.fromkeys(groups[0].layers, _reason(refusal))
@@ -227,17 +248,18 @@ class Prunable:
         return list(groups)
 
 
-def _channel_groups(
+def _groups(
     module: nn.Module, example: Inputs, sizes: Mapping[str, tuple[int, ...]]
-) -> tuple[list[Group], dict[str, str]]:
-    """The groups that the dependency graph finds from each layer on, in forward order; layers it cannot follow, and why.
+) -> tuple[list[Group], list[Group], dict[str, str]]:
+    """Groups of heads; groups of channels that the graph finds, in forward order; layers it cannot follow, and why.
 
     A depthwise convolution begins no group: what it is given decides its channels, a part of them each where that is
     put together of several. What is inside an attention is cut by heads.
     """
     graph = graphs.build(module, example)
     modules, names = dict(module.named_modules()), {each: name for name, each in module.named_modules()}
-    inside_attention = {attention.qkv for attention in _attentions(module).values()}
+    known = attentions(module, graph)
+    inside_attention = {modules[path] for attention in known for path in attention.layers}
     in_order = [modules[name] for name in sizes] + [each for each in modules.values() if names[each] not in sizes]
     seen: set[nn.Module] = set()
     found = []
@@ -269,7 +291,7 @@ def _channel_groups(
             refused |= dict.fromkeys(layers or (names[layer],), why)
         else:
             found.append(Group(names[layer], layers, width // unit, unit, _signature(traced, graph, sizes, names)))
-    return found, refused
+    return [_heads_as_group(attention, modules, sizes) for attention in known], found, refused
 
 
 def _why_together(traced: Any, graph: Any, *, parts: int, width: int, unit: int) -> str:
@@ -296,18 +318,16 @@ def _gated_parts(graph: Any, layer: nn.Module, width: int) -> int:
     return parts if width % parts == 0 and together == even else 1
 
 
-def _head_groups(module: nn.Module, sizes: Mapping[str, tuple[int, ...]]) -> list[Group]:
-    return [
-        Group(
-            name=path,
-            layers=(f"{path}.qkv" if path else "qkv",),
-            width=attention.num_heads,
-            unit=attention.proj.in_features // attention.num_heads,
-            shape=("heads", tuple(attention.qkv.weight.shape), sizes.get(f"{path}.qkv", ())),
-            heads=True,
-        )
-        for path, attention in _attentions(module).items()
-    ]
+def _heads_as_group(attention: Attention, modules: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]]) -> Group:
+    first = attention.layers[0]
+    return Group(
+        name=attention.path,
+        layers=attention.layers,
+        width=attention.heads,
+        unit=attention.size,
+        shape=("heads", tuple(modules[first].weight.shape), sizes.get(first, ())),
+        projection=attention.projection,
+    )
 
 
 def _three_quarters(group: Group) -> NDArray[np.int64]:
@@ -342,44 +362,32 @@ def _numbers(answer: Any) -> Tensor:
     return torch.cat([torch.zeros(0), *(_numbers(value) for value in values)])
 
 
-def _attentions(module: nn.Module) -> dict[str, Any]:
-    """Attentions that keep queries, keys and values in one layer, by path: `qkv`, `proj`, `num_heads` (timm's, for one)."""
-    return {
-        path: each
-        for path, each in module.named_modules()
-        if isinstance(getattr(each, "qkv", None), nn.Linear)
-        and isinstance(getattr(each, "proj", None), nn.Linear)
-        and isinstance(getattr(each, "num_heads", None), int)
-        and each.qkv.out_features == 3 * each.proj.in_features
-        and each.proj.in_features % each.num_heads == 0
-    }
-
-
 def _remove(graph: Any, group: Group, modules: Mapping[str, nn.Module], gone: NDArray[np.int64]) -> None:
     channels = group.channels(gone)
     if group.heads:
-        _remove_heads(modules[group.name], channels, heads=len(gone))
+        _remove_heads(group, modules, channels, heads=len(gone))
         return
     graph.remove(_traced(graph, group, modules, channels))
 
 
-def _remove_heads(attention: Any, channels: list[int], *, heads: int) -> None:
+def _remove_heads(group: Group, modules: Mapping[str, Any], channels: list[int], *, heads: int) -> None:
     """Cut whole heads: their rows of queries, keys and values, their columns of the projection, and their number."""
-    inner = attention.proj.in_features
-    rows = [part * inner + channel for part in range(3) for channel in channels]
-    tp.prune_linear_out_channels(attention.qkv, rows)
-    tp.prune_linear_in_channels(attention.proj, channels)
-    attention.num_heads -= heads
-    for name, value in list(vars(attention).items()):
-        if name in ("attn_dim", "inner_dim", "all_head_dim") and value == inner:
-            setattr(attention, name, inner - len(channels))
+    joined = modules[group.projection]
+    inner = joined.in_features
+    for path in group.layers:
+        parts = modules[path].out_features // inner
+        rows = [part * inner + channel for part in range(parts) for channel in channels]
+        tp.prune_linear_out_channels(modules[path], rows)
+    tp.prune_linear_in_channels(joined, channels)
+    forget_heads(modules[group.name], gone=heads, size=group.unit)
 
 
 def _traced(graph: Any, group: Group, modules: Mapping[str, nn.Module], channels: list[int]) -> Any:
     """What goes with these channels of a group's first layer, as torch-pruning sees it."""
     first = modules[group.name]
     if group.heads:
-        return graph.follow(first.proj, channels, handler=tp.prune_linear_in_channels)
+        joined = modules[group.projection]
+        return graph.follow(joined, channels, handler=tp.prune_linear_in_channels)
     return graph.follow(first, channels, handler=graph.get_pruner_of_module(first).prune_out_channels)
 
 
@@ -410,8 +418,8 @@ def _signature(
     return tuple(sorted(parts))
 
 
-def _output_sizes(module: nn.Module, example: Inputs) -> dict[str, tuple[int, ...]]:
-    """The shape that each layer gives, without the batch, in forward order."""
+def _ran(module: nn.Module, example: Inputs) -> tuple[Any, dict[str, tuple[int, ...]]]:
+    """What a network answers, and the shape that each layer gives, without the batch, in forward order."""
     found: dict[str, tuple[int, ...]] = {}
 
     def recorder(name: str) -> Any:
@@ -423,11 +431,23 @@ def _output_sizes(module: nn.Module, example: Inputs) -> dict[str, tuple[int, ..
 
     hooks = [each.register_forward_hook(recorder(name)) for name, each in module.named_modules() if name]
     try:
-        with graphs.quiet(), graphs.left_as_it_was(module), torch.no_grad():
-            graphs.call(module, example)
+        with graphs.left_as_it_was(module), torch.no_grad():
+            answer = graphs.call(module, example)
     finally:
         for hook in hooks:
             hook.remove()
+    return answer, found
+
+
+def _places(module: nn.Module, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The places that each layer gives channels for: heights and widths of maps, tokens."""
+    known = dict(module.named_modules())
+    found = {}
+    for path, size in sizes.items():
+        if isinstance(known[path], nn.modules.conv._ConvNd):
+            found[path] = size[1:]
+        elif isinstance(known[path], nn.Linear | nn.LayerNorm):
+            found[path] = size[:-1]
     return found
 
 

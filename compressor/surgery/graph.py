@@ -209,12 +209,21 @@ def copied(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def left_as_it_was(module: nn.Module) -> Iterator[None]:
-    """Forget what a network put beside its parameters and buffers meanwhile, as timm's LeViT does with attention biases."""
-    before = [(each, {name: _shallow(value) for name, value in _own(each)}) for each in module.modules()]
+    """Forget what a network put beside its parameters and buffers meanwhile, as timm's LeViT does with attention biases.
+
+    And the hooks that it gave itself: transformers hangs some on a network once, and would do so again after the mark of
+    that is forgotten.
+    """
+    before = [
+        (each, {name: _shallow(value) for name, value in _own(each)}, set(each._forward_hooks))
+        for each in module.modules()
+    ]
     try:
         yield
     finally:
-        for each, kept in before:
+        for each, kept, hooks in before:
+            for hook in [hook for hook in each._forward_hooks if hook not in hooks]:
+                del each._forward_hooks[hook]
             for name, _ in list(_own(each)):
                 del vars(each)[name]
             vars(each).update(kept)

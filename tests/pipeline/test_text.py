@@ -117,7 +117,9 @@ def test_a_network_of_ones_own_over_tokens_learns_from_the_teacher(run: Path, tm
 def test_an_exported_network_is_judged_as_it_was_before_it_was_exported(run: Path, place: str) -> None:
     found = api.evaluate(run / place, data=f"csv:{run.parent.parent / 'set'}")
 
-    assert found["metrics"] == pytest.approx(artifact.read(run / "distill").manifest.metrics["test"]["metrics"], abs=1e-3)
+    assert found["metrics"] == pytest.approx(
+        artifact.read(run / "distill").manifest.metrics["test"]["metrics"], abs=1e-3
+    )
 
 
 def test_an_onnx_file_that_reads_texts_teaches_a_network_of_ones_own(run: Path, tmp_path: Path) -> None:
