@@ -38,7 +38,7 @@ from compressor.recipe import ModelSettings
 from compressor.runtimes.torch import TorchEager
 from compressor.scores import RIGHT, Metric
 from compressor.tasks._contract import SummedTask, Task
-from compressor.tensors import LABEL, LOGITS
+from compressor.tensors import LABEL, LOGITS, VALUES
 
 Targets = Mapping[str, NDArray[Any]]
 """What is known of samples, by name, each `[N, ...]`."""
@@ -99,7 +99,7 @@ def settle(loaded: Loaded, settings: ModelSettings, *, dataset: Dataset, task: T
         ModelError: The stated one does not fit the data's channels.
     """
     decisions = _settle_inputs(loaded, settings, dataset=dataset, task=task)
-    if "rows:values" not in task.gives or loaded.trained:
+    if VALUES not in dataset.targets or loaded.trained:
         return decisions
     mean_K, std_K = (tuple(map(float, each)) for each in dataset.target_statistics)
     scale = (mean_K, tuple(each or 1.0 for each in std_K))

@@ -28,9 +28,25 @@ def test_an_option_that_would_be_dropped_is_refused(monkeypatch, capsys, words, 
     assert f"leave {option} out" in said
 
 
+def timed_there(role, p50_ms):
+    """What a pack writes of one model under one profile."""
+    numbers = {"mean_ms": p50_ms, "p50_ms": p50_ms, "p90_ms": p50_ms, "p99_ms": None, "throughput_per_s": 1000 / p50_ms}
+    memory = {"load_ms": 1.0, "first_ms": p50_ms, "peak_memory_mb": 10.0}
+    return (
+        {"role": role, "runtime": "ort_cpu", "profile": "edge", "threads": 1, "batch": 1, "samples": 9}
+        | numbers
+        | memory
+    )
+
+
 def test_a_student_too_slow_on_another_machine_misses_its_budget(tmp_path):
-    timings = [{"role": "teacher", "p50_ms": 9.0}, {"role": "student", "p50_ms": 6.0}]
-    (tmp_path / "pi.json").write_text(json.dumps({"schema": 1, "models": {}, "timings": timings}))
+    told = {"schema": 1, "name": "pi", "created": "2026-12-01T00:00:00+00:00", "versions": {}, "models": {}}
+    told["machine"] = {"cpu": "Cortex-A72", "architecture": "aarch64", "isa": []}
+    told["timings"] = [timed_there("teacher", 9.0), timed_there("student", 6.0)]
+    judged = {"runtime": "ort_cpu", "split": "test", "samples": 9, "metrics": {"accuracy": 1.0}, "primary": "accuracy", "per_class": []}
+    told["accuracy"] = {"teacher": judged, "student": judged}
+    told["parity"] = {"teacher": {"agreement": 1.0}, "student": {"agreement": 1.0}}
+    (tmp_path / "pi.json").write_text(json.dumps(told))
 
     _results.raise_too_slow_there(tmp_path / "pi.json", 6.0)
     with pytest.raises(BudgetMissedError, match="max_latency_ms = 5 ms, measured 6 there"):

@@ -5,7 +5,15 @@ import pytest
 
 from compressor.data import samples as module
 from compressor.data.digests import digests
-from compressor.data.samples import ArraySamples, Dataset, SubsetSamples, TargetTable, class_groups, class_numbers
+from compressor.data.samples import (
+    ArraySamples,
+    Dataset,
+    SubsetSamples,
+    TargetTable,
+    class_groups,
+    class_numbers,
+    is_one_class,
+)
 from compressor.errors import DataError
 from compressor.inputs._contract import only_kind
 from tests.named import class_samples, inputs_of, labels_of
@@ -93,14 +101,14 @@ def test_samples_of_one_class_may_have_other_targets_beside_it():
     samples = ArraySamples({"features": np.zeros((4, 3), np.float32)}, table)
 
     assert class_groups(samples).tolist() == class_numbers(samples).tolist() == [1, 0, 1, -1]
-    assert Dataset("npz:a.npz", ("a", "b"), samples, None, samples, "f00d", ()).one_class_each
+    assert is_one_class(samples.targets)
 
 
 def test_a_class_number_beside_targets_that_are_numbers_is_no_class_of_the_set():
     table = TargetTable({"label": np.array([5, 7]), "values": np.zeros((2, 1), np.float32)})
     samples = ArraySamples({"features": np.zeros((2, 3), np.float32)}, table)
 
-    assert not Dataset("npz:a.npz", ("age",), samples, None, samples, "f00d", ()).one_class_each
+    assert not is_one_class(samples.targets)
     assert class_groups(samples).tolist() == [0, 1]
 
 
