@@ -43,7 +43,14 @@ def test_a_student_too_slow_on_another_machine_misses_its_budget(tmp_path):
     told = {"schema": 1, "name": "pi", "created": "2026-12-01T00:00:00+00:00", "versions": {}, "models": {}}
     told["machine"] = {"cpu": "Cortex-A72", "architecture": "aarch64", "isa": []}
     told["timings"] = [timed_there("teacher", 9.0), timed_there("student", 6.0)]
-    judged = {"runtime": "ort_cpu", "split": "test", "samples": 9, "metrics": {"accuracy": 1.0}, "primary": "accuracy", "per_class": []}
+    judged = {
+        "runtime": "ort_cpu",
+        "split": "test",
+        "samples": 9,
+        "metrics": {"accuracy": 1.0},
+        "primary": "accuracy",
+        "per_class": [],
+    }
     told["accuracy"] = {"teacher": judged, "student": judged}
     told["parity"] = {"teacher": {"agreement": 1.0}, "student": {"agreement": 1.0}}
     (tmp_path / "pi.json").write_text(json.dumps(told))

@@ -78,3 +78,51 @@ def test_series_are_trained_exported_and_quantized(project, monkeypatch):
     agreement = (predict(runtime, test)["logits"].argmax(axis=1) == expected_NK.argmax(axis=1)).mean()
     assert agreement > 0.9
     assert quantized.manifest.details["result"] == "static"
+
+
+NOISE = '''
+import torch
+
+from compressor.views._contract import View
+
+
+class Noise(View):
+    """Series of several sensors with noise in each."""
+
+    targets = {}
+
+    def __init__(self, *, strength: float = 0.1) -> None:
+        self.strength = strength
+
+    def reads(self, spec):
+        return len(spec.shape) == 2 and spec.dtype == "float32"
+
+    def __call__(self, inputs, draw):
+        loudness = self.strength * (draw.uniform("loudness") - 0.5)
+        return inputs * (1 + loudness[:, None, None])
+'''
+
+
+def test_a_view_of_ones_own_shows_series_in_training_and_stands_in_the_manifest(project, monkeypatch):
+    monkeypatch.setenv("COMPRESS_HOME", str(project / "home"))
+    monkeypatch.chdir(project)
+    (project / "mine.py").write_text(NOISE, encoding="utf-8")
+    shared = {
+        "data": {"source": "npz:data.npz", "options": {"layout": "NCL"}},
+        "teacher": {"model": "net.py"},
+        "train": {"epochs": 2, "batch_size": 32, "compile": False},
+        "student": {"model": "net.py", "options": {"width": 4}},
+        "distill": {"epochs": 2, "batch_size": 32, "compile": False},
+        "stages": ["train", "distill"],
+    }
+    shown = {"own": [{"name": "mine.py:Noise", "strength": 0.2}], "count": 2}
+
+    plain = api.run({**shared, "name": "plain"}).artifacts["student"]
+    noisy = api.run({**shared, "name": "noisy", "data": {**shared["data"], "views": shown}}).artifacts["student"]
+
+    assert noisy.manifest.files["weights.safetensors"] != plain.manifest.files["weights.safetensors"]
+    assert "mine.py:Noise" in noisy.manifest.code
+    assert noisy.manifest.settings["data"]["views"]["own"] == [{"name": "mine.py:Noise", "strength": 0.2}]
+    (project / "mine.py").write_text(NOISE.replace("- 0.5", "- 0.4"), encoding="utf-8")
+    again = api.run({**shared, "name": "noisy", "data": {**shared["data"], "views": shown}}).artifacts["student"]
+    assert again.manifest.files["weights.safetensors"] != noisy.manifest.files["weights.safetensors"]
