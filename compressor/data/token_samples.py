@@ -88,5 +88,15 @@ def lengths_of(samples: Samples) -> NDArray[np.int64] | None:
     return found[samples.positions] if found is not None and isinstance(samples, SubsetSamples) else found
 
 
+def texts_of(samples: Samples, positions: NDArray[np.int64]) -> list[str] | None:
+    """What the samples at some positions were written as; None where they are no texts."""
+    if isinstance(samples, TokenSamples):
+        return [samples.texts[position] for position in positions]
+    below = getattr(samples, "samples", None)
+    if below is None:
+        return None
+    return texts_of(below, samples.positions[positions] if isinstance(samples, SubsetSamples) else positions)
+
+
 def _joined(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     return np.array([number for row in rows for number in row], np.int32)

@@ -335,6 +335,7 @@ class WorstSample:
     Attributes:
         numbers: Where numbers are told: the targets, the base's answer and the candidate's; empty otherwise.
         miou: Where there is a class for each pixel: the base's mIoU in this image and the candidate's; empty otherwise.
+        text: What it was written as, where samples are texts, cut short; empty otherwise.
     """
 
     position: int
@@ -345,6 +346,7 @@ class WorstSample:
     probability: float
     numbers: tuple[tuple[float, ...], ...] = field(default=(), metadata=described(absent=lambda made: not made.numbers))
     miou: tuple[float, ...] = field(default=(), metadata=described(absent=lambda made: not made.miou))
+    text: str = field(default="", metadata=described(absent=lambda made: not made.text))
 
 
 @dataclass(frozen=True)

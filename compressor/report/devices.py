@@ -82,7 +82,7 @@ def device_latencies(data: ReportData) -> Figure | None:
     return Figure(
         name="devices",
         title="Latency on each device",
-        caption=f"Under {profile} ({fmt.conditions(first.threads, first.batch)}), {runtimes}; "
+        caption=f"Under {profile} ({fmt.conditions(first.threads, first.batch, first.sizes)}), {runtimes}; "
         f"to the left is faster.{left_out}",
         traces=traces,
         layout=layout,

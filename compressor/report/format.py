@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypeGuard
 
 from compressor.scores import Metric
@@ -110,10 +111,15 @@ def megabytes(value: float | None) -> str:
     return f"{significant(value)} MB" if _known(value) else ABSENT
 
 
-def conditions(threads: int, batch: int) -> str:
-    """What a latency was measured under: `1 thread, batch 1`; no threads stand for all cores."""
+def conditions(threads: int, batch: int, sizes: Mapping[str, int] | None = None) -> str:
+    """What a latency was measured under: `1 thread, batch 1, 16 tokens`; no threads stand for all cores."""
     cores = "all cores" if threads == 0 else f"{count(threads)} thread{'' if threads == 1 else 's'}"
-    return f"{cores}, batch {batch}"
+    return ", ".join([f"{cores}, batch {batch}", *([of_sizes(sizes)] if sizes else [])])
+
+
+def of_sizes(sizes: Mapping[str, int]) -> str:
+    """How large axes that vary were: `16 tokens`."""
+    return ", ".join(f"{count(size)} {axis}" for axis, size in sizes.items())
 
 
 def times(ratio: float | None) -> str:

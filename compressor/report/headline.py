@@ -307,7 +307,7 @@ def _sentence(
 
 
 def _speed_words(speed: _Speed) -> str:
-    condition = fmt.conditions(speed.student.threads, speed.student.batch)
+    condition = fmt.conditions(speed.student.threads, speed.student.batch, speed.student.sizes)
     if speed.speedup is None:
         return f"answers in {fmt.milliseconds(speed.student.p50_ms)} ({condition})"
     faster = speed.speedup

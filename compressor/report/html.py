@@ -74,6 +74,7 @@ def render(data: ReportData) -> str:
             quantized_layers=links.quantized_layers(data),
             accuracy=tables.accuracy(data),
             latency=tables.latency(data),
+            latency_by_size=tables.latency_by_size(data),
             budgets=tables.budgets(data),
             missing=tables.missing(data),
             steps=tables.steps(data),

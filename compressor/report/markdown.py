@@ -21,6 +21,7 @@ def render(data: ReportData) -> str:
         grid(links.table(data)) if len(links.steps(data)) > 2 else "",
         grid(tables.accuracy(data)),
         grid(tables.latency(data)),
+        grid(tables.latency_by_size(data)),
         *(f"> ⚠️ {text(warning)}" for warning in (data.outdated, head.chance_sentence, speed.unrest(data)) if warning),
         _titled("Is the difference real?", quality.paired(data)),
         _titled("Other devices", devices.devices(data)),

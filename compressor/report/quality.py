@@ -36,6 +36,7 @@ class Picture:
     Attributes:
         source: A `data:` URL of a PNG; empty when the samples are no pictures.
         alt: What it shows, in words.
+        text: The sample itself, where it is a text; empty otherwise.
         truth: Its class.
         before: What the teacher answered.
         after: What the student answers.
@@ -46,6 +47,7 @@ class Picture:
     truth: str
     before: str
     after: str
+    text: str = ""
 
 
 def reliability(data: ReportData) -> Figure | None:
@@ -334,6 +336,7 @@ def _picture(sample: WorstSample, pixels: Any, name: Callable[[int], str]) -> Pi
         truth=truth,
         before=f"{before} ({fmt.percent(sample.base_probability, digits=0)})",
         after=f"{after} ({fmt.percent(sample.probability, digits=0)})",
+        text=sample.text,
     )
 
 

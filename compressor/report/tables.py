@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compressor.measure.record import Accuracy, Budget, Candidate, Speedup, Timing
+from compressor.measure.sizes import profile_of
 from compressor.report import format as fmt
 from compressor.report.facts import Link, ReportData, payload_of, runtime_title
 from compressor.scores import Metric
@@ -87,18 +88,58 @@ def accuracy(data: ReportData) -> Table:
 def latency(data: ReportData) -> Table:
     """How fast each model is on each runtime under each profile."""
     columns = ["Model", "Runs on"]
-    for profile in data.profiles:
+    shown = _at_first_size(data)
+    for profile in shown:
         columns += [f"{profile} p50", f"{profile} p90", f"{profile} speed-up"]
-    columns += [f"{profile}, to {data.called(data.timed_base)} in PyTorch" for profile in data.profiles[:1]]
+    columns += [f"{profile}, to {data.called(data.timed_base)} in PyTorch" for profile in shown[:1]]
     timed = {(timing.role, timing.runtime) for timing in data.timings}
     pairs = tuple(pair for pair in _pairs(data) if (pair[0].role, pair[1]) in timed)
     return Table(
         caption=f"Latency; a speed-up is against {data.the(data.timed_base)} on the same runtime",
         columns=tuple(columns),
-        rows=tuple(_latency_row(data, candidate, runtime) for candidate, runtime in pairs),
+        rows=tuple(_latency_row(data, candidate, runtime, shown) for candidate, runtime in pairs),
         numeric=frozenset(range(2, len(columns))),
         roles=tuple(candidate.role for candidate, _ in pairs),
     )
+
+
+def latency_by_size(data: ReportData) -> Table:
+    """How fast each model is at each size that was timed, where samples vary in size and several were."""
+    every = [
+        dict(each) for each in dict.fromkeys(tuple(timing.sizes.items()) for timing in data.timings if timing.sizes)
+    ]
+    axes = list(every[0]) if every else []
+    name = "length" if axes == ["tokens"] else "size"
+    columns = ["Model", "Runs on", "Profile"]
+    for at in every:
+        columns += [f"{fmt.of_sizes(at)}: p50", "95 % interval", "speed-up"]
+    rows, roles = [], []
+    if len(every) > 1:
+        timed = {
+            (each.role, each.runtime, profile_of(each.profile), tuple(each.sizes.items())): each
+            for each in data.timings
+        }
+        for candidate, runtime in _pairs(data):
+            for profile in dict.fromkeys(profile_of(each) for each in data.profiles):
+                found = [timed.get((candidate.role, runtime, profile, tuple(at.items()))) for at in every]
+                if not any(found):
+                    continue
+                cells = [candidate.title, runtime_title(runtime), profile]
+                for each in found:
+                    cells.append(fmt.milliseconds(each.p50_ms if each else None))
+                    cells.append(_bounds(each.p50_interval if each else None))
+                    cells.append(_speedup_cell(each, data.timed_base))
+                rows.append(tuple(cells))
+                roles.append(candidate.role)
+    caption = (
+        f"Latency by {name}; a speed-up is against {data.the(data.timed_base)} at the same {name} on the same runtime"
+    )
+    return Table(caption, tuple(columns), tuple(rows), frozenset(range(3, len(columns))), tuple(roles))
+
+
+def _at_first_size(data: ReportData) -> tuple[str, ...]:
+    """Of each profile the first condition: all of them where nothing was timed at several sizes."""
+    return tuple({profile_of(each): each for each in reversed(data.profiles)}.values())[::-1]
 
 
 def budgets(data: ReportData) -> Table:
@@ -307,9 +348,9 @@ def _accuracy_row(data: ReportData, candidate: Candidate, runtime: str) -> tuple
     )
 
 
-def _latency_row(data: ReportData, candidate: Candidate, runtime: str) -> tuple[str, ...]:
+def _latency_row(data: ReportData, candidate: Candidate, runtime: str, profiles: Sequence[str]) -> tuple[str, ...]:
     cells = [candidate.title, runtime_title(runtime)]
-    timings = [data.timing(candidate.role, runtime, profile) for profile in data.profiles]
+    timings = [data.timing(candidate.role, runtime, profile) for profile in profiles]
     for timing in timings:
         cells.append(fmt.milliseconds(timing.p50_ms if timing else None))
         cells.append(fmt.milliseconds(timing.p90_ms if timing else None))

@@ -22,7 +22,8 @@ _PROFILES = {
 def _profile(data: ReportData, profile: str) -> str:
     """What it was as measured, which a recipe may have changed."""
     timing = next(each for each in data.timings if each.profile == profile)
-    return ", ".join(filter(None, (fmt.conditions(timing.threads, timing.batch), _PROFILES.get(profile_of(profile)))))
+    conditions = fmt.conditions(timing.threads, timing.batch, timing.sizes)
+    return ", ".join(filter(None, (conditions, _PROFILES.get(profile_of(profile)))))
 
 
 def used(data: ReportData) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,7 @@ from compressor import artifact, console, plain_json, registry
 from compressor.artifact import Artifact, Target
 from compressor.data.loader import tried
 from compressor.data.samples import Dataset
+from compressor.data.token_samples import texts_of
 from compressor.errors import MeasurementError
 from compressor.inputs._contract import kind_of
 from compressor.measure import machine, record, sizes, timings
@@ -36,6 +37,7 @@ from compressor.training.start import require_same_classes
 _INPUTS_KEPT = 64
 _MOST_CLASSES_IN_A_MATRIX = 200
 _MOST_PICTURED = 8  # of those with a mask, which take more of the report
+_MOST_LETTERS = 300  # of a text where the candidate is worse
 _MOST_SHOWN = 24  # samples on which the student is worse
 _CURVE_SHARE = 0.2  # of the time that a point of a curve gets beside a timing that is compared
 _FEWEST_BLOCKS = 5
@@ -337,6 +339,10 @@ def _worst(
     found = task.worst(theirs[base], theirs[role], most=most)
     lost = record.Worst(role, base, runtime, tuple(_lost_sample(each) for each in found))
     positions = np.array([each.position for each in lost.samples], dtype=np.int64)
+    texts = texts_of(dataset.test, positions)
+    if texts is not None:
+        read = (replace(each, text=_cut(text)) for each, text in zip(lost.samples, texts, strict=True))
+        return replace(lost, samples=tuple(read))
     inputs = dataset.test.fetch(positions) if found else {}
     only = dataset.inputs.only
     pictures = kind_of(only).pictures(one_input(inputs)) if found and only is not None else None
@@ -347,6 +353,12 @@ def _worst(
         predicted = [_predicted(candidates[each], runtime, settings, inputs) for each in (base, role)]
         pictures = task.pictured(pictures, targets, *predicted)
     return replace(lost, pictures=pictures)
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_LETTERS else line[: _MOST_LETTERS - 1].rstrip() + "…"
 
 
 def _lost_sample(told: Mapping[str, Any]) -> record.WorstSample:

@@ -156,3 +156,11 @@ def test_quantization_that_gained_no_speed_is_said_to_be_kept_for_its_size(data:
         ". Quantization is kept for its size: no gain in speed over float was shown."
     )
     assert "kept for its size" not in said(kept_for_size=False)
+
+
+def test_the_sentence_says_which_length_a_speedup_is_of(data: ReportData) -> None:
+    timings = tuple(replace(each, sizes={"tokens": 16}) for each in data.timings)
+
+    head = judge(data.candidates, timings, data.budgets, metric=Metric("accuracy"), base="teacher")
+
+    assert "(1 thread, batch 1, 16 tokens)" in head.sentence

@@ -153,3 +153,13 @@ def test_a_page_of_very_many_classes_stays_small_enough_for_a_mail(make_run: Mak
     page = html.render(collect(make_run(classes=[f"n{number:08d} some name of a class" for number in range(20_000)])))
 
     assert len(page.encode()) < 6e6
+
+
+def test_a_lost_text_is_shown_as_it_was_written_and_none_of_it_is_run(data: ReportData) -> None:
+    hostile = 'fine <script>alert(1)</script> & "good"'
+    samples = tuple(replace(each, text=hostile) for each in lost(None).samples)
+
+    page = html.render(replace(data, worst=replace(lost(None), samples=samples)))
+
+    assert "<blockquote>fine &lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;good&#34;</blockquote>" in page
+    assert hostile not in page

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from compressor.report import format as fmt
 from compressor.report import tables
 from compressor.report.collect import collect
 from compressor.report.facts import ReportData
@@ -57,3 +59,35 @@ def test_a_choice_that_several_stages_made_alike_is_one_row(data: ReportData) ->
 def test_a_training_stage_results_in_its_metric_and_not_in_that_of_every_class(data: ReportData) -> None:
     student = next(row for row in tables.steps(data).rows if row[0] == "distill student")
     assert student[3] == "val accuracy 97.41 %"
+
+
+def at_lengths(data: ReportData, *lengths: int) -> ReportData:
+    """The same timings at several lengths; a text twice as long takes twice the time."""
+    timings = tuple(
+        replace(
+            each, profile=f"{each.profile} at {length} tokens", sizes={"tokens": length}, p50_ms=each.p50_ms * length
+        )
+        for length in lengths
+        for each in data.timings
+    )
+    return replace(data, timings=timings)
+
+
+def test_several_lengths_are_a_table_of_their_own_and_the_first_stands_in_the_other(data: ReportData) -> None:
+    timed = at_lengths(data, 16, 128)
+
+    table = tables.latency_by_size(timed)
+
+    assert table.caption.startswith("Latency by length; ")
+    assert table.columns[3::3] == ("16 tokens: p50", "128 tokens: p50")
+    assert len(table.rows) == len({(each.role, each.runtime, each.profile) for each in data.timings})
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    first = next(each for each in data.timings if each.role == "student")
+    shown = next(row for row in table.rows if row[0] == "Student")
+    assert shown[3] == fmt.milliseconds(16 * first.p50_ms)
+    assert not any("128 tokens" in column for column in tables.latency(timed).columns)
+
+
+def test_one_length_is_no_table_of_lengths(data: ReportData) -> None:
+    assert not tables.latency_by_size(data).rows
+    assert not tables.latency_by_size(at_lengths(data, 16)).rows
