@@ -26,6 +26,54 @@ RIGHT = "right"
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What a report calls the results of a task.
+
+    Attributes:
+        one: What each name of the data (`classes`) is of.
+        many: Several of these.
+        score: What the score of each is called.
+        counted: What is counted of each.
+        counts_as: What the counted ones have in common, in the caption of these scores.
+        decided: What a probability belongs to.
+        purpose: What samples are brought to, where the card tells the intended use; `{count}` and `{names}` are the data's.
+        output: What an exported model gives for a batch, in words.
+        variable: What the card calls that in code.
+        reading: The line of Python that reads it; `{names}` stands for the data's.
+    """
+
+    one: str = "class"
+    many: str = "classes"
+    score: str = "Accuracy"
+    counted: str = "samples"
+    counts_as: str = "test samples in a class"
+    decided: str = "samples"
+    purpose: str = " into {count} classes"
+    output: str = "one row of logits for each sample"
+    variable: str = "logits"
+    reading: str = "answer = logits.argmax(axis=1)  # class names are in the model's metadata: compress.classes"
+
+
+OF_SETS = Wording(
+    score="Recall",
+    decided="decisions",
+    reading="there = logits > 0  # of each class, whose names are in the model's metadata: compress.classes",
+)
+"""Of a task that tells sets of classes."""
+OF_NUMBERS = Wording(
+    one="number",
+    many="numbers",
+    score="Share within the tolerance",
+    counts_as="test samples for each number, right where it is within its tolerance",
+    purpose=" of {names}",
+    output="one row of numbers for each sample",
+    variable="numbers",
+    reading="# one row for each sample: {names}, in the unit of the training data",
+)
+"""Of a task that tells numbers."""
+
+
+@dataclass(frozen=True)
 class Metric:
     """What a number of a task means, and how it is told.
 

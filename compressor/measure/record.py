@@ -11,11 +11,11 @@ Not covered: single latencies and pictures, which lie beside the JSON in archive
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from compressor.plain_records import as_json, described
-from compressor.scores import Metric
+from compressor.scores import OF_NUMBERS, OF_SETS, Metric, Wording
 
 MEASUREMENTS = 2
 """The form of `measurements.json`; earlier ones are read as well."""
@@ -396,6 +396,7 @@ class Measurements:
         metric: The name of the one that counts.
         label_sets: Whether a label is a set of classes, written as one number.
         of_numbers: Whether the task tells numbers; `classes` are then their names, and "right" is within the tolerance.
+        wording: What the task's results are called.
         units: What each of the task's metrics means; empty where older measurements do not say.
         base: Role that the others are compared with.
         energy_source: What counted the energy; None where nothing did.
@@ -407,6 +408,7 @@ class Measurements:
     classes: tuple[str, ...]
     label_sets: bool = field(metadata=described(older=lambda: False))
     of_numbers: bool = field(metadata=described(older=lambda: False))
+    wording: Wording
     units: tuple[Metric, ...] = field(metadata=described(older=tuple))
     base: str
     candidates: tuple[Candidate, ...]
@@ -418,6 +420,14 @@ class Measurements:
     worst: Worst | None = None
     budgets: tuple[Budget, ...] = ()
     missing: tuple[Missing, ...] = ()
+
+    @staticmethod
+    def renewed(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With the words of the tasks that there were when measurements did not say."""
+        if "wording" in raw:
+            return raw
+        words = OF_NUMBERS if raw.get("of_numbers") else OF_SETS if raw.get("label_sets") else Wording()
+        return {**raw, "wording": asdict(words)}
 
     @property
     def primary(self) -> Metric:

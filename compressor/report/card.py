@@ -17,6 +17,7 @@ from compressor.report import format as fmt
 from compressor.report.facts import ReportData
 from compressor.report.figures import Figure
 from compressor.report.markdown import grid, text
+from compressor.tensors import ATTENTION_MASK, Schema
 
 _TAGS = {"distill": "knowledge-distillation", "prune": "pruned", "quantize": "quantized"}
 _PIPELINE_TAGS = {
@@ -99,9 +100,8 @@ def _dataset(data: ReportData) -> tuple[str, str]:
 
 def _intended(data: ReportData) -> str:
     name, _ = _dataset(data)
-    many = f" into {len(data.classes)} classes" if data.classes else ""
-    if data.of_numbers:
-        many = f" of {', '.join(data.classes)}"
+    names = ", ".join(data.classes)
+    many = data.wording.purpose.format(count=len(data.classes), names=names) if data.classes else ""
     like = "it was trained on" if name == "unknown" else f"of {name}"
     has_teacher = data.candidate("teacher") and not data.compared
     large = ", where the teacher is too slow or too large" if has_teacher else ""
@@ -113,40 +113,62 @@ def _use(data: ReportData) -> str:
     contract = tables.contract_of(data)
     if contract is None:
         return ""
-    shape = [1 if axis == "batch" else axis for axis in contract.get("shape", ())]
     dtype = str(contract.get("dtype", "float32"))
-    numpy_type = dtype if dtype in ("uint8", "float32", "float16") else "float32"
     what = "pixels from 0 to 255" if dtype == "uint8" else f"numbers, {contract.get('range', '0-1')}"
-    row, answer = (
-        "logits",
-        "answer = logits.argmax(axis=1)  # class names are in the model's metadata: compress.classes",
-    )
-    if data.of_numbers:
-        row, answer = (
-            "numbers",
-            f"# one row for each sample: {', '.join(data.classes)}, in the unit of the training data",
-        )
-    elif data.label_sets:
-        answer = "there = logits > 0  # of each class, whose names are in the model's metadata: compress.classes"
+    row, reading = data.wording.variable, data.wording.reading
+    answer = text(reading.format(names=", ".join(data.classes))) if "{names}" in reading else reading
     return "\n".join(
         [
             "## How to use it",
             "",
             f"Input: {text(dtype)} {text(str(contract.get('layout', '')))}, {text(what)}. "
-            f"Output: one row of {row} for each sample.",
+            f"Output: {text(data.wording.output)}.",
             "",
             "```python",
             "import numpy as np",
             "import onnxruntime",
             "",
             'session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
-            f"batch = np.zeros({tuple(shape)!r}, dtype=np.{numpy_type})",
-            *_normalised(contract),
-            f"({row},) = session.run(None, {{session.get_inputs()[0].name: batch}})",
-            text(answer) if data.of_numbers else answer,
+            *_batch(contract),
+            f"({row},) = session.run(None, batch)",
+            answer,
             "```",
         ]
     )
+
+
+def _batch(contract: Mapping[str, Any]) -> list[str]:
+    """The lines that make a batch of one sample, by the names of a model's inputs."""
+    several = contract.get("inputs", ())
+    if not several:
+        shape = tuple(1 if axis == "batch" else axis for axis in contract.get("shape", ()))
+        dtype = contract.get("dtype") if contract.get("dtype") in ("uint8", "float32", "float16") else "float32"
+        made = [f"batch = np.zeros({shape!r}, dtype=np.{dtype})", *_normalised(contract)]
+        return [*made, "batch = {session.get_inputs()[0].name: batch}"]
+    specs = Schema.from_json(several)
+    if ATTENTION_MASK in specs:
+        tokens = ", ".join(f'"{name}": [read.{_OF_A_TEXT[name]}]' for name in specs.names if name in _OF_A_TEXT)
+        return [
+            "import tokenizers  # the file lies beside the model",
+            "",
+            'read = tokenizers.Tokenizer.from_file("tokenizer.json").encode("a text")',
+            f"batch = {{name: np.array(rows, dtype=np.int64) for name, rows in {{{tokens}}}.items()}}",
+        ]
+    rows = [
+        f"    {_literal(spec.name)}: np.zeros({(1, *(_ANY if isinstance(axis, str) else axis for axis in spec.shape))!r}, "
+        f"dtype={_literal(spec.dtype)})," + (f"  # any {text(', '.join(spec.varying))}" if spec.varying else "")
+        for spec in specs
+    ]
+    return ["batch = {", *rows, "}"]
+
+
+_ANY = 16  # what an axis that varies has in an example
+_OF_A_TEXT = {"input_ids": "ids", ATTENTION_MASK: "attention_mask", "token_type_ids": "type_ids"}
+
+
+def _literal(name: str) -> str:
+    """A string of Python that cannot end the code it stands in."""
+    return json.dumps(name).replace("`", "\\u0060")
 
 
 def _normalised(contract: Mapping[str, Any]) -> list[str]:
@@ -179,9 +201,7 @@ def _limitations(data: ReportData) -> str:
     lost = [row for row in changes.rows if row[-1].startswith("−")][:_WORST_CLASSES] if changes else []
     if lost:
         said = ", ".join(f"{name} ({before} → {after})" for name, _, before, after, _ in lost)
-        found.append(
-            f"{'Numbers' if data.of_numbers else 'Classes'} that lost most against {data.the(data.base)}: {said}."
-        )
+        found.append(f"{data.wording.many.capitalize()} that lost most against {data.the(data.base)}: {said}.")
     entry = _deployed(data)
     if entry is not None and "ece" in entry.metrics:
         found.append(f"Calibration error (ECE, 15 bins): {fmt.percent(entry.metrics['ece'])}.")

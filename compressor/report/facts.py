@@ -201,16 +201,6 @@ class ReportData(Measurements):
     outdated: str = ""
 
     @property
-    def of_pixels(self) -> bool:
-        """Whether there is a class for each pixel; classes are then judged by their IoU."""
-        return any(
-            score.iou is not None
-            for candidate in self.candidates
-            for entry in candidate.accuracy
-            for score in entry.per_class
-        )
-
-    @property
     def timed_base(self) -> str:
         """The role that speed-ups are against: the base, or the first model that was timed where the base was not."""
         measured = (timing.speedup or timing.speedup_against_teacher_torch for timing in self.timings)

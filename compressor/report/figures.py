@@ -290,21 +290,19 @@ def accuracy_per_class(data: ReportData) -> Figure | None:
         traces = [trace | {"x": trace["y"], "y": [-position for position in trace["x"]]} for trace in traces]
     counts = [score.samples for score in measured[0][1].per_class]
     fewest, most = fmt.count(min(counts)), fmt.count(max(counts))
-    of_each = "for each number, right where it is within its tolerance" if data.of_numbers else "in a class"
-    counted = "pixels of the test samples" if data.of_pixels else "test samples"
-    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} {counted} {of_each}."
+    words = data.wording
+    caption = f"{fewest if fewest == most else f'Between {fewest} and {most}'} {words.counts_as}."
     if len(order) < len(names):
-        kind = "numbers" if data.of_numbers else "classes"
-        caption += f" The {len(order)} of {len(names)} {kind} where the models differ most."
+        caption += f" The {len(order)} of {len(names)} {words.many} where the models differ most."
     return Figure(
         name="accuracy-per-class",
-        title=f"{_score_of(data)} of each {'number' if data.of_numbers else 'class'}",
+        title=f"{words.score} of each {words.one}",
         caption=caption,
         traces=tuple(traces),
         layout=layout,
         columns=(
-            "Number" if data.of_numbers else "Class",
-            "Pixels" if data.of_pixels else "Samples",
+            words.one.capitalize(),
+            words.counted.capitalize(),
             *(candidate.title for candidate, _ in measured),
         ),
         rows=tuple(
@@ -581,12 +579,6 @@ def _classes_shown(measured: Sequence[tuple[Candidate, Accuracy]]) -> list[int]:
         known = [value for _, entry in measured if (value := _class_accuracy(entry, index)) is not None]
         spreads[index] = max(known) - min(known) if known else 0.0
     return sorted(sorted(spreads, key=lambda index: -spreads[index])[:MAX_CLASSES_SHOWN])
-
-
-def _score_of(data: ReportData) -> str:
-    if data.of_pixels:
-        return "IoU"
-    return "Recall" if data.label_sets else "Accuracy"
 
 
 def _class_accuracy(entry: Accuracy, index: int) -> float | None:

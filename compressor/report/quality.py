@@ -67,7 +67,7 @@ def reliability(data: ReportData) -> Figure | None:
         }
     ]
     rows = []
-    what = "decisions" if data.label_sets else "samples"  # of a set of classes each is a decision of its own
+    what = data.wording.decided
     for candidate, entry in shown:
         largest = max(each.samples for each in entry.reliability)
         title = label(candidate.title)
@@ -134,7 +134,7 @@ def class_changes(data: ReportData) -> Figure | None:
     ]
     if not changes:
         return None
-    counted = "pixels" if data.of_pixels else "samples"
+    words = data.wording
     by_loss = sorted(changes, key=_by_change)
     kept = sorted(sorted(changes, key=lambda each: -abs(_by_change(each)))[:_MOST_CLASSES], key=_by_change)
     differences = [_by_change(each) for each in kept]
@@ -147,7 +147,7 @@ def class_changes(data: ReportData) -> Figure | None:
         "y": positions,
         "marker": {"color": [good if value >= 0 else bad for value in differences]},
         "text": [
-            f"<b>{label(name)}</b><br>{fmt.percent(b)} → {fmt.percent(a)}, {fmt.count(n)} {counted}"
+            f"<b>{label(name)}</b><br>{fmt.percent(b)} → {fmt.percent(a)}, {fmt.count(n)} {words.counted}"
             for name, n, b, a in kept
         ],
         "textposition": "none",
@@ -164,15 +164,15 @@ def class_changes(data: ReportData) -> Figure | None:
     layout["yaxis"] |= names_axis(positions, [(name,) for name, *_ in kept])
     return Figure(
         name="class-changes",
-        title=f"Which {'numbers' if data.of_numbers else 'classes'} lost",
-        caption=f"{_score_of_a_class(data)} of each, "
+        title=f"Which {words.many} lost",
+        caption=f"{words.score} of each, "
         f"{data.called('student')} minus {data.called(data.base)}, the largest loss first"
         + ("." if len(kept) == len(by_loss) else f"; the {len(kept)} of {len(by_loss)} that changed most."),
         traces=(trace,),
         layout=layout,
         columns=(
-            "Number" if data.of_numbers else "Class",
-            counted.capitalize(),
+            words.one.capitalize(),
+            words.counted.capitalize(),
             *(data.called(role, heading=True) for role in (data.base, "student")),
             "Change",
         ),
@@ -223,14 +223,6 @@ def _changed_sets(data: ReportData) -> Table:
     )
     total = fmt.count(sum(each.base_alone + each.this_alone for _, each in changed))
     return Table(f"Decisions that changed, {total} in all", columns, rows, frozenset({1, 2, 3}))
-
-
-def _score_of_a_class(data: ReportData) -> str:
-    if data.of_numbers:
-        return "Share within the tolerance"
-    if data.of_pixels:
-        return "IoU"
-    return "Recall" if data.label_sets else "Accuracy"
 
 
 def calibration(data: ReportData) -> Table:

@@ -29,7 +29,7 @@ from compressor.measure.contest import Entry, Outcome, hold, operator_times, thr
 from compressor.models import checkpoint, inspection
 from compressor.recipe import BenchSettings, ProfileSettings, RuntimeSettings
 from compressor.runtimes._contract import Runtime
-from compressor.scores import Metric
+from compressor.scores import Metric, Wording
 from compressor.tasks._contract import PicturedTask, Task
 from compressor.tensors import MEMBERS, Inputs
 from compressor.training.start import require_same_classes
@@ -149,6 +149,7 @@ def bench(
             classes=dataset.classes,
             label_sets=MEMBERS in dataset.targets,
             of_numbers=dataset.of_numbers,
+            wording=getattr(task, "wording", Wording()),
             units=_units(measured, task),
             base=base,
             candidates=tuple(measured),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from compressor.scores import Wording
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,6 +27,11 @@ class Task(Protocol):
     def gives(self) -> tuple[str, ...]:
         """What its outputs and targets are, in the words of `recipe.capabilities`: losses and teachers that need others are
         refused. Written out in the class, so that a recipe is checked without running it."""
+        ...
+
+    @property
+    def wording(self) -> Wording:
+        """What a report calls its results."""
         ...
 
     @property
@@ -117,9 +124,19 @@ class Task(Protocol):
 class TaskBase:
     """What a task of one's own may leave as it is: no classes, no table of them, nothing shown beside the metric.
 
-    What is left to write: `primary`, `targets`, `outputs`, `hard_losses`, `rows`, `metric`, `findings`, `alike`, `metrics`,
-    `applied` and `check_outputs`; and `statistics` with `of_sums` (`SummedTask`), which give the metric its interval.
+    What is left to write: `primary`, `gives`, `targets`, `outputs`, `hard_losses`, `rows`, `metric`, `findings`, `alike`,
+    `metrics`, `applied` and `check_outputs`; perhaps `wording`; and `statistics` with `of_sums` (`SummedTask`), which give
+    the metric its interval.
     """
+
+    wording = Wording(
+        one="output",
+        many="outputs",
+        purpose=" of {names}",
+        output="what the task calls its outputs",
+        variable="outputs",
+        reading="# for each sample: {names}",
+    )
 
     if TYPE_CHECKING:
 

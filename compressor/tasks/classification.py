@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor.errors import DataError, ModelError
-from compressor.scores import RIGHT, Metric
+from compressor.scores import RIGHT, Metric, Wording
 from compressor.tasks import _calibration, _smoothing
 from compressor.tasks._lost import surest_losses
 from compressor.tensors import LABEL, LOGITS, Rows, Schema, TensorSpec
@@ -36,6 +36,7 @@ class Classification:
 
     primary = "accuracy"
     gives = ("rows:softmax", "one_class")
+    wording = Wording()
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

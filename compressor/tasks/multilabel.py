@@ -14,7 +14,7 @@ import numpy as np
 
 from compressor import label_sets
 from compressor.errors import DataError, ModelError
-from compressor.scores import RIGHT, Metric
+from compressor.scores import OF_SETS, RIGHT, Metric
 from compressor.tasks import _calibration, _smoothing
 from compressor.tasks._lost import surest_losses
 from compressor.tensors import LOGITS, MEMBERS, Rows, Schema, TensorSpec
@@ -36,6 +36,7 @@ class Multilabel:
 
     primary = "subset_accuracy"
     gives = ("rows:sigmoid",)
+    wording = OF_SETS
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from compressor.errors import DataError, InputError, ModelError
-from compressor.scores import RIGHT, Metric
+from compressor.scores import OF_NUMBERS, RIGHT, Metric
 from compressor.tasks._lost import WITHOUT_CLASS
 from compressor.tensors import LOGITS, VALUES, Rows, Schema, TensorSpec
 
@@ -43,6 +43,7 @@ class Regression:
 
     primary = "within_tolerance"
     gives = ("rows:values",)
+    wording = OF_NUMBERS
 
     def __init__(self, *, tolerance: float | Sequence[float] = 0.0) -> None:
         """Set up the task.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressor.errors import DataError, ModelError
-from compressor.scores import Metric
+from compressor.scores import Metric, Wording
 from compressor.tasks import _smoothing
 from compressor.tasks._lost import WITHOUT_CLASS
 from compressor.tensors import IGNORED, LOGITS, MASK, Rows, Schema, TensorSpec
@@ -39,6 +39,13 @@ class Segmentation:
 
     primary = "miou"
     gives = ("rows:softmax", "maps")
+    wording = Wording(
+        score="IoU",
+        counted="pixels",
+        counts_as="pixels of the test samples in a class",
+        purpose=", a class of {count} for each pixel,",
+        output="a map of logits of each class for each sample, as large as the picture",
+    )
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         """Set up the task.

@@ -19,7 +19,7 @@ from compressor.measure.record import (
     measurements_json,
 )
 from compressor.plain_records import as_json, read
-from compressor.scores import Metric
+from compressor.scores import Metric, Wording
 from tests import records
 
 ONCE: dict[str, Any] = {
@@ -116,6 +116,7 @@ def test_measurements_begin_with_their_form_and_are_read_again() -> None:
         classes=("cat",),
         label_sets=False,
         of_numbers=False,
+        wording=Wording(),
         units=(Metric("accuracy"),),
         base="student",
         candidates=(Candidate("student", "Student", 10, None, {"onnx": 5}, (accuracy(JUDGED, runtime="ort_cpu"),)),),

@@ -106,3 +106,34 @@ def test_a_float_model_is_not_called_quantized(data: ReportData) -> None:
     assert "Quantized for x86-avx2" in told_by(ships=True)
     assert "quantized" not in front_matter(told_by(ships=False))["tags"]  # type: ignore[operator]
     assert "Quantized for" not in told_by(ships=False)
+
+
+def test_the_snippet_of_a_model_of_texts_reads_one_by_its_tokenizer(data: ReportData) -> None:
+    inputs = [{"name": name, "dtype": "int64", "shape": ["tokens"]} for name in ("input_ids", "attention_mask")]
+    told = tuple(
+        replace(link, input_contract={**link.input_contract, "layout": "by name", "inputs": inputs})
+        if link.input_contract
+        else link
+        for link in data.links
+    )
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.render(replace(data, links=told)), flags=re.DOTALL)
+
+    compile(snippet, "card", "exec")
+    assert '"input_ids": [read.ids], "attention_mask": [read.attention_mask]' in snippet
+
+
+def test_names_of_inputs_cannot_end_the_code_that_they_stand_in(data: ReportData) -> None:
+    inputs = [
+        {"name": 'a```\n"b', "dtype": "float32", "shape": [2]},
+        {"name": "c", "dtype": "float32", "shape": ["t", 3]},
+    ]
+    told = tuple(
+        replace(link, input_contract={**link.input_contract, "inputs": inputs}) if link.input_contract else link
+        for link in data.links
+    )
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.render(replace(data, links=told)), flags=re.DOTALL)
+
+    compile(snippet, "card", "exec")
+    assert "(1, 16, 3)" in snippet

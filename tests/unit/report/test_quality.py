@@ -14,6 +14,7 @@ from compressor.measure.record import ClassScore, Paired, ReliabilityBin, ToldOf
 from compressor.report import html, quality
 from compressor.report.collect import collect
 from compressor.report.facts import ReportData
+from compressor.scores import OF_SETS
 from tests.unit.report.conftest import MakeRun
 
 BINS = (ReliabilityBin(0.4, 0.47, 10, 0.45, 0.3), ReliabilityBin(0.93, 1.0, 260, 0.99, 0.98))
@@ -139,7 +140,9 @@ def test_the_classes_that_are_drawn_are_those_that_changed_most(data: ReportData
 
 def test_of_sets_of_classes_each_class_says_how_often_it_was_left_out_or_added(data: ReportData) -> None:
     told = (ToldOfClass(9, 0, 0), ToldOfClass(4, 6, 0), ToldOfClass(0, 0, 1))
-    sets = with_accuracy(replace(data, label_sets=True), "student", sets_with_base=told, reliability=BINS)
+    sets = with_accuracy(
+        replace(data, label_sets=True, wording=OF_SETS), "student", sets_with_base=told, reliability=BINS
+    )
 
     table, figure = quality.changed_decisions(sets), quality.reliability(sets)
 
