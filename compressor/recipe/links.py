@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from compressor.recipe._base import Settings
 
@@ -81,6 +88,10 @@ class LossSettings(BaseModel):
         return {name: RampSettings.model_validate(value) for name, value in given.items() if is_ramp(value)}
 
 
+_LATER: Mapping[str, Any] = {"accumulate": 1, "group_by_length": "auto", "layer_decay": None}
+"""Settings of training that were added after networks had been kept, with the values that change nothing."""
+
+
 class TrainingSettings(Settings):
     """How a network is trained; shared by every stage that trains."""
 
@@ -122,6 +133,15 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: when the steps left repay it")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came later and is not stated: networks that were trained before are found again by their key."""
+        kept: dict[str, Any] = dump(self)
+        for name, usual in _LATER.items():
+            if name in kept and kept[name] == usual:
+                del kept[name]
+        return kept
 
     @model_validator(mode="after")
     def _parts_of_two(self) -> TrainingSettings:
