@@ -44,6 +44,57 @@ def check(raw: Mapping[str, Any], *, file: Path | None = None) -> list[Fault]:
     return [_with_place(fault, file.parent) if elsewhere and file is not None else fault for fault in found]
 
 
+def content_faults(raw: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong inside of data and models, for a recipe that has no other fault: reads all samples, and builds networks.
+
+    Data that a file of the user's own reads, or that has to be fetched, is left for the run; so are a task, views and
+    networks of the user's own: no code of theirs is run here.
+    """
+    recipe = recipes.parse(raw, source="recipe")
+    if recipe.data is None or not _is_at_hand(recipe.data) or ":" in recipe.task.name:
+        return []
+    from compressor.data.open import open_dataset
+    from compressor.training.start import built_for, for_data, require_labels_of, task_of
+
+    try:
+        dataset = open_dataset(recipe.data)
+        task = task_of(recipe.task, label_smoothing=0.0)
+        require_labels_of(task, dataset)
+        task, _ = for_data(task, dataset)
+    except CompressError as fault:
+        return [_as_fault(fault, "data.source")]
+    found = []
+    for place, model in (("teacher.model", recipe.teacher), ("student.model", recipe.student)):
+        if model is not None and _is_built_of_ours(model):
+            try:
+                built_for(model, dataset=dataset, task=task, seed=recipe.seed)
+            except CompressError as fault:
+                found.append(_as_fault(fault, place))
+    return found
+
+
+def _is_at_hand(data: recipes.DataSettings) -> bool:
+    """Whether samples are read here, by no code of the user's own."""
+    for source in filter(None, (data.source, data.unlabelled)):
+        name, target = recipes.split_source(source)
+        if name == "py" or ":" in name or (name == "huggingface" and not Path(target or "").exists()):
+            return False
+    tokenizer = data.options.get("tokenizer")
+    return not isinstance(tokenizer, str) or Path(tokenizer).exists()
+
+
+def _is_built_of_ours(model: recipes.ModelSettings) -> bool:
+    """Whether a network comes from a library, without weights that would be fetched."""
+    library, _, name = model.model.partition(":")
+    if library == "transformers":
+        return specs.parse(model.model).path is not None
+    return library in ("zoo", "timm", "torchvision") and bool(name) and not _brings_weights({"options": model.options})
+
+
+def _as_fault(fault: CompressError, place: str) -> Fault:
+    return Fault(fault.where or place, fault.message, fault.hint)
+
+
 def _refused_options(raw: Mapping[str, Any]) -> list[Fault]:
     """What members of families say to the options that are stated for them; code of the user's own is not run here."""
     found = []

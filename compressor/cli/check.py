@@ -15,7 +15,7 @@ def check(
     assignments: options.Assignments = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find every fault of a recipe at once, before anything runs: names, options, ranges, order, files.
+    """Find every fault of a recipe at once, before anything runs: names, options, ranges, order, files, samples.
 
     Example: compress check recipe.toml
     """
@@ -25,7 +25,7 @@ def check(
     from compressor.errors import RecipeError
 
     raw = guess.in_recipe(recipes.override(recipes.read_file(recipe), assignments or ()))
-    faults = preflight.check(raw, file=recipe)
+    faults = preflight.check(raw, file=recipe) or preflight.content_faults(raw)
     if as_json:
         console.as_json(
             {

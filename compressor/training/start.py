@@ -124,6 +124,20 @@ def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> No
         )
 
 
+def built_for(
+    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int
+) -> tuple[Loaded, tuple[Decision, ...]]:
+    """The network that a spec means, which takes these samples and gives what the task needs; not normalized yet.
+
+    Raises:
+        ModelError: It cannot be built, or does not fit the data.
+    """
+    torch.manual_seed(seed)
+    loaded = load.load(settings.model, arch=settings.arch, options=settings.options, **vars(fit_of(dataset)))
+    _require_texts_fit(loaded, dataset, where=settings.model)
+    return loaded, _look_at(loaded, dataset=dataset, task=task, where=settings.model)
+
+
 def network_for(
     settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int
 ) -> tuple[Loaded, tuple[Decision, ...]]:
@@ -132,11 +146,8 @@ def network_for(
     Raises:
         ModelError: It cannot be built, or does not fit the data.
     """
-    torch.manual_seed(seed)
-    loaded = load.load(settings.model, arch=settings.arch, options=settings.options, **vars(fit_of(dataset)))
-    _require_texts_fit(loaded, dataset, where=settings.model)
+    loaded, why_outputs = built_for(settings, dataset=dataset, task=task, seed=seed)
     steps = tuple(Decision("checkpoint", loaded.title, step) for step in loaded.steps)
-    why_outputs = _look_at(loaded, dataset=dataset, task=task, where=settings.model)
     decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)
     return loaded, (*steps, *why_outputs, *decisions)
 

@@ -137,3 +137,35 @@ def test_options_out_of_range_are_told_before_anything_is_trained(
 
     assert where == place
     assert message in said
+
+
+def inside(project: Path, **sections: Any) -> list[tuple[str, str]]:
+    """Place and message of every fault of the small recipe that only reading its data and building networks can tell."""
+    raw = recipe(project, **sections)
+    assert preflight.check(raw) == []
+    return [(fault.where, fault.message) for fault in preflight.content_faults(raw)]
+
+
+def test_samples_of_the_small_recipe_have_no_fault(project: Path) -> None:
+    assert inside(project) == []
+
+
+def test_targets_of_another_kind_than_the_task_takes_are_found_without_training(project: Path) -> None:
+    ((where, message),) = inside(project, task={"name": "segmentation"}, distill={"losses": [{"name": "mse_logits"}]})
+
+    assert where.startswith("npz:")
+    assert message == "this task takes a class of each pixel for each sample, and the data has one class"
+
+
+def test_a_network_of_a_library_that_does_not_take_the_samples_is_found_without_training(project: Path) -> None:
+    ((where, message),) = inside(project, student={"model": "zoo:lenet5"})
+
+    assert where == "zoo:lenet5"
+    assert "does not take a batch of shape" in message
+
+
+def test_code_of_the_users_own_is_not_run_by_a_check(project: Path) -> None:
+    (project / "student.py").write_text("raise SystemExit('run')", encoding="utf-8")
+
+    assert inside(project) == []
+    assert inside(project, data={"source": f"py:{project / 'student.py'}:load"}) == []
