@@ -51,7 +51,9 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["list", "losses"], ["check", "recipe.json"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["distill", "--help"], ["list", "losses"], ["check", "--quick", "recipe.json"]]
+)
 def test_what_needs_no_network_loads_no_library_for_one(project, arguments):
     (project / "recipe.json").write_text(json.dumps(recipe(project)), encoding="utf-8")
     program = (
