@@ -200,7 +200,7 @@ class _Bar:
 
     def step(self, *, epoch: int, done: int, of: int, losses: Mapping[str, float], images_per_s: float) -> None:
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        shown = [f"{epoch + 1}/{self.epochs}", parts, self.score, f"{images_per_s:.0f} img/s"]
+        shown = [f"{epoch + 1}/{self.epochs}", parts, self.score, f"{images_per_s:.0f} samples/s"]
         status = on_one_line("  ".join(part for part in shown if part))
         self.bar.update(self.task, completed=done, total=of, status=status)
 
@@ -213,7 +213,7 @@ class _Bar:
 
 def _epoch_line(epoch: int, of: int, losses: Mapping[str, float], score: str, images_per_s: float) -> str:
     parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-    shown = [f"epoch {epoch + 1}/{of}", parts, score, f"{images_per_s:.0f} img/s"]
+    shown = [f"epoch {epoch + 1}/{of}", parts, score, f"{images_per_s:.0f} samples/s"]
     return "  ".join(part for part in shown if part)
 
 

@@ -156,6 +156,16 @@ class Schema:
         """Every axis that varies, once, in the order in which they appear."""
         return tuple(dict.fromkeys(axis for spec in self.specs for axis in spec.varying))
 
+    def sizes(self, tensors: Mapping[str, Any]) -> dict[str, int]:
+        """The size that each axis that varies has in a batch."""
+        return {
+            axis: int(size)
+            for spec in self.specs
+            if spec.name in tensors
+            for axis, size in zip(spec.shape, tensors[spec.name].shape[1:])
+            if isinstance(axis, str)
+        }
+
     def check(self, tensors: Mapping[str, Any], *, what: str, where: str = "", batched: bool = True) -> None:
         """Refuse tensors that are not these: names, shapes, one size for each axis that varies.
 

@@ -88,6 +88,12 @@ def lengths_of(samples: Samples) -> NDArray[np.int64] | None:
     return found[samples.positions] if found is not None and isinstance(samples, SubsetSamples) else found
 
 
+def longest_of(samples: Samples) -> dict[str, int]:
+    """The size of the axis of tokens in the longest sample; nothing where samples are no texts."""
+    lengths_N = lengths_of(samples)
+    return {} if lengths_N is None else {TOKENS: int(lengths_N.max())}
+
+
 def texts_of(samples: Samples, positions: NDArray[np.int64]) -> list[str] | None:
     """What the samples at some positions were written as; None where they are no texts."""
     if isinstance(samples, TokenSamples):

@@ -168,6 +168,7 @@ class Run:
 
         What is recovered after distillation is shown the views that the teacher has answered there already.
         """
+        from compressor.data.token_samples import longest_of
         from compressor.teachers import _choice
         from compressor.views import _plan
 
@@ -182,6 +183,7 @@ class Run:
                 self.task.outputs(self.dataset.classes, self.dataset.inputs),
                 num_samples=len(self.dataset.train),
                 exact=self.dataset.of_numbers,
+                longest=longest_of(self.dataset.train),
             ),
             budget_bytes=round(distill.cache_gb * 1e9),
         )

@@ -21,7 +21,7 @@ from compressor.models.eager import as_written
 from compressor.models.network import Network
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import Answer, AnswerStore, Form, is_finite
-from compressor.tensors import Batch, Outputs
+from compressor.tensors import Batch, Outputs, Schema
 
 if TYPE_CHECKING:
     from compressor.tensors import Inputs
@@ -38,6 +38,7 @@ class CachedTeacher(Teacher):
         store: Where answers are kept; or what finds it, and says why, for the student that the teacher meets. Where that
             raises an ArtifactError nothing is kept.
         form: How answers are given; by default the store's, which must be known then.
+        inputs: What samples are made of, where outputs are as long as these.
     """
 
     keeps_answers = True
@@ -48,6 +49,7 @@ class CachedTeacher(Teacher):
         store: AnswerStore | Callable[[Network], tuple[AnswerStore, Decision]],
         *,
         form: Form | None = None,
+        inputs: Schema | None = None,
     ) -> None:
         self.teacher = teacher
         self.store = store if isinstance(store, AnswerStore) else None
@@ -55,6 +57,7 @@ class CachedTeacher(Teacher):
         known = store.form if isinstance(store, AnswerStore) else form
         assert known is not None, "a store that has yet to be found needs a form"
         self._form = known
+        self._inputs = Schema(()) if inputs is None else inputs
         self.network = teacher.network
         self.kept = 0
         self._keeps = True
@@ -64,12 +67,12 @@ class CachedTeacher(Teacher):
         if batch.view < 0:
             return self._asked(batch)
         if self.store is None:
-            return _on(batch.device, self._as_kept(self._form.of(self._asked(batch))))
+            return self._given(batch, self._as_kept(self._form.of(self._asked(batch))))
         sample_ids_B = batch.sample_ids.cpu().numpy()
         answer, there_B = self.store.read(batch.view, sample_ids_B)
         self.kept += int(there_B.sum())
         if there_B.all():
-            return _on(batch.device, answer)
+            return self._given(batch, answer)
         missing_B = ~there_B
         if missing_B.all():
             asked = self._asked(batch)
@@ -79,7 +82,7 @@ class CachedTeacher(Teacher):
                 asked = self._asked(batch.rows(rows))
         for name, values in self._keep(self.store, batch.view, sample_ids_B[missing_B], self._form.of(asked)).items():
             answer[name][missing_B] = values
-        return _on(batch.device, answer)
+        return self._given(batch, answer)
 
     def meet(self, student: Network, inputs: Inputs) -> tuple[Decision, ...]:
         """Find where answers to this student's run are kept; what the teacher behind has to say of itself comes first."""
@@ -93,6 +96,10 @@ class CachedTeacher(Teacher):
             console.note(f"the teacher's predictions are not kept: {fault}")
         self.keeps_answers = self.store is not None
         return (*told, why)
+
+    def _given(self, batch: Batch, answer: Answer) -> Outputs:
+        """Answers as they are kept, as long as the batch is."""
+        return _on(batch.device, self._form.cut(answer, self._inputs.sizes(batch.inputs)))
 
     def _asked(self, batch: Batch) -> Outputs:
         answer = self.teacher.answer(batch)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import Answer, Form, is_finite
-from compressor.tensors import Batch
+from compressor.tensors import Batch, Schema
 
 
 @dataclass
@@ -71,7 +71,7 @@ class KeptError:
         self.divergence += float((log_MK.exp() * (log_MK - kept_MK.log_softmax(dim=1))).sum())
 
 
-def kept_error(teacher: Teacher, form: Form, batches: Iterable[Batch]) -> KeptError:
+def kept_error(teacher: Teacher, form: Form, batches: Iterable[Batch], *, inputs: Schema | None = None) -> KeptError:
     """What answers to these batches lose; leaves nothing behind, neither in the teacher's count nor in the random stream.
 
     Measured in every run anew, so that the manifest of a run that asks its teacher nothing says it as well.
@@ -81,8 +81,9 @@ def kept_error(teacher: Teacher, form: Form, batches: Iterable[Batch]) -> KeptEr
         for batch in batches:
             predicted = form.of(teacher.answer(batch))
             if is_finite(predicted):
+                sizes = {} if inputs is None else inputs.sizes(batch.inputs)
                 kept = form.unpack(form.pack(predicted))
-                error.add(_in_torch(predicted), _in_torch(kept), batch)
+                error.add(_in_torch(form.cut(predicted, sizes)), _in_torch(form.cut(kept, sizes)), batch)
     teacher.asked = asked
     return error
 

@@ -44,9 +44,11 @@ class Form:
 
     Attributes:
         codecs: For each output that is kept, in the order of the record: its name, and how it is written.
+        varying: For each output of which an axis varies its name and its axes; it is written as long as the longest sample.
     """
 
     codecs: tuple[tuple[str, Codec], ...]
+    varying: tuple[tuple[str, tuple[int | str, ...]], ...] = ()
 
     @property
     def words(self) -> int:
@@ -64,7 +66,7 @@ class Form:
         return "; ".join(f"{name}: {codec}" for name, codec in self.codecs)
 
     def of(self, outputs: Outputs) -> dict[str, NDArray[np.float32]]:
-        """The outputs that are kept, in NumPy.
+        """The outputs that are kept, in NumPy; zeros fill up what is shorter than the longest.
 
         Raises:
             ModelError: One is missing, or has another shape than the task says.
@@ -72,14 +74,33 @@ class Form:
         found, given = {}, outputs.tensors
         for name, codec in self.codecs:
             tensor = outputs.logits if len(given) == 1 else given.get(name)
-            if tensor is None or tuple(tensor.shape[1:]) != codec.shape:
+            if tensor is None or not self._admits(name, tuple(tensor.shape[1:]), codec.shape):
                 told = ", ".join(f"'{each}' {list(value.shape[1:])}" for each, value in given.items())
                 raise ModelError(
                     f"the teacher gives {told}; the task wants '{name}' {list(codec.shape)} of each sample",
                     where="teacher",
                     hint="distill.cache_gb = 0 keeps nothing and asks it in every step",
                 )
-            found[name] = tensor.detach().float().cpu().numpy()
+            values = tensor.detach().float().cpu().numpy()
+            beyond = [(0, full - size) for size, full in zip(values.shape[1:], codec.shape, strict=True)]
+            found[name] = np.pad(values, [(0, 0), *beyond]) if any(more for _, more in beyond) else values
+        return found
+
+    def _admits(self, name: str, shape: tuple[int, ...], full: tuple[int, ...]) -> bool:
+        axes = dict(self.varying).get(name, full)
+        return len(shape) == len(full) and all(
+            size <= most if isinstance(axis, str) else size == most
+            for size, most, axis in zip(shape, full, axes, strict=True)
+        )
+
+    def cut(
+        self, answer: Mapping[str, NDArray[np.float32]], sizes: Mapping[str, int]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Outputs as long as the batch is, which has these sizes of axes that vary."""
+        found = dict(answer)
+        for name, axes in self.varying:
+            within = tuple(slice(sizes[axis]) if isinstance(axis, str) else slice(None) for axis in axes)
+            found[name] = np.ascontiguousarray(found[name][(slice(None), *within)])
         return found
 
     def pack(self, answer: Answer) -> NDArray[np.uint64]:

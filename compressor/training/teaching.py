@@ -15,6 +15,7 @@ from compressor import artifact, caches, registry
 from compressor.artifact import Artifact, Decision
 from compressor.data.loader import as_seen, in_torch, tried
 from compressor.data.samples import Dataset, Samples
+from compressor.data.token_samples import longest_of
 from compressor.models import checkpoint, combined, folding
 from compressor.models import spec as specs
 from compressor.models.network import Network
@@ -155,6 +156,7 @@ def form_for(material: Material, *, cache_gb: float) -> tuple[Form | None, Decis
         num_views=1 if count == "auto" else count,
         budget_bytes=round(cache_gb * 1e9),
         exact=dataset.of_numbers,
+        longest=longest_of(dataset.train),
     )
 
 
@@ -199,11 +201,13 @@ def _kept(
         )
         about = {"teacher": _place(teaching), "data": material.data.source, "precision": computed}
         folder = caches.open_cache("teacher", key, about)
-        loses = kept_error(teacher, form, some_batches(dataset.train, material.task, count=measured))
+        loses = kept_error(
+            teacher, form, some_batches(dataset.train, material.task, count=measured), inputs=dataset.inputs
+        )
         why = replace(why_form, reason=f"{why_form.reason}; {loses}")
         return AnswerStore(folder, key=key, num_samples=len(dataset.train), form=form), why
 
-    return CachedTeacher(teacher, find, form=form), decisions
+    return CachedTeacher(teacher, find, form=form, inputs=dataset.inputs), decisions
 
 
 def some_batches(samples: Samples, task: Task, *, count: int) -> Iterator[Batch]:

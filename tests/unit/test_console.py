@@ -84,7 +84,7 @@ def test_training_prints_one_line_an_epoch_where_there_is_no_terminal(capsys: py
         progress.step(epoch=0, done=1, of=4, losses={"kd": 1.0}, images_per_s=10)
         progress.epoch(epoch=0, of=2, losses={"kd": 1.0}, score="val accuracy 50 %", images_per_s=10)
 
-    assert capsys.readouterr() == ("", "student  epoch 1/2  kd 1.0000  val accuracy 50 %  10 img/s  0 s\n")
+    assert capsys.readouterr() == ("", "student  epoch 1/2  kd 1.0000  val accuracy 50 %  10 samples/s  0 s\n")
 
 
 def test_training_is_silent_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,7 @@ def test_training_draws_a_bar_on_a_terminal(
         progress.step(epoch=0, done=1, of=2, losses={"kd": 1.0}, images_per_s=10)
         progress.epoch(epoch=0, of=1, losses={"kd": 1.0}, score="[1]", images_per_s=10)
 
-    assert "student  epoch 1/1  kd 1.0000  [1]  10 img/s" in capsys.readouterr().err
+    assert "student  epoch 1/1  kd 1.0000  [1]  10 samples/s" in capsys.readouterr().err
 
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202etac"

@@ -22,11 +22,12 @@ from compressor.artifact import Decision
 from compressor.errors import ModelError
 from compressor.tasks.classification import Classification
 from compressor.teachers._cache import CachedTeacher
+from compressor.teachers._choice import choose_form
 from compressor.teachers._codecs import Codec, Exact, Half, Largest, Levels, Strided
 from compressor.teachers._contract import Teacher
 from compressor.teachers._records import AnswerStore, Form
 from compressor.teachers.network import FrozenNetwork
-from compressor.tensors import LOGITS, Batch, Outputs
+from compressor.tensors import LOGITS, Batch, Outputs, Schema, TensorSpec
 from tests.named import named_batch
 
 NUM_SAMPLES = 40
@@ -530,3 +531,56 @@ def test_a_file_that_may_not_grow_any_more_keeps_what_it_has(tmp_path):
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "File too large\n"
+
+
+# outputs as long as their texts
+
+
+class Tagger(Teacher):
+    """Two numbers for each token, from the token alone."""
+
+    def answer(self, batch):
+        self.asked += len(batch)
+        ids = batch.inputs["input_ids"].float()
+        return Outputs.of(torch.stack([ids / 3, -ids], dim=2))
+
+
+TAGGED = Schema.of(TensorSpec("logits", "float32", ("tokens", 2)))
+WORDS = {3: [7, 8, 9, 4, 2], 5: [6, 1], 8: [5, 5, 5]}
+
+
+def texts_of(ids: list[int]) -> Batch:
+    """These texts, padded to the longest of them."""
+    longest = max(len(WORDS[each]) for each in ids)
+    tokens = torch.tensor([WORDS[each] + [0] * (longest - len(WORDS[each])) for each in ids])
+    inputs, labels = {"input_ids": tokens}, {"label": torch.zeros(len(ids), dtype=torch.int64)}
+    labelled = torch.ones(len(ids), dtype=torch.bool)
+    return Batch(inputs, labels, labelled, torch.tensor(ids), 0, Classification())
+
+
+def tagging(folder: Path) -> CachedTeacher:
+    form, _ = choose_form(TAGGED, num_samples=NUM_SAMPLES, num_views=1, budget_bytes=10**6, longest={"tokens": 5})
+    tokens = Schema.of(TensorSpec("input_ids", "int64", ("tokens",)))
+    return CachedTeacher(Tagger(), store_in(folder, form=form), inputs=tokens)
+
+
+def test_outputs_as_long_as_texts_come_back_as_long_as_the_batch_that_asks(tmp_path):
+    first = tagging(tmp_path)
+    first.answer(texts_of([3, 5]))
+    later = tagging(tmp_path)
+
+    alone, with_another = later.answer(texts_of([5])).logits, later.answer(texts_of([5, 8])).logits
+
+    assert alone.shape == (1, 2, 2)
+    assert with_another.shape == (2, 3, 2)
+    assert torch.equal(alone[0], with_another[0, :2])
+    assert torch.equal(alone, rounded(Tagger().answer(texts_of([5])).logits))
+    assert (later.kept, later.asked) == (2, 1)
+
+
+def test_an_output_longer_than_the_longest_text_is_refused(tmp_path):
+    teacher = tagging(tmp_path)
+    WORDS[9] = [1] * 6
+    with pytest.raises(ModelError, match=r"the task wants 'logits' \[5, 2\] of each sample"):
+        teacher.answer(texts_of([9]))
+    del WORDS[9]
