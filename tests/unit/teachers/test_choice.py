@@ -110,5 +110,5 @@ def test_an_output_as_long_as_its_text_is_kept_as_long_as_the_longest():
     tagged = outputs("tokens", 9)
     form, why = choose_form(tagged, num_samples=100, num_views=2, budget_bytes=10**9, longest={"tokens": 64})
     assert form == Form((("logits", Half((64, 9))),), varying=(("logits", ("tokens", 9)),))
-    assert "of logits [64, 9] take 231.2 kB" in why.reason
+    assert "of logits [64, 9] take 0.2 MB, which fits" in why.reason
     assert bytes_per_view(tagged, num_samples=100, longest={"tokens": 64}) is not None
