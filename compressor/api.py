@@ -669,7 +669,7 @@ def evaluate(
         assignments: `data.x=value`, `task.x=value` or `teacher.x=value` overrides.
 
     Returns:
-        `samples`, `metrics`, `interval`, `per_class`, and the `decisions` on the way.
+        `samples`, `metrics`, `interval`, `per_class`, `wording` (what these are called), and the `decisions` on the way.
 
     Raises:
         CompressError: With the sentence that the command would print.
@@ -678,6 +678,7 @@ def evaluate(
 
     from compressor.data.samples import SubsetSamples
     from compressor.measure import accuracy, outputs
+    from compressor.scores import Wording
     from compressor.stages.adopt import caveat_of
     from compressor.training.start import require_same_classes
 
@@ -709,7 +710,8 @@ def evaluate(
         console.note(f"{count} answers are in {save_outputs}{then}")
     if made_with is None and split == "test":
         decisions = [*decisions, *_plain(caveat_of(dataset))]
-    return {"model": title, "data": dataset.source, "split": split, **found, "decisions": decisions}
+    told = {"wording": asdict(getattr(current.task, "wording", Wording())), "decisions": decisions}
+    return {"model": title, "data": dataset.source, "split": split, **found, **told}
 
 
 def measurements_of(made: Artifact) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from compressor.cli import _options as options
-from compressor.scores import Metric
+from compressor.scores import Metric, Wording
 
 
 def evaluate(
@@ -49,13 +49,14 @@ def evaluate(
         return
     for decision in found["decisions"]:
         console.note(f"{decision['what']}: {decision['choice']} — {decision['reason']}")
-    rows = [
-        [each["name"], each["samples"], "–" if each["accuracy"] is None else f"{100 * each['accuracy']:.2f} %"]
-        for each in found["per_class"]
-    ]
+    words, rows = Wording(**found["wording"]), []
+    for each in found["per_class"]:
+        score = each.get("iou", each["accuracy"])
+        rows.append([each["name"], each["samples"], "–" if score is None else f"{100 * score:.2f} %"])
     near = found.get("tolerance")
     if near is None:
-        console.table(["class", "samples", "accuracy"], rows)
+        is_short = words.score[1:] != words.score[1:].lower()  # IoU
+        console.table([words.one, words.counted, words.score if is_short else words.score.lower()], rows)
     else:
         more = [[f"± {near[each['name']]:.4g}", f"{each['mae']:.4g}"] for each in found["per_class"]]
         columns = ["number", "samples", "within", "of its target", "mean error"]

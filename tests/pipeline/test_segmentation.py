@@ -15,6 +15,7 @@ from PIL import Image
 
 from compressor import api, caches
 from compressor.artifact import Artifact, read
+from compressor.cli import main as command_line
 
 COLORS = np.array([(90, 90, 90), (200, 60, 60), (60, 60, 220)], np.uint8)
 
@@ -258,3 +259,14 @@ def test_a_distillation_killed_while_it_fills_the_cache_ends_with_the_same_weigh
     assert again.manifest.details["interruptions"] == 1
     assert weights(whole) == weights(again)
     assert chosen(whole, "teacher cache") == chosen(again, "teacher cache")
+
+
+def test_evaluate_tells_the_iou_of_each_class_and_counts_pixels(finished, streets, capsys, monkeypatch):
+    found = api.evaluate(finished.artifacts["teacher"].path)
+
+    assert found["per_class"][0]["iou"] is not None
+    monkeypatch.setattr("sys.argv", ["compress", "evaluate", str(finished.artifacts["teacher"].path)])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    head = capsys.readouterr().out.splitlines()[0]
+    assert all(word in head for word in ("class", "pixels", "IoU"))
