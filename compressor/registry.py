@@ -166,6 +166,10 @@ def import_file(file: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except BaseException as fault:
         del sys.modules[name]
+        if isinstance(fault, SystemExit):
+            told = "the file ends the program while it is imported (sys.exit, or arguments that it parses)"
+            hint = 'put what it does as a script below if __name__ == "__main__":'
+            raise InputError(told, where=str(file), hint=hint) from fault
         if isinstance(fault, Exception):
             raise InputError(f"the file does not run: {type(fault).__name__}: {fault}", where=str(file)) from fault
         raise

@@ -161,7 +161,7 @@ def call(
     try:
         module = callable_(**used)
     except BaseException as fault:
-        if not isinstance(fault, Exception):
+        if not isinstance(fault, Exception | SystemExit):
             raise
         raise ModelError(f"the builder fails: {type(fault).__name__}: {fault}", where=where) from fault
     if not isinstance(module, nn.Module):

@@ -7,6 +7,7 @@ read from plain data, so that these faults show also where the recipe could not 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,20 @@ from compressor.recipe.links import (
 )
 from compressor.recipe.settings import DEFAULT_PROFILES, TaskSettings, hides_labels, kind_of
 
+_MOST_NAMED = 5  # entries of a folder that nobody reads
+_BY_SUFFIX: Mapping[str, str] = {
+    ".parquet": "huggingface:{folder} reads Parquet",
+    ".jsonl": "huggingface:{folder} reads JSON lines",
+    ".arrow": "huggingface:{folder} reads what datasets saved",
+    ".csv": "csv:FILE reads a table of texts and labels (or name it train.csv)",
+    ".tsv": "csv:FILE reads a table of texts and labels (or name it train.tsv)",
+    ".npz": "npz:FILE reads one archive of x_train and y_train",
+    ".npy": "put the arrays into one archive (numpy.savez with x_train and y_train) and write npz:FILE",
+}
+_OF_A_FOLDER = (
+    "images: takes a folder for each class, masks: pictures beside their masks, csv: a table of texts; "
+    "anything else is read by a function of yours: py:FILE.py:FUNCTION"
+)
 _OF_A_FILE = "write npz:FILE, an archive of x_train and y_train (numpy.savez), or py:FILE.py:FUNCTION that reads it"
 
 
@@ -125,6 +140,12 @@ def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options
     """Faults of a data source as it is named, and of the options of its format."""
     if Path(source).suffix and Path(source).is_file():  # a file that no format was guessed for
         return [Fault(where, f"no data format reads '{source}'", _OF_A_FILE)]
+    if ":" not in source and Path(source).is_dir() and not _is_known("formats", source):
+        return [_folder_fault(Path(source), where=where)]
+    if ":" not in source and ("/" in source or os.sep in source):
+        return [
+            Fault(where, f"there is no {source}", "write FORMAT:PATH, or a path that exists (compress list formats)")
+        ]
     found: list[Fault] = []
     name, target = split_source(source)
     member = _member("formats", name, where, found)
@@ -135,6 +156,22 @@ def _source_faults(source: str, given: Mapping[str, Any], *, where: str, options
     if member:
         found += registry.option_faults(member, given, where=options)
     return found
+
+
+def _folder_fault(folder: Path, *, where: str) -> Fault:
+    """What a folder holds that no format was guessed for, and which formats could fit."""
+    inside = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    shown = ", ".join(inside[:_MOST_NAMED]) + (
+        f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
+    )
+    suffixes = {Path(name).suffix.lower() for name in inside}
+    fitting = [hint.format(folder=folder) for suffix, hint in _BY_SUFFIX.items() if suffix in suffixes]
+    hint = "; ".join(dict.fromkeys(fitting)) or _OF_A_FOLDER
+    return Fault(where, f"no data format reads the folder '{folder}', which holds {shown or 'nothing'}", hint)
+
+
+def _is_known(family: str, name: str) -> bool:
+    return any(member.name == name for member in registry.members(family))
 
 
 def _view_faults(views: Mapping[str, Any]) -> list[Fault]:

@@ -117,6 +117,32 @@ def test_a_loss_on_the_one_right_class_is_refused_where_a_sample_has_a_set_of_th
     assert told("distill.losses=[{name='dkd'}]") == []
 
 
+@pytest.mark.parametrize(
+    ("files", "holds", "hint"),
+    [
+        (["a.npy"], "a.npy", "put the arrays into one archive"),
+        (["b.parquet", "a.txt"], "a.txt, b.parquet", "huggingface:"),
+        ([], "nothing", "images: takes a folder for each class"),
+        ([f"{number}.bin" for number in range(9)], "4.bin and 4 more", "py:FILE.py:FUNCTION"),
+    ],
+)
+def test_a_folder_that_no_format_reads_is_told_what_it_holds_and_what_could_fit(tmp_path, files, holds, hint) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+
+    (fault,) = told(f"data.source={tmp_path}")
+
+    assert f"no data format reads the folder '{tmp_path}', which holds " in fault
+    assert holds in fault
+    assert hint in fault
+
+
+def test_a_place_that_is_not_there_is_no_unknown_format(tmp_path) -> None:
+    (fault,) = told(f"data.source={tmp_path}/nothere")
+
+    assert fault.startswith(f"data.source: there is no {tmp_path}/nothere")
+
+
 def test_a_file_of_another_kind_is_told_what_could_hold_it(tmp_path) -> None:
     table = tmp_path / "x.csv"
     table.write_text("a,b,y\n1,2,0\n", encoding="utf-8")

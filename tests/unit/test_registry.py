@@ -209,3 +209,16 @@ def test_the_search_path_is_left_as_it_was(tmp_path: Path) -> None:
         pass
 
     assert (sys.path, sys.meta_path) == before
+
+
+@pytest.mark.parametrize(
+    "ending", ["import sys; sys.exit(0)", "import argparse; argparse.ArgumentParser().parse_args(['--x'])"]
+)
+def test_a_file_that_ends_the_program_while_it_is_imported_is_an_error_with_a_way_out(tmp_path, ending, capsys):
+    (tmp_path / "script.py").write_text(ending + "\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match="ends the program while it is imported") as caught:
+        registry.import_file(tmp_path / "script.py")
+
+    assert "__main__" in str(caught.value.hint)
+    capsys.readouterr()
