@@ -736,7 +736,7 @@ def _answering(settings: Recipe, current: Run) -> tuple[Any, str, list[dict[str,
         assert spec.path is not None
         fed, why = onnx_as_fed(spec.path, settings.teacher.normalise, dataset=current.dataset, task=current.task)
         return fed, spec.title, _plain(why)
-    loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0)
+    loaded, decisions = network_for(settings.teacher, dataset=current.dataset, task=current.task, seed=0, as_it_is=True)
     if not loaded.trained:
         raise ModelError(
             "an architecture without weights, so there is nothing to evaluate",

@@ -206,7 +206,8 @@ def _model_faults(place: str, table: Mapping[str, Any], *, learns: bool, trained
         if spec.kind == "onnx":
             hint = "use it as a teacher, or with compress inspect, evaluate or bench"
             return [Fault(where, f"{spec.text} is ONNX, which cannot be trained", hint)]
-        if not learns and spec.is_built and not trained and not _brings_weights(table):
+        of_library = spec.is_built and spec.kind not in ("python", "module")  # one's own builder may fill in weights
+        if not learns and of_library and not trained and not _brings_weights(table):
             hint = "add a [train] section, or give its checkpoint" if place == "teacher" else "give its checkpoint"
             return [Fault(where, f"{spec.text} is an architecture without weights, so it cannot teach", hint)]
         if table.get("arch"):

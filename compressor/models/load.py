@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -65,6 +67,31 @@ def load(
     if sample_shape is not None:
         build.check_forward(loaded.network, fit=fit, where=text)
     return loaded
+
+
+def with_weights_of_its_builder(
+    loaded: Loaded, text: str, *, options: Mapping[str, Any] | None = None, **fit: Any
+) -> Loaded:
+    """A network whose builder may have filled in its weights, known as trained if it has: it gives them for every seed.
+
+    Args:
+        loaded: As `load` gave it.
+        text: Its spec.
+        options: The builder's own options.
+        fit: What else `load` was given.
+    """
+    spec = specs.parse(text)
+    if spec.kind not in ("python", "module"):
+        return loaded
+    with torch.random.fork_rng():
+        torch.manual_seed(_ANOTHER_SEED)
+        again = _built(spec, fit=Fit(**fit), options=options or {}).network.state_dict()
+    drawn = [name for name, tensor in loaded.network.state_dict().items() if not torch.equal(tensor, again[name])]
+    step = "its builder gives the same weights whatever the seed, so they come with it"
+    return loaded if drawn else replace(loaded, trained=True, steps=(*loaded.steps, step))
+
+
+_ANOTHER_SEED = 20_011
 
 
 def _built(spec: ModelSpec, *, fit: Fit, options: Mapping[str, Any]) -> Loaded:

@@ -40,7 +40,7 @@ def adopt(model: ModelSettings, *, dataset: Dataset, task: Task, target: Target)
         TrustError: Reading it would run code that has not been trusted.
     """
     started = time.perf_counter()
-    loaded, decisions = network_for(model, dataset=dataset, task=task, seed=target.seed)
+    loaded, decisions = network_for(model, dataset=dataset, task=task, seed=target.seed, as_it_is=True)
     if not loaded.trained:
         raise ModelError(
             "an architecture without weights has nothing to teach",

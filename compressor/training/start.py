@@ -125,28 +125,38 @@ def require_same_classes(source: Artifact, dataset: Dataset, *, what: str) -> No
 
 
 def built_for(
-    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int
+    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int, as_it_is: bool = False
 ) -> tuple[Loaded, tuple[Decision, ...]]:
     """The network that a spec means, which takes these samples and gives what the task needs; not normalized yet.
+
+    Args:
+        settings: The spec and its options.
+        dataset: What it is for.
+        task: What its outputs mean.
+        seed: Of weights that are drawn.
+        as_it_is: Whether it is to be used without training, so that it matters whether its builder gives it weights.
 
     Raises:
         ModelError: It cannot be built, or does not fit the data.
     """
     torch.manual_seed(seed)
-    loaded = load.load(settings.model, arch=settings.arch, options=settings.options, **vars(fit_of(dataset)))
+    fit = vars(fit_of(dataset))
+    loaded = load.load(settings.model, arch=settings.arch, options=settings.options, **fit)
+    if as_it_is and not loaded.trained:
+        loaded = load.with_weights_of_its_builder(loaded, settings.model, options=settings.options, **fit)
     _require_texts_fit(loaded, dataset, where=settings.model)
     return loaded, _look_at(loaded, dataset=dataset, task=task, where=settings.model)
 
 
 def network_for(
-    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int
+    settings: ModelSettings, *, dataset: Dataset, task: Task, seed: int, as_it_is: bool = False
 ) -> tuple[Loaded, tuple[Decision, ...]]:
     """The network that a spec means, fitted to the data; the same weights for the same seed.
 
     Raises:
         ModelError: It cannot be built, or does not fit the data.
     """
-    loaded, why_outputs = built_for(settings, dataset=dataset, task=task, seed=seed)
+    loaded, why_outputs = built_for(settings, dataset=dataset, task=task, seed=seed, as_it_is=as_it_is)
     steps = tuple(Decision("checkpoint", loaded.title, step) for step in loaded.steps)
     decisions = normalisation.settle(loaded, settings, dataset=dataset, task=task)
     return loaded, (*steps, *why_outputs, *decisions)

@@ -452,6 +452,34 @@ def test_an_architecture_without_weights_is_not_evaluated(finished):
         api.evaluate(project / "student.py", data=f"npz:{project / 'data.npz'}")
 
 
+def test_a_builder_that_fills_in_its_weights_gives_a_trained_network(finished, tmp_path):
+    """Told by building it twice: weights that are drawn differ, these do not."""
+    project, done = finished
+    weights = done.artifacts["student"].path / "weights.safetensors"
+    whole = (project / "student.py").read_text(encoding="utf-8")
+    (tmp_path / "filled.py").write_text(
+        f"{whole}\n\ndef load(num_classes):\n"
+        "    from safetensors.torch import load_file\n"
+        "    net = build(num_classes)\n"
+        f"    net.load_state_dict(load_file({str(weights)!r}))\n"
+        "    return net\n",
+        encoding="utf-8",
+    )
+    source = f"npz:{project / 'data.npz'}"
+
+    found = api.evaluate(tmp_path / "filled.py:load", data=source)
+    taught = api.distill(
+        tmp_path / "filled.py:load",
+        project / "student.py",
+        data=source,
+        runs=tmp_path / "runs",
+        options={"epochs": 1, "batch_size": 32, "compile": False},
+    )
+
+    assert found["metrics"]["accuracy"] == done.artifacts["student"].manifest.metrics["test"]["metrics"]["accuracy"]
+    assert taught.manifest.details["teacher"]["asked"] > 0
+
+
 def test_leftovers_of_a_killed_process_are_cleared_and_a_moved_artifact_is_put_back(finished, tmp_path):
     project, done = finished
     runs = tmp_path / "runs"

@@ -88,7 +88,7 @@ def test_a_program_that_teaches_is_asked_about_before_anything_is_spent(project:
 
 def test_the_files_of_several_teachers_are_looked_at(project: Path) -> None:
     torch.save({"weight": torch.zeros(2, 2)}, project / "t.pt")
-    members = [{"model": "gone.pt"}, {"model": str(project / "t.pt")}, {"model": str(project / "student.py")}]
+    members = [{"model": "gone.pt"}, {"model": str(project / "t.pt")}, {"model": "timm:resnet18"}]
     first = {"model": str(project / "t.pt"), "arch": str(project / "teacher.py")}
 
     found = told(project, teacher={"kind": "ensemble", **first, "members": members}, train=None)
@@ -96,12 +96,12 @@ def test_the_files_of_several_teachers_are_looked_at(project: Path) -> None:
     assert [(where, message.rpartition("/")[2]) for where, message in found] == [
         ("teacher.members.0.model", "gone.pt: no such file"),
         ("teacher.members.1.model", "t.pt: a state dict: weights without the network they belong to"),
-        ("teacher.members.2.model", "student.py is an architecture without weights, so it cannot teach"),
+        ("teacher.members.2.model", "timm:resnet18 is an architecture without weights, so it cannot teach"),
     ]
 
 
 def test_a_member_without_weights_is_not_told_to_be_trained_here(project: Path) -> None:
-    members = [{"model": str(project / "student.py")}]
+    members = [{"model": "timm:resnet18"}]
 
     (fault,) = preflight.check(
         recipe(project, teacher={"kind": "ensemble", **PRETRAINED, "members": members}, train=None)
