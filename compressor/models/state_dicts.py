@@ -24,7 +24,8 @@ _NESTINGS = (
 )
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "student.", "teacher.")
 _SHOWN = 6
-_AVERAGING_COUNTER = "n_averaged"  # what torch.optim.swa_utils.AveragedModel keeps beside the weights
+# what torch.optim.swa_utils.AveragedModel, FLOP counters and older versions of transformers keep beside the weights
+_COUNTERS = frozenset({"n_averaged", "total_ops", "total_params", "position_ids"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def unwrap(loaded: object, *, where: str) -> CleanState:
         nested = next((key for key in _NESTINGS if isinstance(loaded.get(key), Mapping)), None)
         if nested is None:
             break
-        steps.append(f"taken from '{nested}'")
+        others = [key for key in _NESTINGS if key != nested and isinstance(loaded.get(key), Mapping)]
+        beside = f"; {', '.join(map(repr, others))} beside it left alone" if others else ""
+        steps.append(f"taken from '{nested}'{beside}")
         loaded = loaded[nested]
     if isinstance(loaded, Mapping):
         tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
@@ -86,8 +89,8 @@ def load_into(module: nn.Module, loaded: object, *, where: str) -> tuple[str, ..
     """
     expected = module.state_dict()
     state = strip_prefixes(unwrap(loaded, where=where), set(expected))
-    state = _without_averaging_counter(state, set(expected))
-    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    state = _without_leftovers(state, expected, where=where)
+    counters = _counters_of_batches(expected)
     missing = sorted(set(expected) - set(state.tensors) - counters - _tied(expected, set(state.tensors)))
     unexpected = sorted(set(state.tensors) - set(expected))
     reshaped = sorted(k for k in set(expected) & set(state.tensors) if expected[k].shape != state.tensors[k].shape)
@@ -101,11 +104,43 @@ def load_into(module: nn.Module, loaded: object, *, where: str) -> tuple[str, ..
     return state.steps
 
 
-def _without_averaging_counter(state: CleanState, expected: set[str]) -> CleanState:
-    if _AVERAGING_COUNTER not in state.tensors or _AVERAGING_COUNTER in expected:
+def _without_leftovers(state: CleanState, expected: Mapping[str, Tensor], *, where: str) -> CleanState:
+    """Without entries that are of no layer of the architecture, where it has all that it asks for.
+
+    A criterion's weights and the counters of a FLOP counter are such; layers that a deeper network has more are not.
+
+    Raises:
+        ModelError: What is left over is another network of the same architecture.
+    """
+    extra = [key for key in state.tensors if key not in expected]
+    for prefix in sorted({f"{key.partition('.')[0]}." for key in extra}):
+        if {key.removeprefix(prefix) for key in extra if key.startswith(prefix)} >= set(expected):
+            other = next((each for each in state.steps if each.startswith("prefix ")), "without a prefix")
+            told = f"the checkpoint holds two networks of this architecture: one below '{prefix}', and one {other}"
+            kept = (
+                f'{{key.removeprefix("{prefix}"): value for key, value in state.items() if key.startswith("{prefix}")}}'
+            )
+            raise ModelError(told, where=where, hint=f"save the one that you mean by itself: {kept}")
+    known = {_without_number(key.partition(".")[0]) for key in expected}
+    left = [
+        key
+        for key in extra
+        if key.rpartition(".")[2] in _COUNTERS or _without_number(key.partition(".")[0]) not in known
+    ]
+    given = set(state.tensors)
+    if not left or set(expected) - given - _counters_of_batches(expected) - _tied(expected, given):
         return state
-    tensors = {key: value for key, value in state.tensors.items() if key != _AVERAGING_COUNTER}
-    return CleanState(tensors, (*state.steps, f"'{_AVERAGING_COUNTER}' left out"))
+    tensors = {key: value for key, value in state.tensors.items() if key not in left}
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return CleanState(tensors, (*state.steps, f"{', '.join(map(repr, left[:_SHOWN]))}{more} left out"))
+
+
+def _counters_of_batches(expected: Mapping[str, Tensor]) -> set[str]:
+    return {key for key in expected if key.endswith("num_batches_tracked")}
+
+
+def _without_number(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _tied(expected: Mapping[str, Tensor], given: set[str]) -> set[str]:

@@ -115,7 +115,9 @@ def test_averaged_weights_are_found(name: str) -> None:
 def test_plain_weights_go_before_averaged_ones() -> None:
     state = net().state_dict()
 
-    assert state_dicts.unwrap({"ema": state, "model": state}, where="t.pt").steps == ("taken from 'model'",)
+    (step,) = state_dicts.unwrap({"ema": state, "model": state}, where="t.pt").steps
+
+    assert step == "taken from 'model'; 'ema' beside it left alone"
 
 
 def test_old_checkpoints_without_batch_counters_load() -> None:
@@ -163,6 +165,50 @@ def test_a_deeper_checkpoint_is_named() -> None:
     state = {**nn.Sequential(nn.Linear(5, 4)).state_dict(), "1.weight": torch.zeros(1)}
 
     assert "the checkpoint has more layers" in str(refused(nn.Sequential(nn.Linear(5, 4)), state).hint)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["criterion.weight"],
+        ["total_ops", "total_params"],
+        ["0.total_ops", "3.total_params"],
+        ["embeddings.position_ids"],
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_entries_of_no_layer_are_left_out_and_named(extra: list[str], prefix: str) -> None:
+    source, module = net(), net()
+    torch.nn.init.ones_(source[0].weight)
+    beside = {key if key.startswith("criterion") else prefix + key: torch.zeros(2) for key in extra}
+
+    steps = state_dicts.load_into(module, {**prefixed(source.state_dict(), prefix), **beside}, where="t.pt")
+
+    assert torch.equal(module[0].weight, source[0].weight)
+    assert steps[-1] == ", ".join(map(repr, extra)) + " left out"
+
+
+def test_stages_that_a_deeper_network_has_more_are_no_leftovers() -> None:
+    shallow = nn.ModuleDict({"layer1": nn.Linear(2, 2)})
+    state = {**shallow.state_dict(), "layer2.weight": torch.zeros(2, 2)}
+
+    assert "the checkpoint has more layers" in str(refused(shallow, state).hint)
+
+
+def test_extra_entries_do_not_hide_that_a_layer_is_missing() -> None:
+    state = {"0.weight": torch.zeros(4, 5), "criterion.weight": torch.zeros(2)}
+
+    assert "1 keys missing" in str(refused(nn.Sequential(nn.Linear(5, 4)), state))
+
+
+@pytest.mark.parametrize("names", [("student.", "teacher."), ("", "ema.")])
+def test_of_two_networks_in_one_file_none_is_picked(names: tuple[str, str]) -> None:
+    first, second = (prefixed(net().state_dict(), name) for name in names)
+
+    fault = refused(net(), {**first, **second})
+
+    assert "holds two networks of this architecture" in str(fault)
+    assert "save the one that you mean" in str(fault.hint)
 
 
 def test_a_shallower_checkpoint_is_named() -> None:
