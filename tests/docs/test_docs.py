@@ -37,6 +37,7 @@ def test_the_command_reference_is_what_help_prints():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generator["page"](), "run `make docs`"
 
 
+@pytest.mark.slow
 def test_the_python_guide_runs_from_top_to_bottom(started_folder, capsys):
     namespace: dict[str, object] = {}
     for block in blocks(ROOT / "docs" / "guides" / "python.md", "python"):

@@ -152,6 +152,7 @@ def test_a_pruned_network_is_pruned_again_trained_and_exported_like_any_other(ch
     assert exported.manifest.details["parity"]["agreement"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_run_opened_again_finds_all_its_links(chained):
     _, done = chained
 
@@ -161,6 +162,7 @@ def test_a_run_opened_again_finds_all_its_links(chained):
     assert roles == ["teacher", "control", "distilled", "pruned", "student"]
 
 
+@pytest.mark.slow
 def test_the_pruned_teacher_can_be_the_student(tmp_path):
     project = write_project(tmp_path)
     raw = recipe(project, prune={**PRUNE, "epochs": 0, "rounds": 1}, stages=["train", "prune", "distill", "export"])
@@ -199,6 +201,7 @@ def wide(chained) -> artifact.Artifact:
         return api.train(project / "wide.py", data=f"npz:{project / 'data.npz'}", runs=project / "wide", options=BRIEF)
 
 
+@pytest.mark.slow
 def test_latency_is_measured_and_the_table_is_in_milliseconds_that_were(wide):
     pruned = api.prune(wide.path, options={"latency": 0.6, **UNRECOVERED})
 
@@ -208,6 +211,7 @@ def test_latency_is_measured_and_the_table_is_in_milliseconds_that_were(wide):
     assert told["macs"][1] < told["macs"][0]
 
 
+@pytest.mark.slow
 def test_size_is_that_of_the_form_that_ships(wide):
     pruned = api.prune(wide.path, options={"size_mb": 0.05, "measured_as": "int8", **UNRECOVERED})
 

@@ -92,7 +92,7 @@ def test_the_report_speaks_of_numbers(finished):
     assert all(0 <= each["metrics"]["rmse"] < PIXEL for each in student["accuracy"])
     assert all(each["confusion"] is None for each in student["accuracy"])
     assert [len(rows) for rows in content["worst"]["samples"][0]["numbers"]] == [2, 2, 2]
-    assert "Accuracy of each number" in page
+    assert "Share within the tolerance of each number" in page
 
 
 def test_a_pack_judges_numbers_on_a_device_as_they_are_judged_here(finished, tmp_path):

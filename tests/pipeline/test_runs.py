@@ -119,6 +119,7 @@ def test_what_was_pruned_last_is_what_a_run_stands_for(big):
     }
 
 
+@pytest.mark.slow
 def test_a_link_that_was_quantized_after_another_was_pruned_is_measured_with_its_quantized_form(big):
     student = distilled(big.path, "mid")
     api.prune(student.path, options=CUT)
@@ -131,6 +132,7 @@ def test_a_link_that_was_quantized_after_another_was_pruned_is_measured_with_its
     }
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_quantized_is_packed_and_measured_with_its_quantized_form(big):
     shutil.copyfile(big.file("weights.safetensors"), "best.safetensors")
     api.quantize("best.safetensors", arch="teacher.py", data="npz:data.npz", options=FLOAT)
@@ -142,6 +144,7 @@ def test_a_checkpoint_that_was_quantized_is_packed_and_measured_with_its_quantiz
     assert api.report("runs/best").file("report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_quantized_control_is_not_what_a_run_stands_for(big):
     distilled(big.path, "small", control=True)
     api.quantize("runs/small/control", options=FLOAT)
@@ -202,6 +205,7 @@ def test_a_cut_that_recovers_from_another_cut_leaves_it_there(big):
     assert (cut.path.name, cut.parent("teacher").path.name) == ("prune-2", "prune")
 
 
+@pytest.mark.slow
 def test_an_onnx_model_of_the_run_that_teaches_stays_what_it_was(big):
     student = distilled(big.path, "small")
     quantized = api.quantize(student.path, options=FLOAT)

@@ -65,6 +65,7 @@ def test_a_network_that_shuffles_channels_is_cut_where_no_shuffle_sees_it():
     assert (pruned.blocks[0][2].in_channels, pruned.last.in_features) == (6, 16)
 
 
+@pytest.mark.slow
 def test_shufflenet_v2_is_cut():
     torchvision = pytest.importorskip("torchvision")
     network = torchvision.models.ShuffleNetV2([1, 2, 1], [16, 32, 64, 128, 64], num_classes=4).eval()
