@@ -193,7 +193,7 @@ def test_a_teacher_of_other_classes_is_refused(finished, tmp_path):
 
 def test_an_untrained_architecture_cannot_teach(tmp_path):
     project = write_project(tmp_path / "p")
-    with pytest.raises(RecipeError, match="cannot teach"):
+    with pytest.raises(ModelError, match="an architecture without weights has nothing to teach"):
         api.distill(project / "teacher.py", project / "student.py", data=f"npz:{project / 'data.npz'}", runs=tmp_path)
 
 

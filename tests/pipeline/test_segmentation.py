@@ -209,6 +209,7 @@ def test_maps_that_do_not_fit_are_shown_in_fresh_views_and_asked_for_in_every_st
     assert asked(made) == 2 * NUM_IMAGES
 
 
+@pytest.mark.slow
 def test_stated_views_are_kept_at_a_stride_where_the_budget_is_small_and_serve_another_loss(
     finished, streets, tmp_path
 ):

@@ -231,7 +231,7 @@ def test_the_width_of_tokens_is_cut_with_their_places_and_norms():
     assert pruned.attention.num_heads == 4
 
 
-@pytest.mark.parametrize("name", ["resnet8", "vgg8", "wrn_16_1", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet8", "vgg8", "wrn_16_1", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
 def test_a_reference_network_is_cut_recorded_and_built_again(name):
     def build() -> nn.Module:
         torch.manual_seed(0)
