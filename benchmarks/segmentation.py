@@ -151,13 +151,18 @@ def write(work: Path) -> Path:
         "mean_and_deviation": {
             name: [mean(each), stdev(each) if len(each) > 1 else None] for name, each in told.items()
         },
-        "runs": {file.stem: json.loads(file.read_text()) for file in sorted(work.glob("*_[0-9].json"))},
+        "runs": {file.stem: _kept(file, work) for file in sorted(work.glob("*_[0-9].json"))},
     }
     if (work / "chain.json").is_file():
-        measured = json.loads((work / "chain.json").read_text())
+        measured = _kept(work / "chain.json", work)
         samples["chain"] = measured
         claims += chain_claims(measured)
     return result.write("segmentation_camvid", claims, samples=samples)
+
+
+def _kept(file: Path, work: Path) -> Any:
+    """What was kept of a run, without the place of the work folder on this machine."""
+    return json.loads(file.read_text().replace(str(work), "work"))
 
 
 def chain_claims(measured: dict[str, Any]) -> list[Claim]:
